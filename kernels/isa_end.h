@@ -1,0 +1,2 @@
+}  // namespace mpq::MPQ_ISA
+#pragma GCC pop_options
