@@ -20,10 +20,6 @@ constexpr Preset presets[] = {{"tiny", {2, 128, 2, 512}},
                               {"medium", {8, 512, 8, 2048}},
                               {"base", {12, 768, 12, 3072}}};
 
-bool is_cuda(const std::string& device) {
-  return device == "cuda" || (device.starts_with("cuda:") && parse_int(device.substr(5)).value_or(-1) >= 0);
-}
-
 }  // namespace
 
 void DataArgs::add_to(CommandLine& line) {
@@ -54,13 +50,6 @@ void MachineArgs::add_to(CommandLine& line) {
 }
 
 void MachineArgs::apply() const {
-  if (device != "cpu" && !is_cuda(device))
-    throw UserError(fmt::format("--device {}: no such device", device), "--device takes cpu, cuda or cuda:N");
-#ifndef MPQ_CUDA
-  if (device != "cpu")
-    throw UserError(fmt::format("--device {}: this build has no CUDA backend", device),
-                    "build where the CUDA toolkit is installed (mpq info shows what this build has), or --device cpu");
-#endif
   if (threads > 0) set_threads(threads);
   stop_after(timeout);
 }

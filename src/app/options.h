@@ -24,7 +24,7 @@ struct MachineArgs {
   double timeout = 0;
 
   void add_to(CommandLine& line);
-  // Checks the device, sets the number of threads, starts the clock of --timeout. UserError if the device is not there.
+  // Sets the number of threads and starts the clock of --timeout; open_device(device) judges the device.
   void apply() const;
 };
 
