@@ -51,10 +51,10 @@ std::string style(const Curve& curve, size_t index) {
   switch (curve.look) {
     case Curve::Look::control:
       return "with lines lc rgb 'black' dt 2 lw 2";
-    case Curve::Look::points:
-      return fmt::format("with points lc rgb {} pt {} ps 0.7", colour, points[i]);
+    case Curve::Look::points:  // half transparent
+      return fmt::format("with points lc rgb '#80{}' pt {} ps 0.8", colours[i] + 1, points[i]);
     case Curve::Look::step:
-      return fmt::format("with steps lc rgb {} lw 2.5", colour);
+      return "with steps lc rgb '#BB2222' lw 3";
     case Curve::Look::line:
       break;
   }
@@ -77,10 +77,11 @@ std::string script(const Figure& figure, const std::string& name) {
       "# gnuplot {0}.gp draws {0}.svg and {0}.png from {0}.tsv\n"
       "set datafile separator tab\nset encoding utf8\nset title {1} noenhanced\n"
       "set xlabel {2} noenhanced\nset ylabel {3} noenhanced\n"
-      "set key outside right top noenhanced\nset grid lc rgb '#DDDDDD'\nset border 3\nset tics nomirror\n"
-      "set offsets graph 0.02, graph 0.02, graph 0.05, graph 0.05\n{4}",
+      "set key outside right top Left reverse noenhanced\nset grid lt 1 lw 1 lc rgb '#E4E4E4'\nset border 3\nset tics "
+      "nomirror\n"
+      "set autoscale xfix\nset offsets 0, 0, graph 0.05, graph 0.05\n{4}",
       name, quote(figure.title), quote(figure.x_title), quote(figure.y_title),
-      figure.logarithmic_x ? "set logscale x\n" : "");
+      figure.logarithmic_x ? "set logscale x 2\n" : "");
   std::string plot;
   size_t row = 1;  // 0 is the header
   for (size_t i = 0; i < figure.curves.size(); ++i) {

@@ -74,7 +74,8 @@ Json libraries() {
           {"libarchive", archive_version_string()},
           {"nlohmann-json", fmt::format("{}.{}.{}", NLOHMANN_JSON_VERSION_MAJOR, NLOHMANN_JSON_VERSION_MINOR,
                                         NLOHMANN_JSON_VERSION_PATCH)},
-          {"OpenBLAS", openblas_get_config()},
+          {"OpenBLAS", std::string(trim(openblas_get_config()))},
+          {"sentencepiece", MPQ_SENTENCEPIECE_VERSION},
           {"SQLite", sqlite3_libversion()}};
 }
 
