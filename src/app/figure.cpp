@@ -1,5 +1,6 @@
 #include "app/figure.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <spawn.h>
 #include <sys/wait.h>
