@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What the experiment scripts share; each sources it from the project's root.
 #   DATA     synthetic (default), imdb, or a path      ROWS    rows of each split (default: all)
 #   TRIALS   per family (default: the search's own)    EPOCHS  of each trial (default 1; 0: no training)
