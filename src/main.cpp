@@ -1,1 +1,88 @@
-int main() { return 0; }
+// argv -> one function per subcommand, and the only place where errors are caught.
+#include <fmt/format.h>
+
+#include <boost/program_options/errors.hpp>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <new>
+
+#include "app/commands.h"
+#include "base/error.h"
+#include "base/nearest.h"
+#include "base/stop.h"
+
+namespace mpq {
+namespace {
+
+constexpr Command commands[] = {
+    {"info", "build, devices, threads, SIMD, libraries", run_info},
+};
+
+int print_usage() {
+  fmt::print("mpq {}: the best low-bit version of a model, fast\n\nusage: mpq COMMAND [options]\n\n", MPQ_VERSION);
+  for (const Command& command : commands) fmt::print("  {:<10} {}\n", command.name, command.summary);
+  fmt::print("\nmpq COMMAND -h explains a command, with an example. First steps: mpq search --family all\n");
+  return 0;
+}
+
+const Command& find_command(const std::string& name) {
+  std::vector<std::string> names{"help"};
+  for (const Command& command : commands) {
+    if (command.name == name) return command;
+    names.push_back(command.name);
+  }
+  const std::string near = nearest(name, names);
+  throw UserError(fmt::format("unknown command {}", name),
+                  near.empty() ? "mpq -h lists the commands" : fmt::format("did you mean mpq {}?", near));
+}
+
+int dispatch(Args args) {
+  const std::string name = args.empty() ? "-h" : args[0];
+  if (name == "--version") return fmt::print("mpq {}\n", MPQ_VERSION), 0;
+  if (name == "-h" || name == "--help" || (name == "help" && args.size() == 1)) return print_usage();
+  if (name == "help") return find_command(args[1]).run({"-h"});
+  return find_command(name).run(Args(args.begin() + 1, args.end()));
+}
+
+void flush_output() {
+  if (std::fflush(stdout) != 0 || std::ferror(stdout))
+    throw UserError(fmt::format("cannot write standard output: {}", std::strerror(errno)));
+}
+
+int report_user_error(const std::string& what, const std::string& hint) {
+  fmt::print(stderr, "error: {}\n", what);
+  if (!hint.empty()) fmt::print(stderr, "hint: {}\n", hint);
+  return 2;
+}
+
+int report_internal_error(const char* what) {
+  fmt::print(stderr, "internal error: {}\nThis is a defect of mpq {}, not of your input.\n", what, MPQ_VERSION);
+  return 3;
+}
+
+}  // namespace
+}  // namespace mpq
+
+int main(int argc, char** argv) {
+  using namespace mpq;
+  std::signal(SIGPIPE, SIG_DFL);  // `mpq formats | head` ends quietly
+  install_stop_signals();
+  try {
+    const int code = dispatch(Args(argv + 1, argv + argc));
+    flush_output();
+    return code;
+  } catch (const UserError& error) {
+    return report_user_error(error.what(), error.hint());
+  } catch (const boost::program_options::error& error) {
+    return report_user_error(error.what(), fmt::format("mpq {} -h lists the options", argv[1]));
+  } catch (const Stopped& stopped) {
+    fmt::print(stderr, "stopped: {}\n", stopped.what());
+    return stopped_by_signal() ? 130 : 0;
+  } catch (const std::bad_alloc&) {
+    return report_user_error("out of memory", "a smaller --batch, --max-tokens, --parallel or --model needs less");
+  } catch (const std::exception& error) {
+    return report_internal_error(error.what());
+  }
+}

@@ -25,10 +25,12 @@ void install_stop_signals() {
 }
 
 void stop_after(double seconds) {
-  if (seconds > 0) deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
+  if (seconds > 0)
+    deadline = Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
 }
 
 bool stop_requested() { return signalled || asked || Clock::now() >= deadline; }
+bool stopped_by_signal() { return signalled; }
 void request_stop() { asked = true; }
 
 }  // namespace mpq

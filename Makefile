@@ -1,0 +1,68 @@
+# Porcelain over CMake. `make` builds ./mpq; `make demo` and `make test` first install what is missing (setup.sh).
+BUILD ?= build
+PREFIX ?= /usr/local
+TYPE ?= Release
+CMAKE_FLAGS ?=
+CONFIGURE = cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=$(TYPE) $(CMAKE_FLAGS) >$(BUILD)/configure.log || \
+  { cat $(BUILD)/configure.log; exit 1; }
+SOURCES = git ls-files 'src/*.h' 'src/*.cpp' 'kernels/*.h' 'kernels/*.cpp' 'data/*.h' 'data/*.cpp' 'tests/*.h' 'tests/*.cpp'
+
+.PHONY: all configure setup demo test test-cuda bench check asan reference interop install clean
+all: configure
+	ninja -C $(BUILD) mpq
+	ln -sfn $(BUILD)/mpq mpq
+
+configure:
+	@command -v cmake >/dev/null && command -v ninja >/dev/null || { echo "no cmake or ninja: run ./setup.sh" >&2; exit 1; }
+	@mkdir -p $(BUILD)
+	@$(CONFIGURE)
+
+setup:
+	@./setup.sh
+
+# The main job on the built-in corpus: a base model, then a search over every family; a table and two figures.
+demo: setup
+	@$(MAKE) all
+	./mpq search --family all
+
+test: setup
+	@$(MAKE) all
+	ninja -C $(BUILD) mpq_tests
+	ctest --test-dir $(BUILD) --output-on-failure -j2
+
+test-cuda: setup
+	@$(MAKE) all CMAKE_FLAGS="$(CMAKE_FLAGS) -DMPQ_CUDA=ON"
+	ninja -C $(BUILD) mpq_tests
+	MPQ_REQUIRE=cuda ctest --test-dir $(BUILD) --output-on-failure
+
+bench: all
+	./mpq bench
+
+check: configure
+	@./setup.sh clang-format clang-tidy git
+	$(SOURCES) | xargs clang-format --dry-run -Werror
+	tests/include_layers_test.sh
+	@! git grep -nE 'TODO' -- src kernels cuda data tests experiments | grep -vE 'TODO\([a-z]+\)' || \
+	  { echo "error: a TODO without an owner, TODO(name)" >&2; exit 1; }
+	git ls-files 'src/*.cpp' 'data/*.cpp' | xargs -P2 -n4 clang-tidy -p $(BUILD) --quiet
+
+asan:
+	@$(MAKE) configure BUILD=$(BUILD)-asan TYPE=Debug CMAKE_FLAGS="$(CMAKE_FLAGS) -DMPQ_ASAN=ON"
+	ninja -C $(BUILD)-asan mpq_tests
+	ctest --test-dir $(BUILD)-asan --output-on-failure -j2
+
+# Every case found in a folder of reference outputs: make reference MPQ_REFERENCE=DIR
+reference: configure
+	@test -n "$(MPQ_REFERENCE)" || { echo "usage: make reference MPQ_REFERENCE=DIR" >&2; exit 2; }
+	ninja -C $(BUILD) mpq_reference
+	$(BUILD)/mpq_reference "$(MPQ_REFERENCE)"
+
+# Against the real Optuna and transformers, installed into $(BUILD)/interop where the package index is reachable.
+interop: all
+	tests/interop/run.sh $(BUILD)/interop
+
+install: all
+	cmake --install $(BUILD) --prefix $(PREFIX)
+
+clean:
+	rm -rf $(BUILD) $(BUILD)-asan mpq

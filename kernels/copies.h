@@ -1,0 +1,17 @@
+// Quantized copies of an operation's output (tensor/ops.h, QuantizedCopies).
+#pragma once
+#include "kernels/cpu.h"
+
+#include "kernels/isa_begin.h"
+
+// The copies whose formats look no further than a row, for rows first ... last - 1, while the rows are in the cache.
+void quantize_rows(const QuantizedCopies& copies, const Tensor& x, int replica, int64_t first, int64_t last);
+
+// The copies whose formats look over a sequence: after all rows are written.
+void quantize_sequences(const QuantizedCopies& copies, const Tensor& x, const Ragged& ragged);
+
+// The same for one slot in place (a Linear's output format).
+void quantize_rows(const QuantSlot& slot, int rank, const Tensor& from, const Tensor& to, int replica, int64_t first, int64_t last);
+void quantize_sequences(const QuantSlot& slot, int rank, const Tensor& from, const Tensor& to, const Ragged& ragged);
+
+#include "kernels/isa_end.h"

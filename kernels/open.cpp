@@ -1,0 +1,90 @@
+// The CPU device: memory, and the operations of the best instruction set this machine has. Compiled once, at the baseline.
+#include "kernels/open.h"
+
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#include "base/parallel.h"
+#include "kernels/cpu.h"
+#include "tensor/device.h"
+
+namespace mpq {
+namespace {
+
+class AlignedBuffer {
+ public:
+  ~AlignedBuffer() { std::free(data_); }
+  float* at_least(int64_t floats) {
+    if (floats > size_) {
+      std::free(data_);
+      size_ = (floats + floats / 4 + 15) / 16 * 16;
+      data_ = static_cast<float*>(std::aligned_alloc(64, static_cast<size_t>(size_) * sizeof(float)));
+      if (!data_) throw std::bad_alloc();
+    }
+    return data_;
+  }
+
+ private:
+  float* data_ = nullptr;
+  int64_t size_ = 0;
+};
+
+class CpuDevice final : public Device {
+ public:
+  explicit CpuDevice(CpuIsa isa) : isa_(isa) {
+    if (isa == CpuIsa::avx512) ops_ = std::make_unique<avx512::CpuOps>();
+    else ops_ = std::make_unique<avx2::CpuOps>();
+  }
+  ~CpuDevice() override {
+    for (auto [data, size] : blocks_) ::munmap(data, size);
+  }
+  std::string describe() const override { return fmt::format("CPU, {} thread(s), {}", threads(), isa_name(isa_)); }
+
+  Arena reserve(size_t bytes) override {
+    bytes = std::max<size_t>(bytes, 4096);
+    void* data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (data == MAP_FAILED) throw UserError(fmt::format("out of memory: {} bytes asked for", bytes), "a smaller --batch or --model needs less");
+    ::madvise(data, bytes, MADV_HUGEPAGE);
+    blocks_.emplace_back(data, bytes);
+#ifdef MPQ_DEBUG
+    std::memset(data, 0xFF, bytes);  // NaN: reading what nobody wrote shows
+#endif
+    return Arena(static_cast<std::byte*>(data), bytes);
+  }
+  void copy_in(void* device, const void* host, size_t bytes) override { std::memcpy(device, host, bytes); }
+  void copy_out(void* host, const void* device, size_t bytes) override { std::memcpy(host, device, bytes); }
+  Ops& ops() override { return *ops_; }
+
+ private:
+  CpuIsa isa_;
+  std::unique_ptr<Ops> ops_;
+  std::vector<std::pair<void*, size_t>> blocks_;
+};
+
+}  // namespace
+
+float* thread_scratch(int slot, int64_t floats) {
+  thread_local AlignedBuffer buffers[8];
+  return buffers[slot].at_least(floats);
+}
+
+const char* isa_name(CpuIsa isa) { return isa == CpuIsa::avx512 ? "avx512" : "avx2"; }
+
+CpuIsa chosen_isa() {
+  const bool has512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  const bool has2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  const char* wish = std::getenv("MPQ_SIMD");
+  if (wish && *wish && std::strcmp(wish, "avx2") != 0 && std::strcmp(wish, "avx512") != 0)
+    throw UserError(fmt::format("MPQ_SIMD={}: no such instruction set", wish), "allowed: avx2, avx512");
+  if (!has2) throw UserError("this processor has no AVX2", "mpq needs an x86-64 processor with AVX2 and FMA (2013 or later)");
+  if (wish && std::strcmp(wish, "avx512") == 0 && !has512) throw UserError("MPQ_SIMD=avx512: this processor has no AVX-512", "allowed here: avx2");
+  return has512 && !(wish && std::strcmp(wish, "avx2") == 0) ? CpuIsa::avx512 : CpuIsa::avx2;
+}
+
+std::unique_ptr<Device> open_cpu() { return std::make_unique<CpuDevice>(chosen_isa()); }
+
+}  // namespace mpq

@@ -1,0 +1,9 @@
+// The subcommands: each lives in src/app/<name>.cpp and returns the exit code; main.cpp lists them.
+#pragma once
+#include "app/command_line.h"
+
+namespace mpq {
+
+int run_info(const Args& args);
+
+}  // namespace mpq

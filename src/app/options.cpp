@@ -1,0 +1,97 @@
+#include "app/options.h"
+
+#include "base/error.h"
+#include "base/parallel.h"
+#include "base/stop.h"
+#include "base/text.h"
+
+namespace mpq {
+namespace {
+
+struct Preset {
+  const char* name;
+  ModelShape shape;
+};
+
+// The small BERTs of Turc et al., "Well-Read Students Learn Better" (2019), and BERT base.
+constexpr Preset presets[] = {{"tiny", {2, 128, 2, 512}},
+                              {"mini", {4, 256, 4, 1024}},
+                              {"small", {4, 512, 8, 2048}},
+                              {"medium", {8, 512, 8, 2048}},
+                              {"base", {12, 768, 12, 3072}}};
+
+}  // namespace
+
+void DataArgs::add_to(CommandLine& line) {
+  line.group("Data");
+  line.option(
+      "data", data, "synthetic|imdb|PATH",
+      "synthetic: the built-in corpus; imdb: the IMDb reviews; or an aclImdb folder or archive, a TSV, CSV or text "
+      "file, compressed or not");
+  line.option("tokenizer", tokenizer, "FILE|sentencepiece:N",
+              "vocab.txt, tokenizer.json or a sentencepiece .model; or train N sentencepieces on the training split");
+  line.option("max-tokens", max_tokens, "N", "longer texts are truncated", {.min = 3, .max = 1 << 20});
+  line.choice("truncate", truncate, {"head", "head+tail"}, "which part of a long text stays");
+  line.option("text-column", text_column, "NAME|POSITION", "the column that holds the text");
+  line.option("label-column", label_column, "NAME|POSITION", "the column that holds the label");
+  line.option("group-column", group_column, "NAME|POSITION", "rows of one group (a film) stay in one split");
+  line.option("valid", valid, "PATH|FRACTION",
+              "the validation split: a file, or this share of the training data's groups");
+  line.option("test", test, "PATH", "the test split, where the data brings none");
+  line.option("rows", rows, "N", "use only this many rows of each split", {.min = 1});
+}
+
+void MachineArgs::add_to(CommandLine& line) {
+  line.group("Machine");
+  line.option("device", device, "cpu|cuda[:N]", "what computes");
+  line.option("threads", threads, "N", "CPU threads; 0: every CPU allowed", {.min = 0, .max = 4096});
+  line.option("timeout", timeout, "SECONDS", "stop cleanly after this time, everything resumable; 0: never",
+              {.min = 0});
+}
+
+void MachineArgs::apply() const {
+  if (threads > 0) set_threads(threads);
+  stop_after(timeout);
+}
+
+void TrainArgs::add_to(CommandLine& line) {
+  line.group("Training");
+  line.option("model", model, "NAME|L,H,A,F",
+              "tiny, mini, small, medium, base, or layers,hidden,heads,ffn; random weights unless --init");
+  line.option("init", init, "DIR", "start from this checkpoint (the model's shape is then the checkpoint's)");
+  line.option("epochs", epochs, "N", "passes over the training split; 0: no training", {.min = 0, .max = 1e6});
+  line.option("batch", batch, "N", "reviews a step", {.min = 1, .max = 1 << 20});
+  line.option("lr", lr, "RATE", "peak learning rate of AdamW", {.max = 1, .above = 0});
+  line.option("warmup", warmup, "SHARE", "share of the steps that warm up linearly", {.min = 0, .max = 1});
+  line.choice("decay", decay, {"linear", "constant", "cosine"}, "learning rate after the warm-up");
+  line.option("weight-decay", weight_decay, "RATE", "decoupled weight decay", {.min = 0, .max = 1});
+  line.option("dropout", dropout, "P", "hidden and attention dropout", {.min = 0, .below = 1});
+  line.option("clip", clip, "NORM", "clip the global gradient norm; 0: do not", {.min = 0});
+  line.option("seed", seed, "N", "seeds initialisation, order and dropout", {.max = 4294967295.0});
+  line.option("checkpoint-every", checkpoint_every, "STEPS", "write a resumable checkpoint; 0: at the end only",
+              {.min = 0});
+}
+
+ModelShape TrainArgs::shape() const { return parse_model_shape(model); }
+
+ModelShape parse_model_shape(const std::string& text) {
+  for (const Preset& preset : presets)
+    if (text == preset.name) return preset.shape;
+  const UserError bad(
+      fmt::format("--model {} is not allowed", text),
+      "--model takes tiny, mini, small, medium, base or layers,hidden,heads,ffn (2,128,2,512), each from 1 "
+      "to 65536, hidden a multiple of heads, hidden/heads from 8 to 256");
+  std::vector<int> sizes;
+  for (std::string_view part : split(text, ',')) {
+    const auto size = parse_int(part);
+    if (!size || *size < 1 || *size > 65536) throw bad;
+    sizes.push_back(static_cast<int>(*size));
+  }
+  if (sizes.size() != 4) throw bad;
+  const ModelShape shape{sizes[0], sizes[1], sizes[2], sizes[3]};
+  const int head_width = shape.hidden / shape.heads;
+  if (shape.hidden % shape.heads != 0 || head_width < 8 || head_width > 256) throw bad;
+  return shape;
+}
+
+}  // namespace mpq

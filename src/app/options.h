@@ -1,0 +1,49 @@
+// Groups of options that several subcommands share, each a struct whose initial values are the defaults.
+#pragma once
+#include <optional>
+#include <string>
+
+#include "app/command_line.h"
+
+namespace mpq {
+
+// Where the texts come from and how they become tokens.
+struct DataArgs {
+  std::string data = "synthetic", tokenizer, truncate = "head", valid = "0.2";
+  std::string text_column, label_column, group_column, test;
+  int max_tokens = 512;
+  std::optional<int64_t> rows;
+
+  void add_to(CommandLine& line);
+};
+
+// What runs the work, and for how long.
+struct MachineArgs {
+  std::string device = "cpu";
+  int threads = 0;  // 0: the CPUs allowed
+  double timeout = 0;
+
+  void add_to(CommandLine& line);
+  // Sets the number of threads and starts the clock of --timeout; open_device(device) judges the device.
+  void apply() const;
+};
+
+struct ModelShape {
+  int layers, hidden, heads, ffn;
+};
+
+// Training; the defaults are the labs' recipe.
+struct TrainArgs {
+  std::string model = "tiny", init, decay = "linear";
+  double epochs = 1, lr = 5e-5, warmup = 0, weight_decay = 0, dropout = 0.1, clip = 1.0;
+  int batch = 8, checkpoint_every = 0;
+  uint64_t seed = 42;
+
+  void add_to(CommandLine& line);
+  ModelShape shape() const;  // UserError if --model names no preset and is no L,H,A,F
+};
+
+// A preset's name (tiny mini small medium base) or "layers,hidden,heads,ffn".
+ModelShape parse_model_shape(const std::string& text);
+
+}  // namespace mpq

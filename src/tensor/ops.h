@@ -1,0 +1,249 @@
+// What a backend computes: fused operations on ragged batches, R replicas at a time. Arguments are parameter structs;
+// every tensor carries its shape. Gradients named d... are written, or added to where `accumulate` says so.
+// Letters: T tokens, B sequences, C hidden, F feed-forward, H heads, D head width, V vocabulary, U distinct tokens.
+#pragma once
+#include <array>
+#include <span>
+
+#include "tensor/tensor.h"
+
+namespace mpq {
+
+struct QuantSpec;  // quant/spec.h
+enum class Role : uint8_t;
+
+// Rows of a ragged batch: sequence b owns rows starts[b] ... starts[b + 1] - 1. A batch of single rows (pooler, CLS-only
+// layer) is a ragged batch of B sequences of length 1.
+struct Ragged {
+  const int32_t* starts = nullptr;  // [B + 1]
+  int32_t sequences = 0;            // B
+  int64_t rows = 0;                 // T = starts[B]
+  int32_t longest = 0;
+};
+
+// Inverted dropout, drawn per logical element: Philox4x32-10 keyed by the replica's seed, the step, the site and the
+// element (sequence, position, channel) or (sequence, head, query, key); never by a packed index, slot or tile.
+struct Dropout {
+  float p = 0;                      // 0: off
+  const uint64_t* seeds = nullptr;  // [R]
+  const int64_t* step = nullptr;    // [1]
+  uint32_t site = 0;
+};
+
+// One format for each replica: replica r's is specs[r * stride]. `trained` holds what the format trains, [R][4]
+// (binary_residual: up to three means, then gamma); null where the specs' own values hold.
+struct QuantSlot {
+  const QuantSpec* specs = nullptr;
+  int64_t stride = 0;
+  Tensor trained;
+  explicit operator bool() const { return specs != nullptr; }
+};
+
+// A quantized copy of an operation's output, made while the rows are at hand. Every sequence is quantized as if it
+// were alone: [S, C] is what its format sees.
+struct QuantizedCopy {
+  QuantSlot slot;
+  Tensor xq;  // [rows, C]
+};
+
+struct QuantizedCopies {
+  std::array<QuantizedCopy, 3> copy;
+  int count = 0;
+  int features_rank = 3;  // 3: a row belongs to a sequence [1, S, C]; 2: every row is a tensor of its own [1, C]
+  void add(QuantizedCopy c) { copy[count++] = c; }
+  const QuantizedCopy* begin() const { return copy.data(); }
+  const QuantizedCopy* end() const { return copy.data() + count; }
+};
+
+// wq = quantize(w) for every weight and bias of a model. Where the Linear's input is binary_residual its weight is
+// multiplied by |gamma| (`input` is set for weights and empty for biases; gamma is input.trained[3]).
+struct QuantizeWeights {
+  struct Item {
+    Tensor w, wq;       // [N, K] or [N]
+    QuantSlot slot;
+    Role role;
+    QuantSlot input;
+    Tensor dw, dtrained;  // gradient only: dw [N, K] holds dwq and becomes dw in place; dtrained [R][4] is added to
+  };
+  std::span<const Item> items;
+};
+
+// x = dropout(LayerNorm(word[token] + position[i] + type[0])), "BERT" (Devlin et al. 2018) section 3.
+struct Embed {
+  Ragged ragged;
+  const int32_t* tokens;               // [T]
+  Tensor word, position, type;         // [V, C] [P, C] [types, C]
+  Tensor gamma, beta;                  // [C]
+  float epsilon;
+  Dropout dropout;
+  Tensor sum, mean, rstd;              // saved for the gradient: [T, C] [T] [T]
+  Tensor x;                            // [T, C]
+  QuantizedCopies quantized;
+};
+// The distinct tokens of a batch and where they stand: token_order[segment_starts[u] ... segment_starts[u + 1] - 1] are
+// the rows that hold segment_tokens[u], ascending.
+struct TokenSegments {
+  const int32_t* tokens = nullptr;  // [U]
+  const int32_t* starts = nullptr;  // [U + 1]
+  const int32_t* order = nullptr;   // [T]
+  int64_t count = 0;                // U
+};
+struct EmbedGrad {
+  Embed forward;
+  TokenSegments segments;
+  Tensor dx;                                // [T, C], overwritten with the gradient of the sum
+  Tensor dword, dposition, dtype;           // [U, C] (compact: one row a distinct token) [P, C] [types, C]
+  Tensor dgamma, dbeta;                     // [C]
+};
+
+enum class Activation : uint8_t { none, gelu, tanh };
+
+// y = dropout(activation(quantize_y(x w^T + bias))). x and w are what the product sees (quantized).
+struct Linear1 {
+  Ragged ragged;             // of x's rows
+  Tensor x, w, bias;         // [M, K] [N, K] [N]
+  Activation activation = Activation::none;
+  QuantSlot y_format;        // format of the product's output, or empty
+  int y_rank = 3;
+  Dropout dropout;
+  Tensor saved;              // [M, N] what the activation's gradient needs: gelu its input, tanh its output; or empty
+  Tensor y;                  // [M, N]
+  QuantizedCopies quantized; // of y
+};
+struct Linear1Grad {
+  Linear1 forward;
+  Tensor dy;                  // [M, N], overwritten with the gradient of the product's output
+  Tensor dx;                  // [M, K] or empty
+  bool accumulate = false;    // dx +=
+  Tensor dw, dbias;           // [N, K] [N] or empty (frozen)
+};
+
+// Gradient through a quantizer that is not the identity (binary_residual): dx from dxq, dtrained [R][4] added to.
+struct QuantizeGrad {
+  Ragged ragged;
+  int rank = 3;
+  QuantSlot slot;
+  Tensor x, dx;               // [T, C]; dx holds dxq and becomes dx in place
+  Tensor dtrained;            // [R][4]
+};
+
+// context = dropout(softmax(q k^T / sqrt(D))) v, per sequence and head. The queries may be fewer than the keys: with
+// `queries` of single rows only the first row of each sequence asks (the CLS-only last layer).
+struct Attention {
+  Ragged keys, queries;
+  int heads;
+  Tensor q, k, v;             // [rows of queries, C] [T, C] [T, C]
+  Dropout dropout;
+  Tensor stats;               // [rows of queries, H, 2]: row maximum of the scaled scores, 1 / sum of exponentials
+  Tensor context;             // [rows of queries, C]
+  QuantizedCopies quantized;
+};
+struct AttentionGrad {
+  Attention forward;
+  Tensor dcontext;            // [rows of queries, C]
+  Tensor dq, dk, dv;
+};
+
+// x = LayerNorm(residual + dropout(y)).
+struct ResidualNorm {
+  Ragged ragged;
+  Tensor y, residual;         // [T, C]; y is overwritten with the sum, which the gradient needs
+  Tensor gamma, beta;         // [C]
+  float epsilon;
+  Dropout dropout;
+  Tensor mean, rstd;          // [T]
+  Tensor x;                   // [T, C]
+  QuantizedCopies quantized;
+};
+struct ResidualNormGrad {
+  ResidualNorm forward;
+  Tensor dx;                  // [T, C]
+  Tensor dy, dresidual;       // [T, C]; may both be written; dresidual may be dx itself
+  Tensor dgamma, dbeta;       // [C]
+};
+
+// y = first row of every sequence; the gradient puts zeros elsewhere, or adds to the first rows only.
+struct SelectFirst {
+  Ragged ragged;
+  Tensor x, y;                // [T, C] [B, C]
+};
+struct SelectFirstGrad {
+  Ragged ragged;
+  Tensor dy, dx;              // [B, C] [T, C]
+  bool accumulate = false;
+};
+
+// loss[r] = mean over the batch of -log softmax(logits)[label]; dlogits is its gradient.
+struct CrossEntropy {
+  Tensor logits, dlogits;     // [B, classes]; dlogits may be empty
+  const int32_t* labels;      // [B]
+  Tensor loss;                // [1]
+};
+
+// One contiguous stretch of the flat parameter buffers.
+struct ParameterRange {
+  int64_t begin, end;
+  bool decay;                 // weight decay applies
+};
+
+// AdamW, decoupled decay (Loshchilov & Hutter 2019), in PyTorch's order of operations. What depends on the step is read
+// from tables of the whole run: rate = lr / (1 - beta1^t), root = sqrt(1 - beta2^t), keep = 1 - lr * weight_decay.
+struct AdamWTable {
+  const float *rate, *root, *keep;  // [R][steps]
+  int64_t steps;                    // row length; step t (from 0) is entry t
+  float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f;
+};
+struct ClipNorm {               // scale[r] = min(1, limit / (norm + 1e-6)); limit 0: scale 1
+  Tensor flat;                  // [P] gradients
+  std::span<const ParameterRange> ranges;
+  Tensor rows;                  // [U, C] compact gradient of the embedding table, or empty
+  float limit;
+  Tensor norm, scale;           // [1]
+};
+struct AdamW {
+  Tensor p, g, m, v;            // [P]
+  std::span<const ParameterRange> ranges;
+  Tensor scale;                 // [1] of ClipNorm
+  AdamWTable table;
+  const int64_t* step;          // [1]
+};
+// The same for rows of a table that few steps touch. last[row] = number of updates applied so far. catch_up applies the
+// missed zero-gradient updates up to `*step` exclusive, in order: the bits of dense AdamW.
+struct AdamWRows {
+  Tensor p, m, v;               // [V, C]
+  int32_t* last;                // [V], shared by the replicas
+  const int32_t* rows;          // [U] distinct rows
+  int64_t count;
+  Tensor g;                     // [U, C]; empty: catch up only
+  Tensor scale;
+  AdamWTable table;
+  bool decay;
+  const int64_t* step;          // [1]
+};
+
+class Ops {
+ public:
+  virtual ~Ops() = default;
+  virtual void quantize_weights(const QuantizeWeights&) = 0;
+  virtual void quantize_weights_grad(const QuantizeWeights&) = 0;
+  virtual void quantize_grad(const QuantizeGrad&) = 0;
+  virtual void embed(const Embed&) = 0;
+  virtual void embed_grad(const EmbedGrad&) = 0;
+  virtual void linear(std::span<const Linear1>) = 0;            // independent problems in one launch (Q, K, V)
+  virtual void linear_grad(std::span<const Linear1Grad>) = 0;   // in order where they accumulate into the same dx
+  virtual void attention(const Attention&) = 0;
+  virtual void attention_grad(const AttentionGrad&) = 0;
+  virtual void residual_norm(const ResidualNorm&) = 0;
+  virtual void residual_norm_grad(const ResidualNormGrad&) = 0;
+  virtual void select_first(const SelectFirst&) = 0;
+  virtual void select_first_grad(const SelectFirstGrad&) = 0;
+  virtual void cross_entropy(const CrossEntropy&) = 0;
+  virtual void clip_norm(const ClipNorm&) = 0;
+  virtual void adamw(const AdamW&) = 0;
+  virtual void adamw_rows(const AdamWRows&) = 0;
+  virtual void quantize_copies(const QuantizedCopies&, const Tensor& x, const Ragged&) = 0;
+  virtual void add(const Tensor& from, const Tensor& to) = 0;   // to += from
+  virtual void fill(const Tensor& t, float value) = 0;
+};
+
+}  // namespace mpq
