@@ -18,6 +18,7 @@ namespace {
 
 constexpr Command commands[] = {
     {"info", "build, devices, threads, SIMD, libraries", run_info},
+    {"study", "what a storage holds: studies, trials, winners, TSV", run_study},
 };
 
 int print_usage() {
