@@ -5,21 +5,33 @@
 #include "kernels/cpu.h"
 #include "kernels/dropout.h"
 #include "kernels/norm.h"
-#include "kernels/partial_sums.h"
 
 #include "kernels/isa_begin.h"
 
 namespace {
 
+constexpr int64_t kRows = 64;  // a task
+
 void add_row(float* to, const float* from, int64_t n) {
   for_lanes(n, [&](int64_t i, M16 m) { store(to + i, load(to + i, m) + load(from + i, m), m); });
+}
+
+// Every token is of type 0 (one text, no pair).
+void type_grad(const EmbedGrad& op, int64_t rows, int64_t C) {
+  for_rows(op.dtype.replicas, C, 16, [&](int r, int64_t first, int64_t last) {
+    const M16 m = first_lanes(static_cast<int>(last - first));
+    F16 sum = zero();
+    for (int64_t row = 0; row < rows; ++row) sum = sum + load(op.dx.f32(r) + row * C + first, m);
+    store(op.dtype.f32(r) + first, sum, m);
+    for (int64_t t = 1; t < op.dtype.rows(); ++t) store(op.dtype.f32(r) + t * C + first, zero(), m);
+  });
 }
 
 }  // namespace
 
 void CpuOps::embed(const Embed& op) {
   const int64_t C = op.x.cols();
-  for_rows(op.x.replicas, op.x.rows(), kSumRows, [&](int r, int64_t first, int64_t last) {
+  for_rows(op.x.replicas, op.x.rows(), kRows, [&](int r, int64_t first, int64_t last) {
     const DropoutKey key = dropout_key(op.dropout, r);
     const float *word = op.word.f32(r), *position_table = op.position.f32(r), *type = op.type.f32(r);
     for_ragged_rows(op.ragged, first, last, [&](int b, int position, int64_t row) {
@@ -40,22 +52,20 @@ void CpuOps::embed_grad(const EmbedGrad& op) {
   const Embed& f = op.forward;
   const int64_t C = f.x.cols(), T = f.x.rows();
   const int replicas = f.x.replicas;
-  PartialSums sums(replicas, T, 3 * C);  // gamma, beta, type 0
-  for_rows(replicas, T, kSumRows, [&](int r, int64_t first, int64_t last) {
+  for_rows(replicas, T, kRows, [&](int r, int64_t first, int64_t last) {
     const DropoutKey key = dropout_key(f.dropout, r);
-    float* part = sums.part(r, first);
     for_ragged_rows(f.ragged, first, last, [&](int b, int position, int64_t row) {
-      float* dx = op.dx.f32(r) + row * C;
-      apply_dropout(key, position, b, C, dx);
-      layer_norm_row_grad(f.sum.f32(r) + row * C, {f.mean.f32(r)[row], f.rstd.f32(r)[row]}, f.gamma.f32(r), C, dx, dx, part, part + C);
-      add_row(part + 2 * C, dx, C);
+      apply_dropout(key, position, b, C, op.dx.f32(r) + row * C);
     });
   });
-  if (op.dtype) fill(op.dtype, 0.0f);
-  sums.add_up([&](int r, int64_t column, float value) {
-    const Tensor& to = column < C ? op.dgamma : column < 2 * C ? op.dbeta : op.dtype;
-    if (to) to.f32(r)[column % C] = value;
+  norm_column_grads({f.sum, f.mean, f.rstd, op.dx, op.dgamma, op.dbeta});
+  for_rows(replicas, T, kRows, [&](int r, int64_t first, int64_t last) {
+    for (int64_t row = first; row < last; ++row) {
+      float* dx = op.dx.f32(r) + row * C;
+      layer_norm_row_grad(f.sum.f32(r) + row * C, {f.mean.f32(r)[row], f.rstd.f32(r)[row]}, f.gamma.f32(r), C, dx, dx);
+    }
   });
+  if (op.dtype) type_grad(op, T, C);
   // Distinct tokens, and positions over the sequences that reach them: both in ascending order of rows.
   const int64_t segments = op.segments.count;
   if (op.dword)

@@ -26,7 +26,7 @@ struct BView {
 };
 inline BView rows_of(const float* b, int64_t row_length) { return {b, row_length, kPanel}; }
 
-// What an element starts from: 0, a row shared by all (bias: row_step 0), or C itself.
+// What the chain of an element starts from: 0, a row shared by all (bias: row_step 0), or C itself.
 struct Start {
   const float* from = nullptr;
   int64_t row_step = 0;
@@ -34,6 +34,9 @@ struct Start {
 
 // C[m, n] = start + sum_k A(m, k) B(k, n).
 void gemm(int64_t m, int64_t n, int64_t k, AView a, BView b, Start start, float* c, int64_t c_step);
+
+// C[m, n] += (sum_k A(m, k) B(k, n)): the same bits as a product into a buffer of its own, added afterwards.
+void gemm_add(int64_t m, int64_t n, int64_t k, AView a, BView b, float* c, int64_t c_step);
 
 // Floats needed to pack a [n, k] matrix by pack_transposed, and the packing itself: panels of W^T for y = x W^T.
 inline int64_t packed_size(int64_t n, int64_t k) { return (n + kPanel - 1) / kPanel * kPanel * k; }

@@ -122,8 +122,10 @@ void CpuOps::linear_grad(std::span<const Linear1Grad> ops) {
       activate_grad(op, r, first, last);
       if (!op.dx) continue;
       float* dx = op.dx.f32(r) + first * k;
-      gemm(last - first, k, n, {op.dy.f32(r) + first * n, n, 1}, rows_of(op.forward.w.f32(r), k),
-           op.accumulate ? Start{dx, k} : Start{}, dx, k);
+      const AView dy{op.dy.f32(r) + first * n, n, 1};
+      const BView w = rows_of(op.forward.w.f32(r), k);
+      if (op.accumulate) gemm_add(last - first, k, n, dy, w, dx, k);
+      else gemm(last - first, k, n, dy, w, {}, dx, k);
     }
   });
   std::vector<int64_t> blocks;  // tasks of each problem, summed up

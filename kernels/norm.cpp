@@ -6,13 +6,14 @@
 #include "kernels/copies.h"
 #include "kernels/cpu.h"
 #include "kernels/dropout.h"
-#include "kernels/partial_sums.h"
 
 #include "kernels/isa_begin.h"
 
+static constexpr int64_t kRows = 64;  // a task
+
 void CpuOps::residual_norm(const ResidualNorm& op) {
   const int64_t C = op.x.cols();
-  for_rows(op.x.replicas, op.x.rows(), kSumRows, [&](int r, int64_t first, int64_t last) {
+  for_rows(op.x.replicas, op.x.rows(), kRows, [&](int r, int64_t first, int64_t last) {
     const DropoutKey key = dropout_key(op.dropout, r);
     for_ragged_rows(op.ragged, first, last, [&](int b, int position, int64_t row) {
       float* s = op.y.f32(r) + row * C;
@@ -31,20 +32,16 @@ void CpuOps::residual_norm(const ResidualNorm& op) {
 void CpuOps::residual_norm_grad(const ResidualNormGrad& op) {
   const ResidualNorm& f = op.forward;
   const int64_t C = f.x.cols();
-  PartialSums sums(f.x.replicas, f.x.rows(), 2 * C);
-  for_rows(f.x.replicas, f.x.rows(), kSumRows, [&](int r, int64_t first, int64_t last) {
+  norm_column_grads({f.y, f.mean, f.rstd, op.dx, op.dgamma, op.dbeta});
+  for_rows(f.x.replicas, f.x.rows(), kRows, [&](int r, int64_t first, int64_t last) {
     const DropoutKey key = dropout_key(f.dropout, r);
-    float* part = sums.part(r, first);
     for_ragged_rows(f.ragged, first, last, [&](int b, int position, int64_t row) {
       float* dy = op.dy.f32(r) + row * C;
       layer_norm_row_grad(f.y.f32(r) + row * C, {f.mean.f32(r)[row], f.rstd.f32(r)[row]}, f.gamma.f32(r), C,
-                          op.dx.f32(r) + row * C, dy, part, part + C);
-      if (op.dresidual) std::copy_n(dy, C, op.dresidual.f32(r) + row * C);
+                          op.dx.f32(r) + row * C, dy);
+      std::copy_n(dy, C, op.dresidual.f32(r) + row * C);
       apply_dropout(key, position, b, C, dy);
     });
-  });
-  sums.add_up([&](int r, int64_t column, float value) {
-    (column < C ? op.dgamma.f32(r)[column] : op.dbeta.f32(r)[column - C]) = value;
   });
 }
 

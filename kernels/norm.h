@@ -2,6 +2,7 @@
 #pragma once
 #include <cmath>
 
+#include "kernels/cpu.h"
 #include "kernels/simd.h"
 
 #include "kernels/isa_begin.h"
@@ -26,23 +27,40 @@ inline RowStats layer_norm_row(const float* s, const float* gamma, const float* 
   return {mean, rstd};
 }
 
-// ds from dx; dgamma and dbeta are added to.
-inline void layer_norm_row_grad(const float* s, RowStats stats, const float* gamma, int64_t n, const float* dx, float* ds,
-                                float* dgamma, float* dbeta) {
+// ds from dx.
+inline void layer_norm_row_grad(const float* s, RowStats stats, const float* gamma, int64_t n, const float* dx, float* ds) {
   const F16 mean = set(stats.mean), rstd = set(stats.rstd);
   F16 sum_g = zero(), sum_gx = zero();
   for_lanes(n, [&](int64_t i, M16 m) {
-    const F16 d = load(dx + i, m), xhat = select(m, (load(s + i, m) - mean) * rstd, zero());
-    const F16 g = d * load(gamma + i, m);
+    const F16 g = load(dx + i, m) * load(gamma + i, m), xhat = (load(s + i, m) - mean) * rstd;
     sum_g = sum_g + g;
     sum_gx = fma(g, xhat, sum_gx);
-    store(dgamma + i, fma(d, xhat, load(dgamma + i, m)), m);
-    store(dbeta + i, load(dbeta + i, m) + d, m);
   });
   const F16 a = set(sum_lanes(sum_g) / static_cast<float>(n)), b = set(sum_lanes(sum_gx) / static_cast<float>(n));
   for_lanes(n, [&](int64_t i, M16 m) {
     const F16 xhat = (load(s + i, m) - mean) * rstd;
     store(ds + i, (load(dx + i, m) * load(gamma + i, m) - fma(xhat, b, a)) * rstd, m);
+  });
+}
+
+// dgamma and dbeta: for each column one chain over the rows in ascending order, so that rows of zero gradient (a CLS-only
+// layer leaves them out) change nothing.
+struct NormColumns {
+  Tensor s, mean, rstd, dx, dgamma, dbeta;
+};
+inline void norm_column_grads(const NormColumns& op) {
+  const int64_t rows = op.s.rows(), C = op.s.cols();
+  for_rows(op.dx.replicas, C, 16, [&](int r, int64_t first, int64_t last) {
+    const M16 m = first_lanes(static_cast<int>(last - first));
+    const float *s = op.s.f32(r) + first, *dx = op.dx.f32(r) + first, *mean = op.mean.f32(r), *rstd = op.rstd.f32(r);
+    F16 dgamma = zero(), dbeta = zero();
+    for (int64_t row = 0; row < rows; ++row) {
+      const F16 d = load(dx + row * C, m);
+      dgamma = fma(d, (load(s + row * C, m) - set(mean[row])) * set(rstd[row]), dgamma);
+      dbeta = dbeta + d;
+    }
+    store(op.dgamma.f32(r) + first, dgamma, m);
+    store(op.dbeta.f32(r) + first, dbeta, m);
   });
 }
 

@@ -29,18 +29,18 @@ double square_sum(const float* g, int64_t begin, int64_t end) {
 }
 
 struct Coefficients {
-  F16 rate, root, keep, beta1, beta2, one_minus_beta1, one_minus_beta2, epsilon;
+  F16 rate, inverse_root, keep, beta1, beta2, one_minus_beta1, one_minus_beta2, epsilon;
 };
 Coefficients coefficients(const AdamWTable& t, int r, int64_t step, bool decay) {
   const int64_t at = r * t.steps + step;
-  return {set(t.rate[at]), set(t.root[at]), set(decay ? t.keep[at] : 1.0f), set(t.beta1), set(t.beta2),
+  return {set(t.rate[at]), set(t.inverse_root[at]), set(decay ? t.keep[at] : 1.0f), set(t.beta1), set(t.beta2),
           set(1.0f - t.beta1), set(1.0f - t.beta2), set(t.epsilon)};
 }
 
 MPQ_INLINE void update(const Coefficients& c, F16 g, F16& p, F16& m, F16& v) {
   m = fma(c.one_minus_beta1, g, c.beta1 * m);
   v = fma(c.one_minus_beta2 * g, g, c.beta2 * v);
-  p = p * c.keep - c.rate * (m / (sqrt(v) / c.root + c.epsilon));
+  p = p * c.keep - c.rate * (m / fma(sqrt(v), c.inverse_root, c.epsilon));
 }
 
 }  // namespace

@@ -158,7 +158,7 @@ struct ResidualNorm {
 struct ResidualNormGrad {
   ResidualNorm forward;
   Tensor dx;                  // [T, C]
-  Tensor dy, dresidual;       // [T, C]; may both be written; dresidual may be dx itself
+  Tensor dy, dresidual;       // [T, C]
   Tensor dgamma, dbeta;       // [C]
 };
 
@@ -187,9 +187,9 @@ struct ParameterRange {
 };
 
 // AdamW, decoupled decay (Loshchilov & Hutter 2019), in PyTorch's order of operations. What depends on the step is read
-// from tables of the whole run: rate = lr / (1 - beta1^t), root = sqrt(1 - beta2^t), keep = 1 - lr * weight_decay.
+// from tables of the whole run: rate = lr / (1 - beta1^t), inverse_root = 1 / sqrt(1 - beta2^t), keep = 1 - lr * weight_decay.
 struct AdamWTable {
-  const float *rate, *root, *keep;  // [R][steps]
+  const float *rate, *inverse_root, *keep;  // [R][steps]
   int64_t steps;                    // row length; step t (from 0) is entry t
   float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f;
 };

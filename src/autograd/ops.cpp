@@ -1,0 +1,172 @@
+#include "autograd/ops.h"
+
+namespace mpq {
+
+CopyPlan plan_copies(Tape& tape, std::span<const Reader> readers, Tensor x, int rank) {
+  CopyPlan plan;
+  plan.copies.features_rank = rank;
+  for (size_t i = 0; i < readers.size(); ++i) {
+    const QuantSlot& slot = readers[i].slot;
+    if (!slot) {
+      plan.read[i] = x;
+      continue;
+    }
+    for (size_t k = 0; k < i; ++k)
+      if (readers[k].slot.specs == slot.specs) plan.read[i] = plan.read[k];
+    if (plan.read[i]) continue;
+    plan.read[i] = tape.tensor(x.shape);
+    plan.copies.add({slot, plan.read[i]});
+  }
+  return plan;
+}
+
+Features embed(Tape& tape, const EmbedTerms& terms, const Ragged& ragged, const int32_t* tokens, const TokenSegments& segments,
+               const Dropout& dropout, std::span<const Reader> readers) {
+  const int64_t T = ragged.rows, C = terms.gamma.shape[0];
+  Var x = tape.var({T, C});
+  const CopyPlan plan = plan_copies(tape, readers, x->data, 3);
+  const Embed forward{.ragged = ragged, .tokens = tokens, .word = terms.word, .position = terms.position, .type = terms.type,
+                      .gamma = terms.gamma, .beta = terms.beta, .epsilon = terms.epsilon, .dropout = dropout,
+                      .sum = tape.tensor({T, C}), .mean = tape.tensor({T}), .rstd = tape.tensor({T}), .x = x->data,
+                      .quantized = plan.copies};
+  tape.ops().embed(forward);
+  tape.record([=, &tape] {
+    tape.ops().embed_grad({.forward = forward, .segments = segments, .dx = tape.grad_of(x), .dword = terms.dword,
+                           .dposition = terms.dposition, .dtype = terms.dtype, .dgamma = terms.dgamma, .dbeta = terms.dbeta});
+  });
+  return {x, plan.read, ragged, 3};
+}
+
+namespace {
+
+// Where a Linear writes the gradient of what it read, and how it reaches the value: added at once where the quantizer's
+// gradient is the identity, through a buffer and quantize_grad where it is not.
+struct InputGrad {
+  Tensor dx;
+  bool accumulate;
+};
+InputGrad input_grad(Tape& tape, const Features& x, const Reader& reader) {
+  if (!reader.identity_gradient) return {tape.tensor(x.x->data.shape), false};
+  const auto target = tape.grad_target(x.x);
+  return {target.grad, target.accumulate};
+}
+void finish_input_grad(Tape& tape, const Features& x, const Reader& reader, const InputGrad& grad) {
+  if (reader.identity_gradient) return;
+  tape.ops().quantize_grad({.ragged = x.ragged, .rank = x.rank, .slot = reader.slot, .x = x.x->data, .dx = grad.dx, .dtrained = reader.dtrained});
+  const auto target = tape.grad_target(x.x);
+  if (!target.accumulate) tape.ops().fill(target.grad, 0.0f);
+  tape.ops().add(grad.dx, target.grad);
+}
+
+void record_linear_grads(Tape& tape, const Features& x, std::vector<Linear1> forwards, std::vector<LinearTerms> terms, std::vector<Var> results) {
+  tape.record([=, &tape] {
+    std::vector<Linear1Grad> grads;
+    std::vector<InputGrad> inputs;
+    for (size_t i = 0; i < forwards.size(); ++i) {
+      inputs.push_back(input_grad(tape, x, terms[i].input));
+      grads.push_back({.forward = forwards[i], .dy = tape.grad_of(results[i]), .dx = inputs[i].dx, .accumulate = inputs[i].accumulate,
+                       .dw = terms[i].dw, .dbias = terms[i].dbias});
+    }
+    tape.ops().linear_grad(grads);
+    for (size_t i = 0; i < forwards.size(); ++i) finish_input_grad(tape, x, terms[i].input, inputs[i]);
+  });
+}
+
+Linear1 forward_of(const Features& x, int reader, const LinearTerms& terms, Tensor y) {
+  return {.ragged = x.ragged, .x = x.read[reader], .w = terms.w, .bias = terms.bias, .y_format = terms.output, .y_rank = x.rank, .y = y};
+}
+
+}  // namespace
+
+Features linear(Tape& tape, const Features& x, int reader, const LinearTerms& terms, const LinearOptions& options) {
+  Var y = tape.var({x.x->data.rows(), terms.w.rows()});
+  const CopyPlan plan = plan_copies(tape, options.readers, y->data, x.rank);
+  Linear1 forward = forward_of(x, reader, terms, y->data);
+  forward.activation = options.activation;
+  forward.dropout = options.dropout;
+  forward.quantized = plan.copies;
+  if (tape.recording() && options.activation != Activation::none) forward.saved = tape.tensor(y->data.shape);
+  tape.ops().linear({&forward, 1});
+  record_linear_grads(tape, x, {forward}, {terms}, {y});
+  return {y, plan.read, x.ragged, x.rank};
+}
+
+std::vector<Var> linears(Tape& tape, const Features& x, std::span<const int> readers, std::span<const LinearTerms* const> terms) {
+  std::vector<Linear1> forwards;
+  std::vector<LinearTerms> all;
+  std::vector<Var> results;
+  for (size_t i = 0; i < terms.size(); ++i) {
+    results.push_back(tape.var({x.x->data.rows(), terms[i]->w.rows()}));
+    forwards.push_back(forward_of(x, readers[i], *terms[i], results[i]->data));
+    all.push_back(*terms[i]);
+  }
+  tape.ops().linear(forwards);
+  record_linear_grads(tape, x, std::move(forwards), std::move(all), results);
+  return results;
+}
+
+Features attention(Tape& tape, const AttentionInputs& in, const Dropout& dropout, std::span<const Reader> readers) {
+  const Shape shape = in.q->data.shape;
+  Var context = tape.var(shape);
+  const CopyPlan plan = plan_copies(tape, readers, context->data, 3);
+  const Attention forward{.keys = in.keys, .queries = in.queries, .heads = in.heads, .q = in.q->data, .k = in.k->data, .v = in.v->data,
+                          .dropout = dropout, .stats = tape.tensor({shape[0], in.heads, 2}), .context = context->data, .quantized = plan.copies};
+  tape.ops().attention(forward);
+  tape.record([=, &tape] {
+    // q, k and v have no other consumer: their gradients are set, never added to.
+    tape.ops().attention_grad({.forward = forward, .dcontext = tape.grad_of(context), .dq = tape.grad_target(in.q).grad,
+                               .dk = tape.grad_target(in.k).grad, .dv = tape.grad_target(in.v).grad});
+  });
+  return {context, plan.read, in.queries, 3};
+}
+
+Features residual_norm(Tape& tape, Var y, Var residual, const Ragged& ragged, const NormTerms& terms, const Dropout& dropout,
+                       std::span<const Reader> readers, int rank) {
+  const Shape shape = y->data.shape;
+  Var x = tape.var(shape);
+  const CopyPlan plan = plan_copies(tape, readers, x->data, rank);
+  const ResidualNorm forward{.ragged = ragged, .y = y->data, .residual = residual->data, .gamma = terms.gamma, .beta = terms.beta,
+                             .epsilon = terms.epsilon, .dropout = dropout, .mean = tape.tensor({shape[0]}), .rstd = tape.tensor({shape[0]}),
+                             .x = x->data, .quantized = plan.copies};
+  tape.ops().residual_norm(forward);
+  tape.record([=, &tape] {
+    // The last consumer of y and the last of the residual in forward order: both gradients are set here.
+    tape.ops().residual_norm_grad({.forward = forward, .dx = tape.grad_of(x), .dy = tape.grad_target(y).grad,
+                                   .dresidual = tape.grad_target(residual).grad, .dgamma = terms.dgamma, .dbeta = terms.dbeta});
+  });
+  return {x, plan.read, ragged, rank};
+}
+
+Features select_first(Tape& tape, const Features& x, const Ragged& single_rows) {
+  const int64_t B = single_rows.rows, C = x.x->data.cols();
+  Var first = tape.var({B, C});
+  tape.ops().select_first({.ragged = x.ragged, .x = x.x->data, .y = first->data});
+  Features result{first, {}, single_rows, x.rank};
+  for (size_t i = 0; i < x.read.size(); ++i) {
+    if (!x.read[i]) continue;
+    result.read[i] = first->data;
+    if (x.read[i].data == x.x->data.data) continue;
+    result.read[i] = tape.tensor({B, C});
+    tape.ops().select_first({.ragged = x.ragged, .x = x.read[i], .y = result.read[i]});
+  }
+  tape.record([=, &tape] {
+    const auto target = tape.grad_target(x.x);
+    tape.ops().select_first_grad({.ragged = x.ragged, .dy = tape.grad_of(first), .dx = target.grad, .accumulate = target.accumulate});
+  });
+  return result;
+}
+
+Features read_again(Tape& tape, const Features& x, std::span<const Reader> readers, int rank) {
+  const CopyPlan plan = plan_copies(tape, readers, x.x->data, rank);
+  tape.ops().quantize_copies(plan.copies, x.x->data, x.ragged);
+  return {x.x, plan.read, x.ragged, rank};
+}
+
+Tensor cross_entropy(Tape& tape, Var logits, const int32_t* labels) {
+  const Tensor loss = tape.tensor({1});
+  const Tensor dlogits = tape.recording() ? tape.grad_target(logits).grad : Tensor{};
+  tape.ops().cross_entropy({.logits = logits->data, .dlogits = dlogits, .labels = labels, .loss = loss});
+  return loss;
+}
+
+}  // namespace mpq

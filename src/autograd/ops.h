@@ -1,0 +1,83 @@
+// Every differentiable operation: its forward, and beside it the closure that is its gradient.
+#pragma once
+#include <array>
+#include <span>
+#include <vector>
+
+#include "autograd/tape.h"
+
+namespace mpq {
+
+// How one consumer wants to read a value: quantized by `slot`, or as it is (empty slot).
+struct Reader {
+  QuantSlot slot;
+  bool identity_gradient = true;  // of the straight-through estimator; false if any replica's format masks it
+  Tensor dtrained;                // [R][4], gradient of slot.trained
+};
+
+// A value and what each of its readers multiplies: the value itself or a quantized copy.
+struct Features {
+  Var x = nullptr;
+  std::array<Tensor, 3> read;
+  Ragged ragged;
+  int rank = 3;                   // what a format sees: 3 = [1, S, C] of each sequence, 2 = [1, C] of each row
+};
+
+// The quantized copies an operation has to make for `readers`; readers with equal slots share one.
+struct CopyPlan {
+  QuantizedCopies copies;
+  std::array<Tensor, 3> read;
+};
+CopyPlan plan_copies(Tape& tape, std::span<const Reader> readers, Tensor x, int rank);
+
+// A Linear as one step sees it: master weights stay elsewhere, products use their quantized values.
+struct LinearTerms {
+  Tensor w, bias;      // [N, K] [N], quantized (or the masters themselves)
+  Tensor dw, dbias;    // gradients of the masters; empty if frozen
+  Reader input;        // how it reads its input
+  QuantSlot output;    // format of its output, or empty
+};
+
+struct EmbedTerms {
+  Tensor word, position, type, gamma, beta;
+  Tensor dword, dposition, dtype, dgamma, dbeta;  // dword is compact [U, C]; empty if frozen
+  float epsilon;
+};
+
+struct NormTerms {
+  Tensor gamma, beta, dgamma, dbeta;  // [C]
+  float epsilon;
+};
+
+Features embed(Tape& tape, const EmbedTerms& terms, const Ragged& ragged, const int32_t* tokens, const TokenSegments& segments,
+               const Dropout& dropout, std::span<const Reader> readers);
+
+struct LinearOptions {
+  Activation activation = Activation::none;
+  Dropout dropout;
+  std::span<const Reader> readers;  // of the result
+};
+// y_i = dropout(activation(x w_i^T + b_i)): one Linear, or several that read the same rows.
+Features linear(Tape& tape, const Features& x, int reader, const LinearTerms& terms, const LinearOptions& options);
+std::vector<Var> linears(Tape& tape, const Features& x, std::span<const int> readers, std::span<const LinearTerms* const> terms);
+
+struct AttentionInputs {
+  Ragged keys, queries;
+  Var q, k, v;
+  int heads;
+};
+Features attention(Tape& tape, const AttentionInputs& inputs, const Dropout& dropout, std::span<const Reader> readers);
+
+Features residual_norm(Tape& tape, Var y, Var residual, const Ragged& ragged, const NormTerms& terms, const Dropout& dropout,
+                       std::span<const Reader> readers, int rank = 3);
+
+// The first row of every sequence, as sequences of one row; what each reader reads is selected too.
+Features select_first(Tape& tape, const Features& x, const Ragged& single_rows);
+
+// Quantized copies of an existing value for new readers.
+Features read_again(Tape& tape, const Features& x, std::span<const Reader> readers, int rank);
+
+// Mean loss [1] per replica; starts the gradient.
+Tensor cross_entropy(Tape& tape, Var logits, const int32_t* labels);
+
+}  // namespace mpq

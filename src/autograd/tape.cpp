@@ -1,0 +1,27 @@
+#include "autograd/tape.h"
+
+namespace mpq {
+
+Tape::GradTarget Tape::grad_target(Var v) {
+  const bool accumulate = v->has_grad;
+  if (!accumulate) {
+    if (!v->grad) v->grad = tensor(v->data.shape);
+    v->has_grad = true;
+  }
+  return {v->grad, accumulate};
+}
+
+Tensor Tape::grad_of(Var v) {
+  if (!v->has_grad) {
+    const Tensor grad = grad_target(v).grad;
+    ops_.fill(grad, 0.0f);
+  }
+  return v->grad;
+}
+
+void Tape::backward() {
+  for (auto step = log_.rbegin(); step != log_.rend(); ++step) (*step)();
+  log_.clear();
+}
+
+}  // namespace mpq

@@ -1,0 +1,57 @@
+// Reverse-mode differentiation as a log: every operation of autograd/ops.h runs its forward at once and records a
+// closure that runs its gradient. Recording order is already topological, so backward() plays the log from its end.
+#pragma once
+#include <deque>
+#include <functional>
+#include <vector>
+
+#include "tensor/arena.h"
+#include "tensor/ops.h"
+
+namespace mpq {
+
+// A tensor on the tape with the place of its gradient.
+struct Value {
+  Tensor data;
+  Tensor grad;            // taken from the arena when the first consumer's gradient arrives
+  bool has_grad = false;
+};
+using Var = Value*;  // owned by the tape; valid until its reset()
+
+class Tape {
+ public:
+  // With `recording` false only forwards run and nothing is kept for gradients (evaluation).
+  Tape(Ops& ops, Arena& arena, int replicas, bool recording) : ops_(ops), arena_(arena), replicas_(replicas), recording_(recording) {}
+
+  Ops& ops() const { return ops_; }
+  Arena& arena() const { return arena_; }
+  int replicas() const { return replicas_; }
+  bool recording() const { return recording_; }
+
+  Tensor tensor(Shape shape) { return arena_.tensor(shape, replicas_); }
+  Var var(Shape shape) { return &values_.emplace_back(Value{tensor(shape), {}, false}); }
+
+  // The first gradient writer sets, later ones add: `accumulate` says which this one is.
+  struct GradTarget {
+    Tensor grad;
+    bool accumulate;
+  };
+  GradTarget grad_target(Var v);
+  // The finished gradient of v; every consumer has run. Zeros if v has none.
+  Tensor grad_of(Var v);
+
+  void record(std::function<void()> backward) {
+    if (recording_) log_.push_back(std::move(backward));
+  }
+  void backward();
+
+ private:
+  Ops& ops_;
+  Arena& arena_;
+  int replicas_;
+  bool recording_;
+  std::deque<Value> values_;
+  std::vector<std::function<void()>> log_;
+};
+
+}  // namespace mpq
