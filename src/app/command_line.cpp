@@ -251,7 +251,8 @@ bool CommandLine::given(const std::string& name) const {
 void CommandLine::announce() const {
   Json resolved = Json::object();
   for (const Option& option : options_)
-    if (option.name != "help" && option.name != "json") resolved[option.name] = option.show();
+    if (option.name != "help" && option.name != "json" && option.name != "config")
+      resolved[option.name] = option.show();
   if (json_) return print_json({{"command", command_}, {"version", MPQ_VERSION}, {"options", resolved}});
   std::vector<std::string> words{"mpq " + command_};
   if (!positional_name_.empty())

@@ -6,7 +6,7 @@
 
 namespace mpq {
 
-// The candidate with the smallest Levenshtein distance, or "" if none is close enough to be what was meant.
+// The candidate with the smallest edit distance, or "" if none is close enough to be what was meant.
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
 
 }  // namespace mpq

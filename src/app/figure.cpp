@@ -1,0 +1,142 @@
+#include "app/figure.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/text.h"
+
+namespace mpq {
+namespace fs = std::filesystem;
+namespace {
+
+// Paul Tol's "muted" and "bright" qualitative schemes: told apart with any colour vision, aided by dashes and points.
+constexpr const char* colours[] = {"#332288", "#CC6677", "#117733", "#DDAA33", "#88CCEE", "#882255",
+                                   "#44AA99", "#EE7733", "#AA4499", "#999933", "#0077BB", "#777777"};
+constexpr int points[] = {7, 5, 9, 13, 11, 6, 4, 8, 12, 10, 2, 1};
+
+// Single quotes are gnuplot's literal strings; a quote inside is doubled.
+std::string quote(const std::string& text) {
+  std::string quoted = "'";
+  for (char c : text) quoted += c == '\'' ? std::string("''") : std::string(1, c == '\n' ? ' ' : c);
+  return quoted + "'";
+}
+
+std::string tsv(const Figure& figure) {
+  std::string text = "curve\tx\ty\tlow\thigh\n";
+  for (const Curve& curve : figure.curves) {
+    check(curve.x.size() == curve.y.size() && curve.low.size() == curve.high.size(),
+          "a curve's columns differ in length");
+    check(curve.low.empty() || curve.low.size() == curve.x.size(), "a curve's band differs in length");
+    for (size_t i = 0; i < curve.x.size(); ++i) {
+      text += fmt::format("{}\t{}\t{}", curve.name, curve.x[i], curve.y[i]);
+      text += curve.low.empty() ? "\t\t\n" : fmt::format("\t{}\t{}\n", curve.low[i], curve.high[i]);
+    }
+  }
+  return text;
+}
+
+std::string style(const Curve& curve, size_t index) {
+  const size_t i = index % std::size(colours);
+  const std::string colour = quote(colours[i]);
+  const size_t dash = index % 3 == 0 ? 1 : index % 3 == 1 ? 2 : 4;
+  switch (curve.look) {
+    case Curve::Look::control:
+      return "with lines lc rgb 'black' dt 2 lw 2";
+    case Curve::Look::points:  // half transparent
+      return fmt::format("with points lc rgb '#80{}' pt {} ps 0.8", colours[i] + 1, points[i]);
+    case Curve::Look::step:
+      return "with steps lc rgb '#BB2222' lw 3";
+    case Curve::Look::line:
+      break;
+  }
+  const size_t interval = std::max<size_t>(1, curve.x.size() / 8);  // a few points tell the curves apart
+  return fmt::format("with linespoints lc rgb {} dt {} lw 2 pt {} ps 0.8 pi {}", colour, dash, points[i], interval);
+}
+
+// The rows of one curve: line `first` of the file's data (0-based) to line `last`.
+std::string plot_item(const std::string& data, const Curve& curve, size_t index, size_t first) {
+  const std::string source = fmt::format("{} every ::{}::{}", quote(data), first, first + curve.x.size() - 1);
+  std::string item;
+  if (!curve.low.empty())
+    item = fmt::format("{} using 2:4:5 with filledcurves fc rgb {} fs transparent solid 0.15 notitle, \\\n     ",
+                       source, quote(colours[index % std::size(colours)]));
+  return item + fmt::format("{} using 2:3 {} title {}", source, style(curve, index), quote(curve.name));
+}
+
+std::string script(const Figure& figure, const std::string& name) {
+  std::string text = fmt::format(
+      "# gnuplot {0}.gp draws {0}.svg and {0}.png from {0}.tsv\n"
+      "set datafile separator tab\nset encoding utf8\nset title {1} noenhanced\n"
+      "set xlabel {2} noenhanced\nset ylabel {3} noenhanced\n"
+      "set key outside right top Left reverse noenhanced\nset grid lt 1 lw 1 lc rgb '#E4E4E4'\nset border 3\nset tics "
+      "nomirror\n"
+      "set autoscale xfix\nset offsets 0, 0, graph 0.05, graph 0.05\n{4}",
+      name, quote(figure.title), quote(figure.x_title), quote(figure.y_title),
+      figure.logarithmic_x ? "set logscale x 2\n" : "");
+  std::string plot;
+  size_t row = 1;  // 0 is the header
+  for (size_t i = 0; i < figure.curves.size(); ++i) {
+    const Curve& curve = figure.curves[i];
+    if (curve.x.empty()) continue;
+    plot += (plot.empty() ? "plot " : ", \\\n     ") + plot_item(name + ".tsv", curve, i, row);
+    row += curve.x.size();
+  }
+  text += fmt::format(
+      "set terminal svg size 900,540 dynamic enhanced background 'white' font 'sans,13'\nset output '{}.svg'\n{}\n",
+      name, plot);
+  text += fmt::format(
+      "set terminal pngcairo size 1350,810 background 'white' font 'sans,15' linewidth 1.5\nset output '{}.png'\n{}\n",
+      name, plot);
+  return text;
+}
+
+// Runs `gnuplot script` in a folder; its complaint, or "" if all went well.
+std::string run_gnuplot(const fs::path& folder, const std::string& script) {
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addchdir_np(&actions, folder.c_str());
+  posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "errors", O_WRONLY | O_CREAT, 0644);
+  std::string program = "gnuplot", argument = script;
+  char* const arguments[] = {program.data(), argument.data(), nullptr};
+  pid_t child;
+  const int failed = posix_spawnp(&child, "gnuplot", &actions, nullptr, arguments, environ);
+  posix_spawn_file_actions_destroy(&actions);
+  if (failed) return fmt::format("gnuplot does not start: {} (apt-get install gnuplot-nox)", std::strerror(failed));
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return status == 0 ? "" : fmt::format("gnuplot failed: {}", trim(read_file(folder / "errors")));
+}
+
+}  // namespace
+
+bool write_figure(const Figure& figure, const fs::path& folder, const std::string& name) {
+  check(std::any_of(figure.curves.begin(), figure.curves.end(), [](const Curve& c) { return !c.x.empty(); }),
+        "the figure {} has no points", name);
+  const std::string data = tsv(figure), plot = script(figure, name);
+  write_file_atomic(folder / (name + ".tsv"), data);
+  write_file_atomic(folder / (name + ".gp"), plot);
+  AtomicFolder scratch(folder / (name + ".drawing"));  // never committed: only a place that cleans up after itself
+  write_file_atomic(scratch.path() / (name + ".tsv"), data);
+  write_file_atomic(scratch.path() / (name + ".gp"), plot);
+  const std::string complaint = run_gnuplot(scratch.path(), name + ".gp");
+  if (!complaint.empty()) {
+    log().warn("{} is not drawn: {}; its data are in {}", name, complaint, (folder / (name + ".tsv")).string());
+    return false;
+  }
+  for (const char* ending : {".svg", ".png"})
+    write_file_atomic(folder / (name + ending), read_file(scratch.path() / (name + ending)));
+  return true;
+}
+
+}  // namespace mpq

@@ -1,0 +1,244 @@
+#include "nn/bert.h"
+
+#include "base/text.h"
+
+namespace mpq {
+namespace {
+
+struct Preset {
+  const char* name;
+  int layers, hidden;
+};
+// Turc et al., "Well-Read Students Learn Better", 2019: heads of 64, feed-forward of 4 x hidden.
+constexpr Preset presets[] = {{"tiny", 2, 128}, {"mini", 4, 256}, {"small", 4, 512}, {"medium", 8, 512}, {"base", 12, 768}};
+
+}  // namespace
+
+BertConfig parse_model(const std::string& text) {
+  BertConfig c;
+  for (const Preset& p : presets)
+    if (text == p.name) {
+      c.layers = p.layers, c.hidden = p.hidden, c.heads = p.hidden / 64, c.ffn = 4 * p.hidden;
+      return c;
+    }
+  const auto parts = split(text, ',');
+  const char* allowed = "allowed: tiny, mini, small, medium, base, or L,H,A,F (layers, hidden, heads, feed-forward), e.g. 4,256,4,1024";
+  int* fields[] = {&c.layers, &c.hidden, &c.heads, &c.ffn};
+  if (parts.size() != 4) throw UserError(fmt::format("--model {}: no such model", text), allowed);
+  for (int i = 0; i < 4; ++i) {
+    const auto n = parse_int(parts[i]);
+    if (!n || *n < 1 || *n > 65536) throw UserError(fmt::format("--model {}: {} is not a size", text, parts[i]), allowed);
+    *fields[i] = static_cast<int>(*n);
+  }
+  if (c.hidden % c.heads != 0 || c.hidden / c.heads < 8 || c.hidden / c.heads > 256)
+    throw UserError(fmt::format("--model {}: hidden size {} over {} heads", text, c.hidden, c.heads),
+                    "hidden must be a multiple of the heads, with 8 to 256 columns a head");
+  return c;
+}
+
+Linear Bert::add_linear(const std::string& name, int out, int in) {
+  Linear linear{name, &parameters_.add(name + ".weight", {out, in}, true), &parameters_.add(name + ".bias", {out}, false),
+                &parameters_.add(name + ".quantizer", {4}, false), static_cast<int>(linears_.size())};
+  linears_.push_back(nullptr);  // filled when the Linear has its final place
+  return linear;
+}
+
+Bert::Bert(const BertConfig& config) : config_(config) {
+  const int C = config.hidden;
+  const std::string e = "bert.embeddings.";
+  position = &parameters_.add(e + "position_embeddings.weight", {config.positions, C}, true);
+  type = &parameters_.add(e + "token_type_embeddings.weight", {config.types, C}, true);
+  embedding_gamma = &parameters_.add(e + "LayerNorm.weight", {C}, false);
+  embedding_beta = &parameters_.add(e + "LayerNorm.bias", {C}, false);
+  for (int l = 0; l < config.layers; ++l) {
+    const std::string n = fmt::format("bert.encoder.layer.{}.", l);
+    layers.push_back({});
+    BertLayer& layer = layers.back();
+    layer.query = add_linear(n + "attention.self.query", C, C);
+    layer.key = add_linear(n + "attention.self.key", C, C);
+    layer.value = add_linear(n + "attention.self.value", C, C);
+    layer.attention_output = add_linear(n + "attention.output.dense", C, C);
+    layer.attention_gamma = &parameters_.add(n + "attention.output.LayerNorm.weight", {C}, false);
+    layer.attention_beta = &parameters_.add(n + "attention.output.LayerNorm.bias", {C}, false);
+    layer.intermediate = add_linear(n + "intermediate.dense", config.ffn, C);
+    layer.output = add_linear(n + "output.dense", C, config.ffn);
+    layer.output_gamma = &parameters_.add(n + "output.LayerNorm.weight", {C}, false);
+    layer.output_beta = &parameters_.add(n + "output.LayerNorm.bias", {C}, false);
+  }
+  pooler = add_linear("bert.pooler.dense", C, C);
+  classifier = add_linear("classifier", config.classes, C);
+  word = &parameters_.add(e + "word_embeddings.weight", {config.vocabulary, C}, true, true);
+  for (BertLayer& layer : layers)
+    for (Linear* linear : {&layer.query, &layer.key, &layer.value, &layer.attention_output, &layer.intermediate, &layer.output})
+      linears_[linear->index] = linear;
+  linears_[pooler.index] = &pooler;
+  linears_[classifier.index] = &classifier;
+}
+
+namespace {
+enum Operand { kX, kW, kB, kY };
+}
+
+FormatTable::FormatTable(const Bert& model, const std::vector<std::vector<LinearSpec>>& specs)
+    : replicas_(static_cast<int>(specs.size())), linears_(static_cast<int>(model.linears().size())) {
+  for (const auto& replica : specs) {
+    check(static_cast<int>(replica.size()) == linears_, "{} specs for {} Linears", replica.size(), linears_);
+    for (const LinearSpec& s : replica) table_.insert(table_.end(), {s.x, s.w, s.b, s.y});
+  }
+  for (int i = 0; i < linears_; ++i) {
+    shares_input_with_.push_back(i);
+    weights_quantized_ |= any(i, kW) || any(i, kB);
+    for (int r = 0; r < replicas_; ++r) weights_scaled_ |= trained_count(spec(r, i, kX)) > 0;
+  }
+  weights_quantized_ |= weights_scaled_;
+  const auto equal_inputs = [&](int a, int b) {
+    for (int r = 0; r < replicas_; ++r)
+      if (!(spec(r, a, kX) == spec(r, b, kX)) || trained_count(spec(r, a, kX)) > 0) return false;
+    return true;
+  };
+  for (const BertLayer& layer : model.layers)
+    for (int i : {layer.key.index, layer.value.index})
+      for (int j : {layer.query.index, layer.key.index})
+        if (j < i && shares_input_with_[i] == i && equal_inputs(i, j)) shares_input_with_[i] = shares_input_with_[j];
+  const BertLayer& last = model.layers.back();
+  const auto over_sequence = [&](const Linear& linear, int operand) {
+    for (int r = 0; r < replicas_; ++r)
+      if (reach(spec(r, linear.index, operand), Role::activation) == Reach::sequence) return true;
+    return false;
+  };
+  for (const Linear* linear : {&last.attention_output, &last.intermediate, &last.output})
+    cls_only_ &= !over_sequence(*linear, kX) && !over_sequence(*linear, kY);
+  cls_only_ &= !over_sequence(last.query, kY);
+}
+
+QuantSlot FormatTable::slot(int linear, int operand) const { return {&table_[linear * 4 + operand], int64_t{linears_} * 4, {}}; }
+
+bool FormatTable::any(int linear, int operand) const {
+  for (int r = 0; r < replicas_; ++r)
+    if (!is_none(spec(r, linear, operand))) return true;
+  return false;
+}
+
+Reader FormatTable::reader(const Bert&, const BertTensors& t, const Linear& linear) const {
+  if (!any(linear.index, kX)) return {};
+  Reader reader{.slot = slot(shares_input_with_[linear.index], kX)};
+  for (int r = 0; r < replicas_; ++r)
+    if (!gradient_is_identity(spec(r, linear.index, kX))) reader.identity_gradient = false;
+  if (reader.identity_gradient) return reader;
+  reader.slot.trained = view(t.values, *linear.trained);
+  if (t.grads) reader.dtrained = view(t.grads, *linear.trained);
+  return reader;
+}
+
+LinearTerms FormatTable::terms(const Bert& model, const BertTensors& t, const Linear& linear) const {
+  LinearTerms terms;
+  const bool w = any(linear.index, kW) || (weights_scaled_ && any(linear.index, kX)), b = any(linear.index, kB);
+  terms.w = view(w ? t.quantized : t.values, *linear.weight);
+  terms.bias = view(b ? t.quantized : t.values, *linear.bias);
+  if (t.grads) terms.dw = view(t.grads, *linear.weight), terms.dbias = view(t.grads, *linear.bias);
+  terms.input = reader(model, t, linear);
+  if (any(linear.index, kY)) terms.output = slot(linear.index, kY);
+  return terms;
+}
+
+std::vector<QuantizeWeights::Item> FormatTable::weight_items(const Bert& model, const BertTensors& t) const {
+  std::vector<QuantizeWeights::Item> items;
+  for (const Linear* linear : model.linears()) {
+    const LinearTerms terms = this->terms(model, t, *linear);
+    const auto add = [&](const Parameter& p, Operand operand, Role role, QuantSlot input) {
+      items.push_back({.w = view(t.values, p), .wq = view(t.quantized, p), .slot = slot(linear->index, operand), .role = role,
+                       .input = input, .dw = t.grads ? view(t.grads, p) : Tensor{}, .dtrained = t.grads ? view(t.grads, *linear->trained) : Tensor{}});
+    };
+    const bool scaled = bool(terms.input.slot.trained);
+    if (any(linear->index, kW) || scaled) add(*linear->weight, kW, Role::weight, scaled ? terms.input.slot : QuantSlot{});
+    if (any(linear->index, kB)) add(*linear->bias, kB, Role::bias, {});
+  }
+  return items;
+}
+
+namespace {
+
+// One forward pass; its members name what every layer needs.
+class Forward {
+ public:
+  Forward(Tape& tape, const Bert& model, const BertTensors& t, const FormatTable& formats, const BertBatch& batch, const DropoutState& dropout)
+      : tape_(tape), model_(model), t_(t), formats_(formats), batch_(batch), dropout_(dropout) {}
+
+  Var run() {
+    Features x = embeddings();
+    for (size_t l = 0; l < model_.layers.size(); ++l) x = layer(x, l);
+    if (x.ragged.rows != batch_.single_rows.rows) x = select_first(tape_, x, batch_.single_rows);
+    const Linear &pooler = model_.pooler, &classifier = model_.classifier;
+    x = read_again(tape_, x, std::vector{reader(pooler)}, 2);  // pooler and classifier see one row [1, C]
+    x = linear(tape_, x, 0, terms(pooler), {.activation = Activation::tanh, .dropout = hidden_dropout(3 * model_.config().layers + 1),
+                                            .readers = std::vector{reader(classifier)}});
+    return linear(tape_, x, 0, terms(classifier), {}).x;
+  }
+
+ private:
+  Reader reader(const Linear& linear) const { return formats_.reader(model_, t_, linear); }
+  LinearTerms terms(const Linear& linear) const { return formats_.terms(model_, t_, linear); }
+  Tensor value(const Parameter* p) const { return view(t_.values, *p); }
+  Tensor grad(const Parameter* p) const { return t_.grads ? view(t_.grads, *p) : Tensor{}; }
+  Dropout dropout(float p, int site) const {
+    return {dropout_.on ? p : 0.0f, dropout_.seeds, dropout_.step, static_cast<uint32_t>(site)};
+  }
+  Dropout hidden_dropout(int site) const { return dropout(model_.config().hidden_dropout, site); }
+  std::vector<Reader> attention_readers(size_t l) const {
+    const BertLayer& layer = model_.layers[l];
+    return {reader(layer.query), reader(layer.key), reader(layer.value)};
+  }
+  NormTerms norm(const Parameter* gamma, const Parameter* beta) const {
+    return {value(gamma), value(beta), grad(gamma), grad(beta), model_.config().layer_norm_epsilon};
+  }
+
+  Features embeddings() {
+    const EmbedTerms terms{value(model_.word), value(model_.position), value(model_.type), value(model_.embedding_gamma),
+                           value(model_.embedding_beta), t_.dword, grad(model_.position), grad(model_.type),
+                           grad(model_.embedding_gamma), grad(model_.embedding_beta), model_.config().layer_norm_epsilon};
+    return embed(tape_, terms, batch_.ragged, batch_.tokens, batch_.segments, hidden_dropout(0), attention_readers(0));
+  }
+
+  Features layer(const Features& x, size_t l) {
+    const BertLayer& layer = model_.layers[l];
+    const bool last = l + 1 == model_.layers.size(), cls_only = last && formats_.cls_only();
+    Features rows = x;  // those whose output somebody reads
+    Var q, k, v;
+    if (cls_only) {
+      const LinearTerms key = terms(layer.key), value = terms(layer.value);
+      const auto kv = linears(tape_, x, std::array{1, 2}, std::array{&key, &value});
+      rows = select_first(tape_, x, batch_.single_rows);
+      k = kv[0], v = kv[1];
+      q = linear(tape_, rows, 0, terms(layer.query), {}).x;
+    } else {
+      const LinearTerms query = terms(layer.query), key = terms(layer.key), value = terms(layer.value);
+      const auto qkv = linears(tape_, x, std::array{0, 1, 2}, std::array{&query, &key, &value});
+      q = qkv[0], k = qkv[1], v = qkv[2];
+    }
+    const int site = static_cast<int>(3 * l);
+    const Features context = attention(tape_, {batch_.ragged, rows.ragged, q, k, v, model_.config().heads},
+                                       dropout(model_.config().attention_dropout, site + 1), std::vector{reader(layer.attention_output)});
+    const Features attended = linear(tape_, context, 0, terms(layer.attention_output), {});
+    const Features middle = residual_norm(tape_, attended.x, rows.x, rows.ragged, norm(layer.attention_gamma, layer.attention_beta),
+                                          hidden_dropout(site + 2), std::vector{reader(layer.intermediate)});
+    const Features wide = linear(tape_, middle, 0, terms(layer.intermediate), {.activation = Activation::gelu, .readers = std::vector{reader(layer.output)}});
+    const Features narrow = linear(tape_, wide, 0, terms(layer.output), {});
+    return residual_norm(tape_, narrow.x, middle.x, rows.ragged, norm(layer.output_gamma, layer.output_beta), hidden_dropout(site + 3),
+                         last ? std::vector<Reader>{} : attention_readers(l + 1));
+  }
+
+  Tape& tape_;
+  const Bert& model_;
+  const BertTensors& t_;
+  const FormatTable& formats_;
+  const BertBatch& batch_;
+  const DropoutState& dropout_;
+};
+
+}  // namespace
+
+Var forward(Tape& tape, const Bert& model, const BertTensors& tensors, const FormatTable& formats, const BertBatch& batch, const DropoutState& dropout) {
+  return Forward(tape, model, tensors, formats, batch, dropout).run();
+}
+
+}  // namespace mpq

@@ -1,0 +1,113 @@
+// BERT for sequence classification (Devlin et al. 2018; post-LayerNorm, erf GELU, tanh pooler), on ragged batches.
+// The last layer computes only what [CLS] needs, unless a number format there looks over the sequence.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "autograd/ops.h"
+#include "nn/parameters.h"
+#include "quant/spec.h"
+
+namespace mpq {
+
+struct BertConfig {
+  int layers = 2, hidden = 128, heads = 2, ffn = 512;
+  int vocabulary = 30522, positions = 512, types = 2, classes = 2;
+  float layer_norm_epsilon = 1e-12f, initializer_range = 0.02f;
+  float hidden_dropout = 0.1f, attention_dropout = 0.1f;
+  bool operator==(const BertConfig&) const = default;
+};
+
+// "tiny", "mini", "small", "medium", "base" or "L,H,A,F" (layers, hidden, heads, feed-forward). UserError.
+BertConfig parse_model(const std::string& text);
+
+// A Linear of the model. Its index is its row in the table of formats.
+struct Linear {
+  std::string name;  // "bert.encoder.layer.0.attention.self.query"
+  const Parameter *weight, *bias;
+  const Parameter* trained;  // [4]: means of binary_residual, then gamma; used only where a format trains them
+  int index;
+};
+
+struct BertLayer {
+  Linear query, key, value, attention_output, intermediate, output;
+  const Parameter *attention_gamma, *attention_beta, *output_gamma, *output_beta;
+};
+
+// The model's structure; holds no numbers.
+class Bert {
+ public:
+  explicit Bert(const BertConfig& config);
+  Bert(const Bert&) = delete;
+  Bert& operator=(const Bert&) = delete;
+
+  const BertConfig& config() const { return config_; }
+  const ParameterSet& parameters() const { return parameters_; }
+  const std::vector<const Linear*>& linears() const { return linears_; }
+
+  const Parameter *word, *position, *type, *embedding_gamma, *embedding_beta;
+  std::vector<BertLayer> layers;
+  Linear pooler, classifier;
+
+ private:
+  Linear add_linear(const std::string& name, int out, int in);
+
+  BertConfig config_;
+  ParameterSet parameters_;
+  std::vector<const Linear*> linears_;
+};
+
+// The numbers one step works with, for R replicas.
+struct BertTensors {
+  Tensor values;      // flat [R][size] masters
+  Tensor quantized;   // flat [R][dense size]: quantized weights and biases; or empty
+  Tensor grads;       // flat [R][dense size]; or empty
+  Tensor dword;       // [U, C] compact; or empty
+};
+
+// The formats of every Linear of every replica, as the operations read them.
+class FormatTable {
+ public:
+  // specs[r][i]: replica r, Linear i. A format that trains something reads model.trained from `values`.
+  FormatTable(const Bert& model, const std::vector<std::vector<LinearSpec>>& specs);
+
+  int replicas() const { return replicas_; }
+  bool weights_quantized() const { return weights_quantized_; }  // any weight or bias of any replica
+  bool weights_scaled() const { return weights_scaled_; }        // by gamma
+  bool cls_only() const { return cls_only_; }                    // no format of the last layer looks over the sequence
+  const QuantSpec& spec(int replica, int linear, int operand) const { return table_[(replica * linears_ + linear) * 4 + operand]; }
+
+  Reader reader(const Bert& model, const BertTensors& t, const Linear& linear) const;      // empty slot if all are `none`
+  LinearTerms terms(const Bert& model, const BertTensors& t, const Linear& linear) const;
+  // One item per weight and bias that any replica quantizes (bind once per set of tensors).
+  std::vector<QuantizeWeights::Item> weight_items(const Bert& model, const BertTensors& t) const;
+
+ private:
+  QuantSlot slot(int linear, int operand) const;
+  bool any(int linear, int operand) const;
+
+  int replicas_, linears_;
+  std::vector<QuantSpec> table_;  // [R][linears][x, w, b, y]
+  std::vector<int> shares_input_with_;  // the first Linear of the same input whose x formats are equal in every replica
+  bool weights_quantized_ = false, weights_scaled_ = false, cls_only_ = true;
+};
+
+// A batch where the device can read it.
+struct BertBatch {
+  Ragged ragged, single_rows;   // single_rows: B sequences of one row
+  const int32_t* tokens;        // [T]
+  TokenSegments segments;       // training only
+  const int32_t* labels;        // [B]; training only
+};
+
+struct DropoutState {
+  bool on = false;
+  const uint64_t* seeds = nullptr;  // [R]
+  const int64_t* step = nullptr;    // [1]
+};
+
+// Logits [B, classes].
+Var forward(Tape& tape, const Bert& model, const BertTensors& tensors, const FormatTable& formats, const BertBatch& batch,
+            const DropoutState& dropout);
+
+}  // namespace mpq

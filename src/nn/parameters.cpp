@@ -1,0 +1,41 @@
+#include "nn/parameters.h"
+
+namespace mpq {
+
+const Parameter& ParameterSet::add(std::string name, Shape shape, bool decay, bool sparse) {
+  check(sparse || size_ == dense_size_, "dense parameter {} after a sparse one", name);
+  parameters_.push_back({std::move(name), shape, size_, decay, sparse});
+  size_ += (shape.size() + 15) / 16 * 16;
+  if (!sparse) dense_size_ = size_;
+  return parameters_.back();
+}
+
+const Parameter* ParameterSet::find(std::string_view name) const {
+  for (const Parameter& p : parameters_)
+    if (p.name == name) return &p;
+  return nullptr;
+}
+
+int64_t ParameterSet::count() const {
+  int64_t n = 0;
+  for (const Parameter& p : parameters_) n += p.shape.size();
+  return n;
+}
+
+std::vector<ParameterRange> ParameterSet::dense_ranges() const {
+  std::vector<ParameterRange> ranges;
+  for (const Parameter& p : parameters_) {
+    if (p.sparse) continue;
+    const int64_t end = p.offset + p.shape.size();
+    // The padding between neighbours is zero and stays zero under AdamW.
+    if (!ranges.empty() && ranges.back().decay == p.decay) ranges.back().end = end;
+    else ranges.push_back({p.offset, end, p.decay});
+  }
+  return ranges;
+}
+
+Tensor view(const Tensor& flat, const Parameter& p) {
+  return {flat.f32() + p.offset, p.shape, DType::f32, flat.replicas, flat.replica_stride};
+}
+
+}  // namespace mpq

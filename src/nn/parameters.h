@@ -1,0 +1,41 @@
+// The parameters of a model: dotted names equal to Hugging Face's, values side by side in flat buffers, so that one
+// AdamW, one norm, one copy serves them all.
+#pragma once
+#include <deque>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tensor/ops.h"
+
+namespace mpq {
+
+struct Parameter {
+  std::string name;
+  Shape shape;
+  int64_t offset = 0;   // in the flat buffers
+  bool decay = false;   // weight decay applies (Hugging Face: not to biases and LayerNorms)
+  bool sparse = false;  // gradient comes in rows (the word embedding): kept behind all dense ones
+};
+
+class ParameterSet {
+ public:
+  // Adds in order; sparse parameters must come last. Offsets are multiples of 16. The reference stays valid.
+  const Parameter& add(std::string name, Shape shape, bool decay, bool sparse = false);
+  const Parameter* find(std::string_view name) const;
+
+  const std::deque<Parameter>& all() const { return parameters_; }
+  int64_t size() const { return size_; }              // floats of a flat buffer, padding included
+  int64_t dense_size() const { return dense_size_; }  // of the gradient buffer
+  int64_t count() const;                              // parameters, as models are counted
+  std::vector<ParameterRange> dense_ranges() const;   // neighbours of equal decay merged
+
+ private:
+  std::deque<Parameter> parameters_;
+  int64_t size_ = 0, dense_size_ = 0;
+};
+
+// The view of a parameter in a flat buffer [R][size].
+Tensor view(const Tensor& flat, const Parameter& p);
+
+}  // namespace mpq

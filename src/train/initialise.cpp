@@ -1,0 +1,35 @@
+#include "train/initialise.h"
+
+#include <cmath>
+#include <numbers>
+
+#include "base/philox.h"
+#include "base/text.h"
+
+namespace mpq {
+namespace {
+
+// Box and Muller on two uniforms; drawn again while outside two deviations.
+double truncated_normal(uint64_t seed, uint32_t site, uint64_t element) {
+  for (uint32_t attempt = 0;; ++attempt) {
+    const Philox random = philox(static_cast<uint32_t>(element), static_cast<uint32_t>(element >> 32), attempt, site,
+                                 static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32));
+    const double u = (random.word[0] + 0.5) * 0x1p-32, angle = random.word[1] * 0x1p-32 * 2 * std::numbers::pi;
+    const double radius = std::sqrt(-2 * std::log(u));
+    for (const double x : {radius * std::cos(angle), radius * std::sin(angle)})
+      if (std::abs(x) <= 2) return x;
+  }
+}
+
+}  // namespace
+
+std::vector<float> initial_values(const Parameter& p, uint64_t seed, double deviation) {
+  std::vector<float> values(p.shape.size(), 0.0f);
+  if (p.name.ends_with("LayerNorm.weight")) values.assign(values.size(), 1.0f);
+  if (!p.name.ends_with(".weight") || p.name.ends_with("LayerNorm.weight")) return values;
+  const auto site = static_cast<uint32_t>(hash64(p.name));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(deviation * truncated_normal(seed, site, i));
+  return values;
+}
+
+}  // namespace mpq
