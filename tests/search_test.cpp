@@ -288,9 +288,13 @@ TEST(Search, ResumeSuggestsAgainWhatWasNotStored) {  // killed between the numbe
   const StudyOptions options = toy_options("tpe", true, 4);
   MemoryStorage whole, storage;
   run_toy(whole, options, 1000);
-  run_toy(storage, options, 16);
+  {
+    Study study(storage, options);
+    for (auto wave = study.ask(16); !wave.empty(); wave = study.ask(16))
+      for (Trial& trial : wave) end_toy(study, trial);
+  }
   const int64_t id = storage.read_study("toy").id;
-  const Attributes dead = {{"mpq:owner", "\"" + std::string("elsewhere 1 1") + "\""}};
+  const Attributes dead = {{"mpq:owner", "\"elsewhere 1 1\""}};
   auto trial = storage.create_trial(id, dead, 1000);  // number 16 opens a wave
   ASSERT_EQ(trial->number, 16);
   trial->heartbeat_age = 1e6;
