@@ -222,6 +222,30 @@ TEST_F(SqliteTest, KilledAtAnyMomentEndsAsUninterrupted) {
   EXPECT_EQ(choices(*storage), uninterrupted(options, trials));
 }
 
+TEST_F(SqliteTest, HeartbeatTellsOtherHosts) {
+  const auto storage = create();
+  const auto claimed = [&] { return Study(*storage, toy_options(2)).ask(2).size(); };
+  Study study(*storage, toy_options(2));
+  study.ask(2);
+  sql("UPDATE trial_system_attributes SET value_json = '\"otherhost 1 1\"' WHERE \"key\" = 'mpq:owner'");
+  EXPECT_EQ(claimed(), 0u);  // it may be alive
+  sql("UPDATE trial_heartbeats SET heartbeat = '2020-01-01 00:00:00'");
+  study.heartbeat();
+  EXPECT_EQ(claimed(), 0u);
+  sql("UPDATE trial_heartbeats SET heartbeat = '2020-01-01 00:00:00'");
+  study.heartbeat();  // too soon after the last one
+  EXPECT_EQ(claimed(), 2u);
+}
+
+TEST_F(SqliteTest, JournalIsLeftToViewers) {
+  auto first = create(), second = create();
+  EXPECT_EQ(query("PRAGMA journal_mode"), "wal");
+  first.reset();
+  EXPECT_EQ(query("PRAGMA journal_mode"), "wal");
+  second.reset();
+  EXPECT_EQ(query("PRAGMA journal_mode"), "delete");
+}
+
 TEST_F(SqliteTest, BadUrlsAndFilesAreRefused) {
   EXPECT_TRUE(holds(error_of([&] { reopen(); }), "no such file"));
   EXPECT_FALSE(std::filesystem::exists(path()));
@@ -274,7 +298,7 @@ TEST_F(SqliteTest, DamagedContentIsRefused) {
 }
 
 TEST_F(SqliteTest, TruncatedFileIsRefused) {
-  run_toy(*create(), toy_options(), 20);
+  run_toy(*create(), toy_options(), 20);  // and closed, so that the file has everything
   std::filesystem::resize_file(path(), std::filesystem::file_size(path()) / 2);
   const auto read = [&] {
     const auto storage = reopen();

@@ -32,15 +32,10 @@ double log_sum_exp(const std::vector<double>& terms) {
 ParzenEstimator::ParzenEstimator(std::vector<std::vector<uint16_t>> observations, const std::vector<size_t>& counts)
     : observed_(std::move(observations)), weights_(kernel_weights(observed_.front().size())) {
   const double alpha = 1.0 / static_cast<double>(weights_.size());  // prior weight over kernels
-  double misses = 0;
   for (const size_t count : counts) {
     const double sum = 1 + static_cast<double>(count) * alpha;
     dimensions_.push_back({count, (1 + alpha) / sum, alpha / sum});
-    misses += std::log(dimensions_.back().miss);
   }
-  for (const double w : weights_) log_weights_.push_back(std::log(w) + misses);
-  log_weights_.back() = std::log(weights_.back());
-  for (const size_t count : counts) log_weights_.back() -= std::log(static_cast<double>(count));
 }
 
 // #{choices whose cumulative probability is below u}.
@@ -80,8 +75,18 @@ std::vector<double> ParzenEstimator::log_density_of_choices() const {
   return hits;
 }
 
-double ParzenEstimator::log_density(const std::vector<std::vector<uint16_t>>& points, size_t point) const {
-  std::vector<double> terms = log_weights_;
+std::vector<double> ParzenEstimator::log_weights_of_misses() const {
+  double misses = 0, prior = std::log(weights_.back());
+  for (const Dimension& d : dimensions_) misses += std::log(d.miss), prior -= std::log(static_cast<double>(d.count));
+  std::vector<double> terms;
+  for (const double w : weights_) terms.push_back(std::log(w) + misses);
+  terms.back() = prior;
+  return terms;
+}
+
+// Adds to every kernel what it gains where the point hits its observation; returns the logarithm of the sum.
+double ParzenEstimator::log_density(std::vector<double> terms, const std::vector<std::vector<uint16_t>>& points,
+                                    size_t point) const {
   for (size_t d = 0; d < dimensions_.size(); ++d) {
     std::vector<double> gain(dimensions_[d].count, 0.0);
     gain[points[d][point]] = std::log(dimensions_[d].hit / dimensions_[d].miss);
@@ -98,7 +103,8 @@ std::vector<double> ParzenEstimator::log_density(const std::vector<std::vector<u
     for (size_t i = 0; i < density.size(); ++i) density[i] = table[points.front()[i]];
     return density;
   }
-  for (size_t i = 0; i < density.size(); ++i) density[i] = log_density(points, i);
+  const std::vector<double> misses = log_weights_of_misses();
+  for (size_t i = 0; i < density.size(); ++i) density[i] = log_density(misses, points, i);
   return density;
 }
 

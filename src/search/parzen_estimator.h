@@ -28,12 +28,12 @@ class ParzenEstimator {
   size_t observations() const { return weights_.size() - 1; }
   uint16_t draw(size_t dimension, size_t kernel, double u) const;
   std::vector<double> log_density_of_choices() const;
-  double log_density(const std::vector<std::vector<uint16_t>>& points, size_t point) const;
+  std::vector<double> log_weights_of_misses() const;  // of every kernel, as if the point missed it everywhere
+  double log_density(std::vector<double> terms, const std::vector<std::vector<uint16_t>>& points, size_t point) const;
 
   std::vector<std::vector<uint16_t>> observed_;  // [d][k]
   std::vector<Dimension> dimensions_;
-  std::vector<double> weights_;      // one a kernel, the prior last; their sum is 1
-  std::vector<double> log_weights_;  // with the misses of all dimensions folded in (observations only)
+  std::vector<double> weights_;  // one a kernel, the prior last; their sum is 1
 };
 
 }  // namespace mpq

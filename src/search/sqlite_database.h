@@ -12,12 +12,13 @@ namespace mpq {
 
 class Database {
  public:
-  // Waits up to 30 s for another process's lock, in every call.
+  // Every call waits up to 30 s for another process's lock, until do_not_wait().
   Database(const std::filesystem::path& path, bool create);
   ~Database();
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
 
+  void do_not_wait() { sqlite3_busy_timeout(handle_, 0); }
   void execute(const char* sql);  // one or more statements without result
   int64_t last_insert_id() const { return sqlite3_last_insert_rowid(handle_); }
   int64_t changes() const { return sqlite3_changes(handle_); }

@@ -49,9 +49,23 @@ std::string rows_of(std::string_view columns, std::string_view table, std::strin
 }  // namespace
 
 SqliteStorage::SqliteStorage(const std::filesystem::path& path, OpenMode mode)
-    : database_(path, mode == OpenMode::create) {
+    : database_(path, mode == OpenMode::create), leave_wal_(mode == OpenMode::create) {
   if (mode == OpenMode::create) create_tables_if_empty();
   check_version();
+  if (mode == OpenMode::create) set_journal_mode("WAL");
+}
+
+SqliteStorage::~SqliteStorage() {
+  if (!leave_wal_) return;
+  try {
+    database_.do_not_wait();
+    set_journal_mode("DELETE");
+  } catch (const UserError&) {  // another process has the file open: the last one to close it does this
+  }
+}
+
+void SqliteStorage::set_journal_mode(std::string_view mode) {
+  Statement(database_, fmt::format("PRAGMA journal_mode = {}", mode)).run();
 }
 
 void SqliteStorage::create_tables_if_empty() {

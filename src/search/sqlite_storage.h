@@ -1,5 +1,6 @@
 // Studies in an SQLite file in Optuna's own schema: optuna.load_study and optuna-dashboard open it while mpq works.
-// The journal mode is SQLite's default (DELETE), because browser viewers cannot open a WAL file.
+// While a search has it open it is in WAL mode (one sync a commit, and readers never wait); the last search to close it
+// goes back to DELETE mode, because browser viewers cannot open a WAL file.
 #pragma once
 #include <unordered_map>
 
@@ -11,6 +12,7 @@ namespace mpq {
 class SqliteStorage : public Storage {
  public:
   SqliteStorage(const std::filesystem::path& path, OpenMode mode);
+  ~SqliteStorage() override;
 
   std::vector<StudyRecord> read_studies() override;
   void create_study(const StudyRecord& study) override;
@@ -26,6 +28,7 @@ class SqliteStorage : public Storage {
   using Trials = std::vector<FrozenTrial>;  // being read: contiguous numbers, ascending
   void create_tables_if_empty();
   void check_version();
+  void set_journal_mode(std::string_view mode);
   Trials read_trial_rows(int64_t study_id, int64_t first_number);
   void read_params(int64_t study_id, Trials& trials);
   void read_values(int64_t study_id, Trials& trials);
@@ -39,6 +42,7 @@ class SqliteStorage : public Storage {
   void write_attributes(const char* table, const char* owner_column, int64_t owner, const Attributes& attributes);
 
   Database database_;
+  bool leave_wal_;
   std::unordered_map<std::string, std::shared_ptr<const Distribution>> distributions_;  // by JSON text
 };
 

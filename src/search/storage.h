@@ -50,7 +50,10 @@ class Storage {
   StudyRecord read_study(const std::string& name);
 };
 
-enum class OpenMode { existing, create };
+enum class OpenMode {
+  existing,  // to look at: the file must be there
+  create     // to search: made if it is not there
+};
 
 // sqlite:///PATH (sqlite:////absolute/path too). UserError for any other text, a missing file (OpenMode::existing), or
 // a file that is not an Optuna storage.
