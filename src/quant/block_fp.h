@@ -1,0 +1,61 @@
+// Block floating point (MSFP): the values of a tile share the exponent of the largest; each keeps a sign and a fraction
+// k / 2^M, M = width - 1 (width does not count the exponent). MASE, chop/nn/quantizers/block_fp.py.
+//
+// A format with tiles adds to integer.h's list:
+//   tiles(role, shape), reach(role)   how the tiles lie, and how far they reach
+//   tile_bits()                       storage of what a tile shares
+//   rule(max)                         as rule(), for a tile whose max |x| is given (never NaN: such a tile is all NaN)
+//   fill_zero_tiles                   MASE gives an all-zero tile the smallest non-zero maximum of the tensor
+#pragma once
+#include <string_view>
+
+#include "quant/minifloat_denorm.h"
+#include "quant/scalar.h"
+#include "quant/tiles.h"
+
+namespace mpq {
+
+struct BlockFp {
+  int32_t width, exponent, bias;
+  Block block;
+
+  static constexpr std::string_view summary = "block floating point, one exponent a tile (MASE LinearBlockFP)";
+  static constexpr std::string_view samples[] = {
+      "block_fp(width=7,exponent=8,block=1x16)", "block_fp(width=4,exponent=8,block=16)",
+      "block_fp(width=12,exponent=5,block=4x4)", "block_fp(width=6,exponent=8,block=1x*)"};
+  static constexpr std::string_view choices[] = {
+      "block_fp(width=7,exponent=8,block=1x16)", "block_fp(width=8,exponent=8,block=1x16)",
+      "block_fp(width=6,exponent=8,block=1x16)", "block_fp(width=5,exponent=8,block=1x16)",
+      "block_fp(width=4,exponent=8,block=1x16)", "block_fp(width=3,exponent=8,block=1x16)",
+      "block_fp(width=4,exponent=8,block=1x8)",  "block_fp(width=6,exponent=8,block=1x32)",
+      "block_fp(width=5,exponent=8,block=1x32)", "block_fp(width=6,exponent=8,block=1x64)",
+  };
+
+  bool operator==(const BlockFp&) const = default;
+  template <class Keys>
+  void describe(Keys& keys) {
+    keys.integer("width", width, 1, 32);
+    keys.integer("exponent", exponent, 1, 8);
+    keys.integer("bias", bias, -127, 255, minifloat_bias(exponent), "2^(exponent-1)-1");
+    keys.block("block", block);
+  }
+  int bits() const { return width; }
+  int tile_bits() const { return exponent; }
+  Reach reach(Role role) const { return block_reach(block, role); }
+  Tiles tiles(Role role, const QuantShape& shape) const { return block_tiles(block, role, shape); }
+  static constexpr bool fill_zero_tiles = true;
+
+  struct Rule {
+    float power, scale, top;  // 2^e, 2^M, 2^M - 1
+    HD float operator()(float x) const {
+      const float k = clamp(rintf((magnitude(x) + log2_epsilon) / power * scale), 0.0f, top);
+      return keep_near_zero(x, with_sign(power * (k / scale), x + log2_epsilon));
+    }
+  };
+  HD Rule rule(float max) const {
+    const int e = clamp(ceil_log2(max), -bias, (1 << exponent) - 1 - bias);
+    return {exp2i(e), exp2i(width - 1), static_cast<float>((int64_t{1} << (width - 1)) - 1)};
+  }
+};
+
+}  // namespace mpq

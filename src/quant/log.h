@@ -1,0 +1,51 @@
+// Powers of two with a sign: sgn(x + c) 2^clamp(round(log2(|x| + c)), -bias, 2^(width-1) - 1 - bias), c = 0.1 *
+// 2^-bias. There is no code for zero: 0 becomes 2^-bias. MASE, chop/nn/quantizers/log.py.
+#pragma once
+#include <string_view>
+
+#include "quant/scalar.h"
+
+namespace mpq {
+
+struct Log {
+  int32_t width, bias;
+
+  static constexpr std::string_view summary = "powers of two, no zero (MASE LinearLog)";
+  static constexpr std::string_view samples[] = {"log(width=8)", "log(width=5,bias=11)", "log(width=4)", "log(width=2)",
+                                                 "log(width=8,bias=128)"};
+  // The largest value is 2^(2^(width-1) - 1 - bias): activations need 2^2 or more, weights 2^0 and small ones too.
+  static constexpr std::string_view choices[] = {
+      "x=log(width=5,bias=7);w=log(width=5,bias=15);b=log(width=5,bias=15)",
+      "x=log(width=5,bias=9);w=log(width=5,bias=15);b=log(width=5,bias=15)",
+      "x=log(width=5,bias=6);w=log(width=5,bias=13);b=log(width=5,bias=15)",
+      "x=log(width=4,bias=4);w=log(width=4,bias=8);b=log(width=5,bias=15)",
+      "x=log(width=4,bias=3);w=log(width=4,bias=7);b=log(width=5,bias=15)",
+      "x=log(width=5,bias=7);w=log(width=4,bias=8);b=log(width=5,bias=15)",
+      "x=log(width=4,bias=4);w=log(width=5,bias=15);b=log(width=5,bias=15)",
+      "x=log(width=6,bias=15);w=log(width=6,bias=24);b=log(width=6,bias=24)",
+      "log(width=8)",
+  };
+
+  bool operator==(const Log&) const = default;
+  template <class Keys>
+  void describe(Keys& keys) {
+    keys.integer("width", width, 2, 16);
+    keys.integer("bias", bias, -127, 255, (1 << (width - 2)) - 1, "2^(width-2)-1");
+  }
+  int bits() const { return width; }
+
+  struct Rule {
+    float c;
+    int e_min, e_max;
+    HD float operator()(float x) const {
+      const float v = x + c, q = exp2i(clamp(round_log2(magnitude(x) + c), e_min, e_max));
+      return v > 0.0f ? q : v < 0.0f ? -q : v;  // x = -c gives the only zero; NaN stays NaN
+    }
+  };
+  HD static Rule rule(int width, int bias, float c) { return {c, -bias, (1 << (width - 1)) - 1 - bias}; }
+  HD Rule rule() const {
+    return rule(width, bias, static_cast<float>(ldexp(0.1, -bias)));  // rounded once, from double, as in MASE
+  }
+};
+
+}  // namespace mpq

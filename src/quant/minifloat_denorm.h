@@ -1,0 +1,52 @@
+// A small float without a hidden bit: every mantissa is a fraction k / 2^M, k < 2^M (M = width - exponent - 1), so a
+// power of two is not representable. MASE, chop/nn/quantizers/minifloat.py.
+#pragma once
+#include <string_view>
+
+#include "quant/scalar.h"
+
+namespace mpq {
+
+HD int minifloat_bias(int exponent) { return (1 << (exponent - 1)) - 1; }  // the usual one, as in IEEE 754
+
+struct MinifloatDenorm {
+  int32_t width, exponent, bias;
+
+  static constexpr std::string_view summary = "float without a hidden bit (MASE LinearMinifloatDenorm)";
+  static constexpr std::string_view samples[] = {
+      "minifloat_denorm(width=8,exponent=4)", "minifloat_denorm(width=8,exponent=4,bias=20)",
+      "minifloat_denorm(width=4,exponent=2)", "minifloat_denorm(width=16,exponent=5)"};
+  static constexpr std::string_view choices[] = {
+      "minifloat_denorm(width=8,exponent=4)",        "minifloat_denorm(width=8,exponent=4,bias=9)",
+      "minifloat_denorm(width=8,exponent=3)",        "minifloat_denorm(width=8,exponent=3,bias=5)",
+      "minifloat_denorm(width=8,exponent=5)",        "minifloat_denorm(width=6,exponent=4,bias=9)",
+      "minifloat_denorm(width=6,exponent=3,bias=5)", "minifloat_denorm(width=5,exponent=3,bias=5)",
+      "minifloat_denorm(width=10,exponent=4)",       "minifloat_denorm(width=12,exponent=5)",
+  };
+
+  bool operator==(const MinifloatDenorm&) const = default;
+  template <class Keys>
+  void describe(Keys& keys) {
+    keys.integer("width", width, 2, 32);
+    keys.integer("exponent", exponent, 1, 8);
+    keys.integer("bias", bias, -127, 255, minifloat_bias(exponent), "2^(exponent-1)-1");
+  }
+  const char* problem() const { return exponent >= width ? "exponent must be smaller than width" : nullptr; }
+  int bits() const { return width; }
+
+  struct Rule {
+    float scale, top;  // 2^M, 2^M - 1
+    int e_min, e_max;
+    HD float operator()(float x) const {
+      const float v = magnitude(x), power = exp2i(clamp(ceil_log2(v + log2_epsilon), e_min, e_max));
+      const float k = clamp(rintf(v / power * scale), 0.0f, top);
+      return keep_near_zero(x, with_sign(power * (k / scale), x + log2_epsilon));
+    }
+  };
+  HD Rule rule() const {
+    const int mantissa = width - exponent - 1;
+    return {exp2i(mantissa), static_cast<float>((int64_t{1} << mantissa) - 1), -bias, (1 << exponent) - 1 - bias};
+  }
+};
+
+}  // namespace mpq

@@ -1,0 +1,81 @@
+// QuantSpec: the number format of one quantized tensor. Text: name(key=value,...), e.g. block_fp(width=7,exponent=8,
+// block=1x16); `mpq formats` lists them.
+#pragma once
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <vector>
+
+#include "quant/format_headers.h"
+#include "quant/tiles.h"
+
+namespace mpq {
+
+#define MPQ_ENUMERATOR(name, Type) name,
+enum class Format : uint8_t { MPQ_FORMATS(MPQ_ENUMERATOR) };
+#undef MPQ_ENUMERATOR
+
+// Trivially copyable, without pointers: kernels read it from a table in device memory.
+struct QuantSpec {
+  Format format = Format::none;
+#define MPQ_MEMBER(name, Type) Type name;
+  union {
+    None unset = {};
+    MPQ_FORMATS(MPQ_MEMBER)
+  };
+#undef MPQ_MEMBER
+};
+static_assert(sizeof(QuantSpec) <= 64 && std::is_trivially_copyable_v<QuantSpec>);
+
+// Calls visitor(parameters) with the struct of the format in use.
+template <class Visitor>
+HD auto visit(const QuantSpec& spec, Visitor&& visitor) {
+#define MPQ_CASE(name, Type) \
+  case Format::name:         \
+    return visitor(spec.name);
+  switch (spec.format) { MPQ_FORMATS(MPQ_CASE) }
+#undef MPQ_CASE
+  __builtin_unreachable();
+}
+
+// What a format may have beyond the quantizer of one value: see block_fp.h and binary_residual.h.
+template <class F>
+concept TileFormat = requires(const F& f) {
+  f.tile_bits();
+};
+template <class F>
+concept TrainedFormat = requires(const F& f) {
+  f.trained_count();
+};
+
+bool operator==(const QuantSpec& a, const QuantSpec& b);
+
+// UserError: unknown format or key, a value out of range, a key without default missing.
+QuantSpec parse_format(std::string_view text);
+// Canonical: keys that have their default are left out. parse_format(to_text(s)) == s.
+std::string to_text(const QuantSpec& spec);
+
+// How far the statistics behind one quantized value reach. `row` holds for finite values (one NaN in a tensor reaches
+// the all-zero tiles of MASE's block formats).
+Reach reach(const QuantSpec& spec, Role role);
+// Storage of a weight [rows, cols], what its tiles share counted.
+double bits_per_value(const QuantSpec& spec, int64_t rows, int64_t cols);
+
+// Straight-through: dx = dxq. False for formats with trainable parameters (binary_residual).
+bool gradient_is_identity(const QuantSpec& spec);
+int trained_count(const QuantSpec& spec);
+void initial_trained(const QuantSpec& spec, float* trained);  // [trained_count]
+
+// For `mpq formats` and error messages.
+struct KeyInfo {
+  std::string name, allowed, fallback;  // fallback: the default, as text; empty = the key is required
+};
+struct FormatInfo {
+  std::string_view name, summary;
+  std::vector<KeyInfo> keys;
+  std::vector<std::string_view> samples;
+};
+std::vector<FormatInfo> format_list();
+std::string_view to_text(Reach reach);
+
+}  // namespace mpq
