@@ -20,6 +20,7 @@ constexpr Command commands[] = {
     {"quantize", "quantize the tensors of a safetensors file", run_quantize},
     {"formats", "the number formats and families", run_formats},
     {"info", "build, devices, threads, SIMD, libraries", run_info},
+    {"study", "what a storage holds: studies, trials, winners, TSV", run_study},
 };
 
 int print_usage() {

@@ -7,5 +7,6 @@ namespace mpq {
 int run_formats(const Args& args);
 int run_info(const Args& args);
 int run_quantize(const Args& args);
+int run_study(const Args& args);
 
 }  // namespace mpq
