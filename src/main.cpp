@@ -17,6 +17,7 @@ namespace mpq {
 namespace {
 
 constexpr Command commands[] = {
+    {"tokenize", "texts to token ids", run_tokenize},
     {"info", "build, devices, threads, SIMD, libraries", run_info},
 };
 

@@ -5,5 +5,6 @@
 namespace mpq {
 
 int run_info(const Args& args);
+int run_tokenize(const Args& args);
 
 }  // namespace mpq
