@@ -4,6 +4,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
+#include "data/albert_normalizer.h"
 #include "data/unigram.h"
 
 namespace mpq {
