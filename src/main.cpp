@@ -19,6 +19,7 @@ namespace {
 constexpr Command commands[] = {
     {"quantize", "quantize the tensors of a safetensors file", run_quantize},
     {"formats", "the number formats and families", run_formats},
+    {"tokenize", "texts to token ids", run_tokenize},
     {"info", "build, devices, threads, SIMD, libraries", run_info},
     {"study", "what a storage holds: studies, trials, winners, TSV", run_study},
 };

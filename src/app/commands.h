@@ -8,5 +8,6 @@ int run_formats(const Args& args);
 int run_info(const Args& args);
 int run_quantize(const Args& args);
 int run_study(const Args& args);
+int run_tokenize(const Args& args);
 
 }  // namespace mpq
