@@ -4,6 +4,7 @@
 #include <sqlite3.h>
 #include <sys/utsname.h>
 #include <unistd.h>
+#include <utf8proc.h>
 
 #include <boost/version.hpp>
 #include <cstdlib>
@@ -76,7 +77,8 @@ Json libraries() {
                                         NLOHMANN_JSON_VERSION_PATCH)},
           {"OpenBLAS", std::string(trim(openblas_get_config()))},
           {"sentencepiece", MPQ_SENTENCEPIECE_VERSION},
-          {"SQLite", sqlite3_libversion()}};
+          {"SQLite", sqlite3_libversion()},
+          {"utf8proc", utf8proc_version()}};
 }
 
 Json environment() {
