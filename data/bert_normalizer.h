@@ -16,7 +16,7 @@ enum class CharKind : uint8_t {
 
 struct NormalizedChar {
   CharKind kind;
-  uint8_t size;       // code points in `text`: 1 to 4 (0 for Drop and Space)
+  uint8_t size;  // code points in `text`: 1 to 4 (0 for Drop and Space)
   char32_t text[4];
 };
 

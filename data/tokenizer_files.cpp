@@ -29,8 +29,13 @@ ordered_json added_tokens_json(const SpecialTokens& tokens) {
   std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
   ordered_json out = ordered_json::array();
   for (const auto& [token, id] : sorted)
-    out.push_back({{"id", id}, {"content", token}, {"single_word", false}, {"lstrip", false}, {"rstrip", false},
-                   {"normalized", false}, {"special", true}});
+    out.push_back({{"id", id},
+                   {"content", token},
+                   {"single_word", false},
+                   {"lstrip", false},
+                   {"rstrip", false},
+                   {"normalized", false},
+                   {"special", true}});
   return out;
 }
 

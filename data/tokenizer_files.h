@@ -9,8 +9,8 @@
 
 namespace mpq {
 
-nlohmann::ordered_json added_tokens_json(const SpecialTokens& tokens);           // tokenizer.json, "added_tokens"
-nlohmann::ordered_json template_processing_json(const Tokenizer& tokenizer);     // "post_processor": [CLS] text [SEP]
+nlohmann::ordered_json added_tokens_json(const SpecialTokens& tokens);        // tokenizer.json, "added_tokens"
+nlohmann::ordered_json template_processing_json(const Tokenizer& tokenizer);  // "post_processor": [CLS] text [SEP]
 
 // tokenizer_config.json (with `extra` members) and special_tokens_map.json.
 void write_tokenizer_config(const Tokenizer& tokenizer, const std::filesystem::path& folder,

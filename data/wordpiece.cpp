@@ -71,7 +71,8 @@ WordPiece::WordPiece(std::vector<std::string> tokens, int max_word_chars)
     const std::string& token = tokens_[static_cast<size_t>(id)];
     const int32_t node = trie_.walk(Trie::kRoot, token);
     if (node != Trie::kNone && trie_.value(node) != Trie::kNone)
-      throw UserError(fmt::format("the vocabulary repeats the token \"{}\" (ids {} and {})", token, trie_.value(node), id));
+      throw UserError(
+          fmt::format("the vocabulary repeats the token \"{}\" (ids {} and {})", token, trie_.value(node), id));
     trie_.add(token, id);
   }
   const auto id_of = [&](const char* token) {
@@ -82,7 +83,10 @@ WordPiece::WordPiece(std::vector<std::string> tokens, int max_word_chars)
     special_tokens_.add(token, trie_.value(node));
     return trie_.value(node);
   };
-  special_ = {.pad = id_of("[PAD]"), .unk = id_of("[UNK]"), .cls = id_of("[CLS]"), .sep = id_of("[SEP]"),
+  special_ = {.pad = id_of("[PAD]"),
+              .unk = id_of("[UNK]"),
+              .cls = id_of("[CLS]"),
+              .sep = id_of("[SEP]"),
               .mask = id_of("[MASK]")};
   continuation_ = trie_.walk(Trie::kRoot, kContinuation);
 }
@@ -97,13 +101,9 @@ std::shared_ptr<WordPiece> WordPiece::from_vocab_file(const std::filesystem::pat
   if (tokens.back().empty()) tokens.pop_back();
   for (size_t i = 0; i < tokens.size(); ++i)
     if (tokens[i].empty() || find_invalid_utf8(tokens[i]))
-      throw UserError(fmt::format("{}, line {}: {}", path.string(), i + 1, tokens[i].empty() ? "empty" : "not UTF-8"),
+      throw UserError(fmt::format("line {} is {}", i + 1, tokens[i].empty() ? "empty" : "not UTF-8"),
                       "a vocabulary holds one token a line");
-  try {
-    return std::make_shared<WordPiece>(std::move(tokens));
-  } catch (const UserError& error) {
-    throw UserError(fmt::format("{}: {}", path.string(), error.what()), error.hint());
-  }
+  return std::make_shared<WordPiece>(std::move(tokens));
 }
 
 void WordPiece::append_ids(std::string_view text, std::vector<int32_t>& ids) const {
@@ -161,20 +161,25 @@ void WordPiece::save(const std::filesystem::path& folder, int max_tokens) const 
   using nlohmann::ordered_json;
   ordered_json vocab;
   for (int32_t id = 0; id < vocab_size(); ++id) vocab[tokens_[static_cast<size_t>(id)]] = id;
-  const ordered_json file = {
-      {"version", "1.0"},
-      {"truncation", nullptr},
-      {"padding", nullptr},
-      {"added_tokens", added_tokens_json(special_tokens_)},
-      {"normalizer",
-       {{"type", "BertNormalizer"}, {"clean_text", true}, {"handle_chinese_chars", true}, {"strip_accents", nullptr},
-        {"lowercase", true}}},
-      {"pre_tokenizer", {{"type", "BertPreTokenizer"}}},
-      {"post_processor", template_processing_json(*this)},
-      {"decoder", {{"type", "WordPiece"}, {"prefix", kContinuation}, {"cleanup", true}}},
-      {"model",
-       {{"type", "WordPiece"}, {"unk_token", "[UNK]"}, {"continuing_subword_prefix", kContinuation},
-        {"max_input_chars_per_word", max_word_chars_}, {"vocab", std::move(vocab)}}}};
+  const ordered_json file = {{"version", "1.0"},
+                             {"truncation", nullptr},
+                             {"padding", nullptr},
+                             {"added_tokens", added_tokens_json(special_tokens_)},
+                             {"normalizer",
+                              {{"type", "BertNormalizer"},
+                               {"clean_text", true},
+                               {"handle_chinese_chars", true},
+                               {"strip_accents", nullptr},
+                               {"lowercase", true}}},
+                             {"pre_tokenizer", {{"type", "BertPreTokenizer"}}},
+                             {"post_processor", template_processing_json(*this)},
+                             {"decoder", {{"type", "WordPiece"}, {"prefix", kContinuation}, {"cleanup", true}}},
+                             {"model",
+                              {{"type", "WordPiece"},
+                               {"unk_token", "[UNK]"},
+                               {"continuing_subword_prefix", kContinuation},
+                               {"max_input_chars_per_word", max_word_chars_},
+                               {"vocab", std::move(vocab)}}}};
   write_file_atomic(folder / "tokenizer.json", file.dump(2) + "\n");
   write_file_atomic(folder / "vocab.txt", join(tokens_, "\n") + "\n");
   write_tokenizer_config(*this, folder, "BertTokenizer", max_tokens,

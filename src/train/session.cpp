@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "train/initialise.h"
 
@@ -194,6 +195,7 @@ void Session::initialise(int replica) {
 void Session::set(int replica, const Parameter& p, std::span<const float> values) {
   check(static_cast<int64_t>(values.size()) == p.shape.size(), "{}: {} values for {}", p.name, values.size(), p.shape.size());
   device_.copy_in(view(memory_->tensors.values, p).f32(replica), values.data(), values.size_bytes());
+  weights_ready_ = false;
 }
 
 std::vector<float> Session::get(int replica, const Parameter& p) {
@@ -221,11 +223,12 @@ BertBatch Session::load(const Batch& batch) {
 }
 
 void Session::quantize_weights() {
+  if (std::exchange(weights_ready_, true)) return;
   if (!memory_->weight_items.empty()) device_.ops().quantize_weights({memory_->weight_items});
 }
 
 void Session::catch_up() {
-  if (!options_.training || step_ == 0) return;
+  if (!options_.training || std::exchange(caught_up_, true)) return;
   Ops& ops = device_.ops();
   device_.copy_in(memory_->step, &step_, sizeof(step_));
   ops.adamw_rows({.p = view(memory_->tensors.values, *model_.word), .m = view(memory_->m, *model_.word), .v = view(memory_->v, *model_.word),
@@ -269,6 +272,7 @@ Session::StepResult Session::train_step(const Batch& batch) {
                   .last = memory_->last, .rows = segments_.tokens, .count = segments_.count, .g = memory_->tensors.dword,
                   .scale = memory_->scale, .table = memory_->table, .decay = true, .step = memory_->step});
   ++step_;
+  changed();
   return result;
 }
 
@@ -300,6 +304,7 @@ void Session::restore(int replica, const OptimizerState& state) {
   device_.copy_in(memory_->m.f32(replica), state.m.data(), size * sizeof(float));
   device_.copy_in(memory_->v.f32(replica), state.v.data(), size * sizeof(float));
   step_ = state.step;
+  changed();
   const std::vector<int32_t> last(model_.word->shape[0], static_cast<int32_t>(step_));
   device_.copy_in(memory_->last, last.data(), last.size() * sizeof(int32_t));
 }

@@ -69,8 +69,9 @@ class Session {
   struct Memory;
   BertBatch load(const Batch& batch);
   StepResult forward_backward(const Batch& batch);
-  void catch_up();  // brings every row of the word embedding up to date
+  void catch_up();          // brings every row of the word embedding up to date
   void quantize_weights();
+  void changed() { caught_up_ = weights_ready_ = false; }
 
   Device& device_;
   const Bert& model_;
@@ -79,6 +80,7 @@ class Session {
   FormatTable formats_;
   std::unique_ptr<Memory> memory_;
   int64_t step_ = 0;
+  bool caught_up_ = false, weights_ready_ = false;
   TokenSegments segments_;            // of the last training batch, on the device
   std::vector<int32_t> last_tokens_;  // its distinct tokens
 };

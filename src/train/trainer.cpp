@@ -1,0 +1,90 @@
+#include "train/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace mpq {
+
+int64_t TrainPlan::steps(int64_t rows) const {
+  const int64_t per_epoch = (rows + batch - 1) / batch;
+  return static_cast<int64_t>(std::ceil(epochs * static_cast<double>(per_epoch)));
+}
+
+void train(Session& session, const Split& split, const TrainPlan& plan, const AfterStep& after) {
+  Loader loader(split.row_count(), plan.batch, plan.data_seed);
+  const int64_t steps = plan.steps(split.row_count()), per_epoch = loader.steps_per_epoch();
+  while (session.step() < steps) {
+    const int64_t step = session.step();
+    const Session::StepResult result = session.train_step(make_batch(split, loader.rows(step / per_epoch, step % per_epoch)));
+    if (after) after(step + 1, result);
+  }
+}
+
+int64_t Evaluation::correct() const {
+  int64_t n = 0;
+  for (size_t i = 0; i < labels.size(); ++i) n += predicted[i] == labels[i];
+  return n;
+}
+double Evaluation::accuracy() const { return labels.empty() ? 0 : static_cast<double>(correct()) / static_cast<double>(labels.size()); }
+
+namespace {
+
+void add_row(Evaluation& e, const float* logits, int classes, int32_t label) {
+  const float* top = std::max_element(logits, logits + classes);
+  double sum = 0;
+  for (int c = 0; c < classes; ++c) {
+    sum += std::exp(static_cast<double>(logits[c]) - *top);
+    e.finite &= std::isfinite(logits[c]);
+  }
+  e.loss += std::log(sum) - (static_cast<double>(logits[label]) - *top);
+  e.predicted.push_back(static_cast<int32_t>(top - logits));
+  e.labels.push_back(label);
+}
+
+}  // namespace
+
+std::vector<Evaluation> evaluate(Session& session, const Split& split, int rows_at_once, const std::function<void(int64_t)>& progress) {
+  const int classes = session.model().config().classes;
+  std::vector<Evaluation> results(session.replicas());
+  const int64_t rows = split.row_count();
+  for (int64_t first = 0; first < rows; first += rows_at_once) {
+    std::vector<int64_t> numbers(std::min<int64_t>(rows_at_once, rows - first));
+    std::iota(numbers.begin(), numbers.end(), first);
+    const auto logits = session.logits(make_batch(split, numbers));
+    for (int r = 0; r < session.replicas(); ++r)
+      for (size_t i = 0; i < numbers.size(); ++i)
+        add_row(results[r], &logits[r][i * classes], classes, split.labels[numbers[i]]);
+    if (progress) progress(first + static_cast<int64_t>(numbers.size()));
+  }
+  for (Evaluation& e : results) e.loss /= std::max<double>(1, static_cast<double>(rows));
+  return results;
+}
+
+double majority_share(const Split& split) {
+  std::vector<int64_t> counts;
+  for (const int32_t label : split.labels) {
+    if (label >= static_cast<int32_t>(counts.size())) counts.resize(label + 1);
+    ++counts[label];
+  }
+  if (counts.empty()) return 0;
+  return static_cast<double>(*std::max_element(counts.begin(), counts.end())) / static_cast<double>(split.row_count());
+}
+
+std::vector<std::vector<int64_t>> confusion(const Evaluation& e, int classes) {
+  std::vector<std::vector<int64_t>> matrix(classes, std::vector<int64_t>(classes, 0));
+  for (size_t i = 0; i < e.labels.size(); ++i) ++matrix[e.labels[i]][e.predicted[i]];
+  return matrix;
+}
+
+double macro_f1(const std::vector<std::vector<int64_t>>& m) {
+  double sum = 0;
+  for (size_t c = 0; c < m.size(); ++c) {
+    int64_t row = 0, column = 0;
+    for (size_t k = 0; k < m.size(); ++k) row += m[c][k], column += m[k][c];
+    if (row + column > 0) sum += 2.0 * static_cast<double>(m[c][c]) / static_cast<double>(row + column);
+  }
+  return m.empty() ? 0 : sum / static_cast<double>(m.size());
+}
+
+}  // namespace mpq

@@ -1,0 +1,44 @@
+// Loops over a data set: training for a number of steps, and evaluation; for all replicas of a session at once.
+#pragma once
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+#include "train/session.h"
+
+namespace mpq {
+
+struct TrainPlan {
+  double epochs = 1;
+  int batch = 8;
+  uint64_t data_seed = 42;  // the order of the rows, shared by all replicas
+
+  int64_t steps(int64_t rows) const;
+};
+
+
+// Trains from session.step() to the end of the plan. After every step calls `after(step done, losses)`; what it throws
+// (Stopped) ends the loop with the session whole.
+using AfterStep = std::function<void(int64_t step, const Session::StepResult& result)>;
+void train(Session& session, const Split& split, const TrainPlan& plan, const AfterStep& after);
+
+// What a replica says of a split.
+struct Evaluation {
+  std::vector<int32_t> predicted, labels;
+  double loss = 0;        // mean cross-entropy
+  bool finite = true;     // every logit
+  int64_t correct() const;
+  double accuracy() const;
+};
+// One a replica. `progress(rows done)` may throw Stopped.
+std::vector<Evaluation> evaluate(Session& session, const Split& split, int rows_at_once, const std::function<void(int64_t)>& progress = {});
+
+// Share of the most frequent label: what a model that learnt nothing reaches.
+double majority_share(const Split& split);
+
+// Rows of the confusion matrix are labels, columns predictions; macro F1 is the mean over classes of 2 p r / (p + r).
+std::vector<std::vector<int64_t>> confusion(const Evaluation& e, int classes);
+double macro_f1(const std::vector<std::vector<int64_t>>& confusion);
+
+}  // namespace mpq
