@@ -1,15 +1,14 @@
-// The door of the CPU backend, for tensor/open.cpp and for what dispatches by instruction set itself.
+// The door of the CPU backend, for tensor/open.cpp and for the tests, which open every instruction set.
 #pragma once
 #include <memory>
+
+#include "base/simd.h"
 
 namespace mpq {
 
 class Device;
-enum class CpuIsa { avx2, avx512 };
 
-// The best instruction set of this machine, or the one MPQ_SIMD=avx2|avx512 asks for. UserError if there is none.
-CpuIsa chosen_isa();
-const char* isa_name(CpuIsa isa);
-std::unique_ptr<Device> open_cpu();
+std::unique_ptr<Device> open_cpu();  // of simd()
+std::unique_ptr<Device> open_cpu(Simd simd);
 
 }  // namespace mpq
