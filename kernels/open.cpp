@@ -1,13 +1,13 @@
 // The CPU device: memory, and the operations of the best instruction set this machine has. Compiled once, at the baseline.
-#include "kernels/open.h"
-
 #include <sys/mman.h>
 
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #include "base/parallel.h"
+#include "base/simd.h"
 #include "kernels/cpu.h"
 #include "tensor/device.h"
 
@@ -34,14 +34,14 @@ class AlignedBuffer {
 
 class CpuDevice final : public Device {
  public:
-  explicit CpuDevice(Simd simd) : simd_(simd) {
-    if (simd == Simd::avx512) ops_ = std::make_unique<avx512::CpuOps>();
+  explicit CpuDevice(Simd isa) : isa_(isa) {
+    if (isa == Simd::avx512) ops_ = std::make_unique<avx512::CpuOps>();
     else ops_ = std::make_unique<avx2::CpuOps>();
   }
   ~CpuDevice() override {
     for (auto [data, size] : blocks_) ::munmap(data, size);
   }
-  std::string describe() const override { return fmt::format("CPU, {} thread(s), {}", threads(), to_text(simd_)); }
+  std::string describe() const override { return fmt::format("CPU, {} thread(s), {}", threads(), to_text(isa_)); }
 
   Arena reserve(size_t bytes) override {
     bytes = std::max<size_t>(bytes, 4096);
@@ -59,7 +59,7 @@ class CpuDevice final : public Device {
   Ops& ops() override { return *ops_; }
 
  private:
-  Simd simd_;
+  Simd isa_;
   std::unique_ptr<Ops> ops_;
   std::vector<std::pair<void*, size_t>> blocks_;
 };
@@ -72,7 +72,5 @@ float* thread_scratch(int slot, int64_t floats) {
 }
 
 std::unique_ptr<Device> open_cpu(Simd simd) { return std::make_unique<CpuDevice>(simd); }
-
-std::unique_ptr<Device> open_cpu() { return open_cpu(simd()); }
 
 }  // namespace mpq

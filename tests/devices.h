@@ -9,10 +9,12 @@
 #include <string_view>
 #include <vector>
 
-#include "kernels/open.h"
+#include "base/simd.h"
 #include "tensor/device.h"
 
 namespace mpq {
+
+std::unique_ptr<Device> open_cpu(Simd simd);  // kernels/open.cpp
 
 inline const std::vector<std::string> device_names = {"cpu/avx2", "cpu/avx512", "cuda"};
 
