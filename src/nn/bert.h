@@ -6,7 +6,7 @@
 
 #include "autograd/ops.h"
 #include "nn/parameters.h"
-#include "quant/spec.h"
+#include "quant/linear_spec.h"
 
 namespace mpq {
 
