@@ -17,6 +17,8 @@ namespace mpq {
 namespace {
 
 constexpr Command commands[] = {
+    {"quantize", "quantize the tensors of a safetensors file", run_quantize},
+    {"formats", "the number formats and families", run_formats},
     {"info", "build, devices, threads, SIMD, libraries", run_info},
 };
 

@@ -4,6 +4,8 @@
 
 namespace mpq {
 
+int run_formats(const Args& args);
 int run_info(const Args& args);
+int run_quantize(const Args& args);
 
 }  // namespace mpq
