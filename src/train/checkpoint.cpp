@@ -239,8 +239,17 @@ void write_state(const fs::path& folder, const Bert& model, const TrainingState&
 
 }  // namespace
 
+void check_checkpoint_target(const fs::path& folder) {
+  if (!fs::exists(folder)) return;
+  const bool replaceable = fs::is_directory(folder) && (fs::is_empty(folder) || fs::exists(folder / kWeights));
+  if (!replaceable)
+    throw UserError(fmt::format("{} exists and is no checkpoint", folder.string()),
+                    "name a new folder, or a checkpoint to replace");
+}
+
 void write_checkpoint(const fs::path& folder, Session& session, int replica, const Tokenizer& tokenizer,
                       const CheckpointInfo& info, const TrainingState* state) {
+  check_checkpoint_target(folder);
   AtomicFolder target(folder);
   write_bert_config(target.path() / kConfig, {session.model().config(), info.labels, tokenizer.special().pad});
   write_weights(target.path(), session, replica);

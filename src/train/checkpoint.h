@@ -54,6 +54,10 @@ struct CheckpointInfo {
   Truncate truncate = Truncate::Head;
 };
 
+// UserError if `folder` is something that a checkpoint must not replace: a file, or a folder that holds anything else.
+// For before a long run; write_checkpoint checks it too.
+void check_checkpoint_target(const std::filesystem::path& folder);
+
 // Replaces `folder` whole; a reader or a crash finds the old one or the new one.
 void write_checkpoint(const std::filesystem::path& folder, Session& session, int replica, const Tokenizer& tokenizer,
                       const CheckpointInfo& info, const TrainingState* state = nullptr);
