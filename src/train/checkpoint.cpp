@@ -75,7 +75,8 @@ void read_info(Checkpoint& c, const Bert& model) {
   const std::string truncate = file.text("truncate", "head");
   if (truncate != "head" && truncate != "head+tail") file.fail("truncate", truncate, "head, head+tail");
   c.truncate = truncate == "head" ? Truncate::Head : Truncate::HeadTail;
-  for (const auto& [name, spec] : file.object("formats").items()) {
+  const Json formats = file.object("formats");
+  for (const auto& [name, spec] : formats.items()) {
     const auto linear =
         std::find_if(model.linears().begin(), model.linears().end(), [&](const Linear* l) { return l->name == name; });
     if (linear == model.linears().end()) file.fail("formats", name, "the names of the model's Linears");
