@@ -17,7 +17,9 @@ namespace mpq {
 namespace {
 
 constexpr Command commands[] = {
+    {"predict", "labels and probabilities of texts, one a line", run_predict},
     {"quantize", "quantize the tensors of a safetensors file", run_quantize},
+    {"linear", "one quantized Linear on given tensors, forward and backward", run_linear},
     {"formats", "the number formats and families", run_formats},
     {"tokenize", "texts to token ids", run_tokenize},
     {"info", "build, devices, threads, SIMD, libraries", run_info},
