@@ -17,13 +17,16 @@ namespace mpq {
 namespace {
 
 constexpr Command commands[] = {
+    {"train", "train a classifier, in float or quantization-aware", run_train},
+    {"eval", "accuracy of a checkpoint, in any number format", run_eval},
     {"predict", "labels and probabilities of texts, one a line", run_predict},
+    {"search", "the best low-bit formats: one study a family, beside the float control", run_search},
+    {"study", "what a storage holds: studies, trials, winners, TSV", run_study},
+    {"formats", "the number formats and families", run_formats},
     {"quantize", "quantize the tensors of a safetensors file", run_quantize},
     {"linear", "one quantized Linear on given tensors, forward and backward", run_linear},
-    {"formats", "the number formats and families", run_formats},
     {"tokenize", "texts to token ids", run_tokenize},
     {"info", "build, devices, threads, SIMD, libraries", run_info},
-    {"study", "what a storage holds: studies, trials, winners, TSV", run_study},
 };
 
 int print_usage() {
