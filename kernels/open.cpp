@@ -1,13 +1,13 @@
 // The CPU device: memory, and the operations of the best instruction set this machine has. Compiled once, at the baseline.
-#include "kernels/open.h"
-
 #include <sys/mman.h>
 
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #include "base/parallel.h"
+#include "base/simd.h"
 #include "kernels/cpu.h"
 #include "tensor/device.h"
 
@@ -34,14 +34,14 @@ class AlignedBuffer {
 
 class CpuDevice final : public Device {
  public:
-  explicit CpuDevice(CpuIsa isa) : isa_(isa) {
-    if (isa == CpuIsa::avx512) ops_ = std::make_unique<avx512::CpuOps>();
+  explicit CpuDevice(Simd isa) : isa_(isa) {
+    if (isa == Simd::avx512) ops_ = std::make_unique<avx512::CpuOps>();
     else ops_ = std::make_unique<avx2::CpuOps>();
   }
   ~CpuDevice() override {
     for (auto [data, size] : blocks_) ::munmap(data, size);
   }
-  std::string describe() const override { return fmt::format("CPU, {} thread(s), {}", threads(), isa_name(isa_)); }
+  std::string describe() const override { return fmt::format("CPU, {} thread(s), {}", threads(), to_text(isa_)); }
 
   Arena reserve(size_t bytes) override {
     bytes = std::max<size_t>(bytes, 4096);
@@ -59,7 +59,7 @@ class CpuDevice final : public Device {
   Ops& ops() override { return *ops_; }
 
  private:
-  CpuIsa isa_;
+  Simd isa_;
   std::unique_ptr<Ops> ops_;
   std::vector<std::pair<void*, size_t>> blocks_;
 };
@@ -71,20 +71,6 @@ float* thread_scratch(int slot, int64_t floats) {
   return buffers[slot].at_least(floats);
 }
 
-const char* isa_name(CpuIsa isa) { return isa == CpuIsa::avx512 ? "avx512" : "avx2"; }
-
-CpuIsa chosen_isa() {
-  const bool has512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  const bool has2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const char* wish = std::getenv("MPQ_SIMD");
-  if (wish && *wish && std::strcmp(wish, "avx2") != 0 && std::strcmp(wish, "avx512") != 0)
-    throw UserError(fmt::format("MPQ_SIMD={}: no such instruction set", wish), "allowed: avx2, avx512");
-  if (!has2) throw UserError("this processor has no AVX2", "mpq needs an x86-64 processor with AVX2 and FMA (2013 or later)");
-  if (wish && std::strcmp(wish, "avx512") == 0 && !has512) throw UserError("MPQ_SIMD=avx512: this processor has no AVX-512", "allowed here: avx2");
-  return has512 && !(wish && std::strcmp(wish, "avx2") == 0) ? CpuIsa::avx512 : CpuIsa::avx2;
-}
-
-std::unique_ptr<Device> open_cpu() { return std::make_unique<CpuDevice>(chosen_isa()); }
+std::unique_ptr<Device> open_cpu(Simd simd) { return std::make_unique<CpuDevice>(simd); }
 
 }  // namespace mpq

@@ -115,7 +115,7 @@ QuantSlot FormatTable::slot(int linear, int operand) const { return {&table_[lin
 
 bool FormatTable::any(int linear, int operand) const {
   for (int r = 0; r < replicas_; ++r)
-    if (!is_none(spec(r, linear, operand))) return true;
+    if (spec(r, linear, operand).format != Format::none) return true;
   return false;
 }
 

@@ -1,0 +1,95 @@
+#include "data/loader.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "base/error.h"
+#include "base/philox.h"
+
+namespace mpq {
+namespace {
+
+constexpr uint32_t kShuffleStream = 0x73687566;  // "shuf": keeps these draws apart from dropout's and initialisation's
+
+// Stable counting sort of `order` by 11 bits of the ids, as often as the largest id needs (vocabularies: twice).
+void sort_by_token(const std::vector<int32_t>& tokens, std::vector<int32_t>& order) {
+  constexpr int kBits = 11;
+  constexpr uint32_t kMask = (1u << kBits) - 1;
+  const uint32_t largest = tokens.empty() ? 0 : static_cast<uint32_t>(*std::max_element(tokens.begin(), tokens.end()));
+  std::vector<int32_t> sorted(order.size());
+  for (int shift = 0; shift < 32 && (shift == 0 || largest >> shift); shift += kBits) {
+    std::array<int32_t, kMask + 2> starts{};
+    const auto digit = [&](int32_t i) {
+      return static_cast<uint32_t>(tokens[static_cast<size_t>(i)]) >> shift & kMask;
+    };
+    for (int32_t i : order) ++starts[digit(i) + 1];
+    for (size_t d = 1; d < starts.size(); ++d) starts[d] += starts[d - 1];
+    for (int32_t i : order) sorted[static_cast<size_t>(starts[digit(i)]++)] = i;
+    order.swap(sorted);
+  }
+}
+
+void add_segments(Batch& batch) {
+  batch.token_order.resize(batch.tokens.size());
+  for (size_t i = 0; i < batch.tokens.size(); ++i) batch.token_order[i] = static_cast<int32_t>(i);
+  sort_by_token(batch.tokens, batch.token_order);
+  for (size_t i = 0; i < batch.token_order.size(); ++i) {
+    const int32_t token = batch.tokens[static_cast<size_t>(batch.token_order[i])];
+    if (!batch.segment_tokens.empty() && batch.segment_tokens.back() == token) continue;
+    batch.segment_tokens.push_back(token);
+    batch.segment_starts.push_back(static_cast<int32_t>(i));
+  }
+  batch.segment_starts.push_back(static_cast<int32_t>(batch.tokens.size()));
+}
+
+}  // namespace
+
+Batch make_batch(const Split& split, std::span<const int64_t> rows) {
+  Batch batch;
+  int64_t tokens = 0;
+  for (int64_t r : rows) {
+    check(r >= 0 && r < split.row_count(), "row {} of {}", r, split.row_count());
+    tokens += split.row_starts[static_cast<size_t>(r) + 1] - split.row_starts[static_cast<size_t>(r)];
+  }
+  batch.tokens.reserve(static_cast<size_t>(tokens));
+  batch.positions.reserve(static_cast<size_t>(tokens));
+  batch.rows.assign(rows.begin(), rows.end());
+  batch.row_starts.push_back(0);
+  for (int64_t r : rows) {
+    const auto row = split.row(r);
+    batch.tokens.insert(batch.tokens.end(), row.begin(), row.end());
+    for (size_t i = 0; i < row.size(); ++i) batch.positions.push_back(static_cast<int32_t>(i));
+    batch.row_starts.push_back(static_cast<int32_t>(batch.tokens.size()));
+    batch.labels.push_back(split.labels[static_cast<size_t>(r)]);
+  }
+  add_segments(batch);
+  return batch;
+}
+
+std::vector<int64_t> epoch_order(int64_t rows, uint64_t seed, int64_t epoch) {
+  std::vector<std::pair<uint64_t, int64_t>> keyed(static_cast<size_t>(rows));
+  for (int64_t r = 0; r < rows; ++r) {
+    const auto [w] = philox(static_cast<uint32_t>(r), static_cast<uint32_t>(r >> 32), static_cast<uint32_t>(epoch),
+                            kShuffleStream, static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32));
+    keyed[static_cast<size_t>(r)] = {uint64_t{w[0]} << 32 | w[1], r};
+  }
+  std::sort(keyed.begin(), keyed.end());
+  std::vector<int64_t> order(keyed.size());
+  std::transform(keyed.begin(), keyed.end(), order.begin(), [](const auto& k) { return k.second; });
+  return order;
+}
+
+Loader::Loader(int64_t rows, int64_t batch_rows, uint64_t seed) : rows_(rows), batch_rows_(batch_rows), seed_(seed) {
+  check(rows > 0 && batch_rows > 0, "{} rows in batches of {}", rows, batch_rows);
+}
+
+std::span<const int64_t> Loader::rows(int64_t epoch, int64_t step) {
+  check(step >= 0 && step < steps_per_epoch(), "step {} of {}", step, steps_per_epoch());
+  if (epoch != epoch_) order_ = epoch_order(rows_, seed_, epoch_ = epoch);
+  const int64_t first = step * batch_rows_;
+  return std::span(order_).subspan(static_cast<size_t>(first),
+                                   static_cast<size_t>(std::min(batch_rows_, rows_ - first)));
+}
+
+}  // namespace mpq

@@ -1,0 +1,157 @@
+#include "data/source.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/sha256.h"
+#include "base/text.h"
+#include "data/aclimdb_reader.h"
+#include "data/archive.h"
+#include "data/synthetic.h"
+#include "data/table_reader.h"
+
+namespace mpq {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr const char* kArchive = "aclImdb_v1.tar.gz";
+constexpr const char* kSyntheticTokenizer = "sentencepiece:1000";
+constexpr const char* kRealTokenizer = "sentencepiece:8000";
+constexpr const char* kKinds =
+    "synthetic, imdb, an aclImdb folder or archive, a folder with train.tsv or train.csv, or a .tsv or .csv file";
+
+// Identifies a file's content without reading it: any write changes the change time.
+std::string stat_key(const fs::path& path) {
+  struct stat s;
+  if (::stat(path.c_str(), &s) != 0)
+    throw UserError(fmt::format("cannot read {}: {}", path.string(), std::strerror(errno)));
+  return fmt::format("{}|{}|{}|{}.{}|{}.{}\n", fs::absolute(path).string(), s.st_ino, s.st_size, s.st_mtim.tv_sec,
+                     s.st_mtim.tv_nsec, s.st_ctim.tv_sec, s.st_ctim.tv_nsec);
+}
+
+std::string key_of(const std::string& reader, const std::vector<fs::path>& files) {
+  Sha256 hash;
+  hash.update(reader);
+  for (const fs::path& file : files) hash.update(stat_key(file));
+  return hash.hex();
+}
+
+SplitSource table_source(const fs::path& path, const Columns& columns) {
+  const std::string reader = fmt::format("table {} {} {}\n", columns.text, columns.label, columns.group);
+  return {path.string(), key_of(reader, {path}), [=] { return read_table(path, columns); }};
+}
+
+SplitSource imdb_table_source(const fs::path& folder, const char* split) {
+  const fs::path table = folder / fmt::format("{}.tsv.xz", split), movies = folder / "movies.tsv.xz";
+  return {table.string(), key_of("imdb table\n", {table, movies}), [=] { return read_imdb_table(table, movies); }};
+}
+
+std::vector<fs::path> aclimdb_files(const fs::path& folder) {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.path().extension() == ".txt") files.push_back(entry.path());
+  for (const char* label : {"neg", "pos"})
+    if (fs::is_directory(folder / label))
+      for (const auto& entry : fs::directory_iterator(folder / label)) files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+SplitSource aclimdb_source(const fs::path& path, const std::string& split) {
+  const auto files = fs::is_directory(path) ? aclimdb_files(path / split) : std::vector{path};
+  return {fmt::format("{}, {}", path.string(), split), key_of("aclImdb " + split + "\n", files),
+          [=] { return read_aclimdb(path, split); }};
+}
+
+SplitSource synthetic_source(bool train) {
+  return {"the synthetic corpus", fmt::format("synthetic 1 {}", train ? "train" : "test"), [=] {
+            auto corpus = make_synthetic_corpus();
+            return train ? std::move(corpus.train) : std::move(corpus.test);
+          }};
+}
+
+// train.tsv, train.csv.gz ... in a folder, by the split's name.
+std::optional<fs::path> find_table(const fs::path& folder, std::initializer_list<const char*> splits) {
+  for (const char* split : splits)
+    for (const char* kind : {".tsv", ".csv"})
+      for (const char* compression : {"", ".gz", ".xz", ".zst", ".bz2"})
+        if (const fs::path path = folder / fmt::format("{}{}{}", split, kind, compression); fs::exists(path))
+          return path;
+  return std::nullopt;
+}
+
+// The aclImdb release, if the path is one or holds one.
+std::optional<fs::path> find_aclimdb(const fs::path& path) {
+  if (fs::is_directory(path / "train" / "pos")) return path;
+  if (fs::is_directory(path / "aclImdb" / "train" / "pos")) return path / "aclImdb";
+  if (fs::is_regular_file(path / kArchive)) return path / kArchive;
+  if (fs::is_regular_file(path) && without_compression_suffix(path).extension() == ".tar") return path;
+  return std::nullopt;
+}
+
+Source open_path(const fs::path& path, const Columns& columns) {
+  if (!fs::exists(path))
+    throw UserError(fmt::format("--data {}: there is no such file or folder", path.string()), kKinds);
+  Source source{.name = path.string(), .default_tokenizer = kRealTokenizer};
+  if (const auto release = find_aclimdb(path)) {
+    source.train = aclimdb_source(*release, "train");
+    source.test = aclimdb_source(*release, "test");
+  } else if (fs::exists(path / "movies.tsv.xz") && fs::exists(path / "train.tsv.xz")) {
+    source.train = imdb_table_source(path, "train");
+    source.test = imdb_table_source(path, "test");
+  } else if (const auto train = find_table(path, {"train"})) {
+    source.train = table_source(*train, columns);
+    if (const auto valid = find_table(path, {"valid", "dev"})) source.valid = table_source(*valid, columns);
+    if (const auto test = find_table(path, {"test"})) source.test = table_source(*test, columns);
+  } else if (const auto kind = without_compression_suffix(path).extension(); kind == ".tsv" || kind == ".csv") {
+    source.train = table_source(path, columns);
+  } else {
+    throw UserError(fmt::format("--data {}: the kind of the data is not clear", path.string()), kKinds);
+  }
+  return source;
+}
+
+// What data/fetch_imdb.sh fetched, unless variables of the environment point elsewhere.
+Source open_imdb(const Columns& columns) {
+  const char* at = std::getenv("MPQ_IMDB");
+  const fs::path fetched = cache_folder() / "imdb";
+  const fs::path path = at && *at ? fs::path(at) : fetched;
+  if (!fs::exists(path))
+    throw UserError(fmt::format("--data imdb: {} does not exist", path.string()),
+                    "run data/fetch_imdb.sh, or set MPQ_IMDB to a folder that holds aclImdb/ or aclImdb_v1.tar.gz");
+  Source source = open_path(path, columns);
+  const char* vocab = std::getenv("MPQ_VOCAB");
+  const fs::path fetched_vocab = fetched / "bert-base-uncased-vocab.txt";
+  if (vocab && *vocab)
+    source.default_tokenizer = vocab;
+  else if (fs::exists(fetched_vocab))
+    source.default_tokenizer = fetched_vocab;
+  return source;
+}
+
+bool is_path(const std::string& valid) { return !valid.empty() && !parse_double(valid); }
+
+}  // namespace
+
+Source open_source(const DataOptions& options) {
+  const Columns columns{options.text_column, options.label_column, options.group_column};
+  Source source;
+  if (options.data == "synthetic")
+    source = {.name = "synthetic corpus (generated)",
+              .train = synthetic_source(true),
+              .test = synthetic_source(false),
+              .default_tokenizer = kSyntheticTokenizer};
+  else
+    source = options.data == "imdb" ? open_imdb(columns) : open_path(options.data, columns);
+  if (is_path(options.valid)) source.valid = table_source(options.valid, columns);
+  if (!options.test.empty()) source.test = table_source(options.test, columns);
+  return source;
+}
+
+}  // namespace mpq

@@ -1,0 +1,147 @@
+"""The peer of `mpq bench train` and `mpq bench eval`: the same job in PyTorch and Hugging Face transformers.
+
+Trains and evaluates a BERT classifier on random tokens that have real review lengths, once through transformers' Trainer (what the
+labs run) and once in a plain eager loop, and prints one JSON line a measurement:
+    {"way": "trainer", "job": "train", "reviews_per_s": 35.0, ...}
+Dropout, AdamW, the linear schedule and clipping are as in the labs' recipe; batches are padded to their longest review.
+"""
+import argparse
+import json
+import random
+import tempfile
+import time
+
+import torch
+import transformers
+from torch.nn.utils import clip_grad_norm_
+from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
+
+
+def read_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lengths", required=True, help="one token count a line")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=64, help="steps measured, after 4 that warm up")
+    parser.add_argument("--max-tokens", type=int, default=512)
+    parser.add_argument("--ways", default="trainer,eager")
+    return parser.parse_args()
+
+
+def make_reviews(arguments):
+    """Random token ids and labels; the lengths are drawn from the whole file, so that a short run has its distribution."""
+    with open(arguments.lengths) as file:
+        lengths = [min(int(line), arguments.max_tokens) for line in file if line.strip()]
+    draw = random.Random(1)
+    draw.shuffle(lengths)
+    count = (arguments.steps + WARM_UP) * arguments.batch
+    return [
+        {"input_ids": [draw.randrange(1000, 30000) for _ in range(lengths[i % len(lengths)])], "labels": draw.randrange(2)}
+        for i in range(count)
+    ]
+
+
+def pad(reviews):
+    longest = max(len(review["input_ids"]) for review in reviews)
+    ids = torch.zeros(len(reviews), longest, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, review in enumerate(reviews):
+        size = len(review["input_ids"])
+        ids[row, :size] = torch.tensor(review["input_ids"])
+        mask[row, :size] = 1
+    return {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor([review["labels"] for review in reviews])}
+
+
+def make_model(device):
+    torch.manual_seed(42)
+    config = BertConfig(hidden_size=128, num_hidden_layers=2, num_attention_heads=2, intermediate_size=512)
+    return BertForSequenceClassification(config).to(device)
+
+
+class Clock:
+    """Seconds of a block, the device's queue emptied at both ends."""
+
+    def __init__(self, device):
+        self.wait = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
+
+    def __enter__(self):
+        self.wait()
+        self.start = time.perf_counter()
+        return self
+
+    def __exit__(self, *_):
+        self.wait()
+        self.seconds = time.perf_counter() - self.start
+
+
+def run_trainer(arguments, reviews, measured):
+    with tempfile.TemporaryDirectory() as folder:
+        settings = TrainingArguments(
+            output_dir=folder, per_device_train_batch_size=arguments.batch, per_device_eval_batch_size=arguments.batch,
+            num_train_epochs=1, save_strategy="no", logging_strategy="no", report_to=[], disable_tqdm=True,
+            use_cpu=arguments.device == "cpu")
+
+        def trainer(rows):
+            made = Trainer(model=make_model(arguments.device), args=settings, train_dataset=rows, eval_dataset=rows,
+                           data_collator=pad)
+            made.remove_callback(transformers.PrinterCallback)  # standard output is for the JSON lines
+            return made
+
+        trainer(reviews[: WARM_UP * arguments.batch]).train()
+        job = trainer(measured)
+        with Clock(arguments.device) as training:
+            job.train()
+        with Clock(arguments.device) as evaluation:
+            job.evaluate()
+    return training.seconds, evaluation.seconds
+
+
+def run_eager(arguments, reviews, measured):
+    model = make_model(arguments.device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.0)
+    schedule = transformers.get_linear_schedule_with_warmup(optimizer, 0, arguments.steps + WARM_UP)
+
+    def batches(rows):
+        for first in range(0, len(rows), arguments.batch):
+            yield {key: value.to(arguments.device) for key, value in pad(rows[first : first + arguments.batch]).items()}
+
+    def train(rows):
+        model.train()
+        for batch in batches(rows):
+            model(**batch).loss.backward()
+            clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+
+    train(reviews[: WARM_UP * arguments.batch])
+    with Clock(arguments.device) as training:
+        train(measured)
+    model.eval()
+    with torch.inference_mode(), Clock(arguments.device) as evaluation:
+        for batch in batches(measured):
+            model(**batch).logits.argmax(-1)
+    return training.seconds, evaluation.seconds
+
+
+WARM_UP = 4
+WAYS = {"trainer": run_trainer, "eager": run_eager}
+
+
+def main():
+    arguments = read_arguments()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    transformers.logging.set_verbosity_error()
+    reviews = make_reviews(arguments)
+    measured = reviews[WARM_UP * arguments.batch :]
+    for way in arguments.ways.split(","):
+        for job, seconds in zip(("train", "eval"), WAYS[way](arguments, reviews, measured)):
+            print(json.dumps({"way": way, "job": job, "reviews_per_s": round(len(measured) / seconds, 2),
+                              "batch": arguments.batch, "torch": torch.__version__,
+                              "transformers": transformers.__version__}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
