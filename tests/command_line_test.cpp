@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/nearest.h"
 #include "base/text.h"
+#include "tests/temporary_folder.h"
 
 namespace mpq {
 namespace {
@@ -25,13 +26,6 @@ struct Outcome {
 
 class CommandLineTest : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = (fs::temp_directory_path() / "mpq-cli-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    folder_ = name;
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   Outcome mpq(const std::string& arguments, const std::string& after = "") const {
     const std::string out = folder_ / "out", err = folder_ / "err";
     const std::string command =
@@ -47,7 +41,8 @@ class CommandLineTest : public testing::Test {
     return names;
   }
 
-  fs::path folder_;
+  TemporaryFolder temporary_;
+  const fs::path folder_ = temporary_.path();
 };
 
 TEST_F(CommandLineTest, VersionAndUsage) {
@@ -181,14 +176,14 @@ TEST(CommandLine, RangesSayWhatIsAllowed) {
 }
 
 TEST(CommandLine, TheCommandLineWinsOverTheConfigFile) {
-  const fs::path ini = fs::temp_directory_path() / ("mpq-config-" + std::to_string(::getpid()) + ".ini");
+  const TemporaryFolder folder;
+  const fs::path ini = folder / "run.ini";
   write_file_atomic(ini, "# a comment\nname = from the file\ncount = 5\nfast = true\nmany = a\nmany = b\n");
   const Sample s = parsed({"--config", ini, "--count", "6"});
   write_file_atomic(ini, "count = 50\n");
   EXPECT_EQ(hint_of({"--config", ini}), "--count takes a whole number from 1 up to 8");
   write_file_atomic(ini, "fast = maybe\n");
   EXPECT_EQ(hint_of({"--config", ini}), "fast takes true or false");
-  fs::remove(ini);
   EXPECT_EQ(s.name, "from the file");
   EXPECT_EQ(s.count, 6);
   EXPECT_TRUE(s.fast);

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "base/file.h"
+#include "tests/temporary_folder.h"
 
 namespace mpq {
 namespace {
@@ -12,13 +13,6 @@ namespace fs = std::filesystem;
 
 class FigureTest : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string name = (fs::temp_directory_path() / "mpq-figure-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    folder_ = name;
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   Figure figure() const {
     Figure f{"Best so far", "trial", "accuracy", {}};
     f.curves.push_back({"it's 8 bit", {0, 1, 2}, {0.5, 0.6, 0.7}});
@@ -26,7 +20,8 @@ class FigureTest : public testing::Test {
     f.curves.push_back({"float", {0, 2}, {0.8, 0.8}, {}, {}, Curve::Look::control});
     return f;
   }
-  fs::path folder_;
+  TemporaryFolder temporary_;
+  const fs::path folder_ = temporary_.path();
 };
 
 TEST_F(FigureTest, DataAreOneRowAPoint) {

@@ -83,8 +83,10 @@ def run_trainer(arguments, reviews, measured):
             use_cpu=arguments.device == "cpu")
 
         def trainer(rows):
-            return Trainer(model=make_model(arguments.device), args=settings, train_dataset=rows, eval_dataset=rows,
+            made = Trainer(model=make_model(arguments.device), args=settings, train_dataset=rows, eval_dataset=rows,
                            data_collator=pad)
+            made.remove_callback(transformers.PrinterCallback)  # standard output is for the JSON lines
+            return made
 
         trainer(reviews[: WARM_UP * arguments.batch]).train()
         job = trainer(measured)

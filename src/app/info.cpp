@@ -4,15 +4,19 @@
 #include <sqlite3.h>
 #include <sys/utsname.h>
 #include <unistd.h>
+#include <utf8proc.h>
 
 #include <boost/version.hpp>
 #include <cstdlib>
 #include <fstream>
 
 #include "app/commands.h"
+#include "base/error.h"
 #include "base/file.h"
 #include "base/parallel.h"
+#include "base/simd.h"
 #include "base/text.h"
+#include "tensor/device.h"
 
 extern "C" const char* openblas_get_config();
 
@@ -25,8 +29,11 @@ struct Variable {
   const char* meaning;
 };
 constexpr Variable variables[] = {
+    {"MPQ_IMDB", "for --data imdb: where aclImdb/ or aclImdb_v1.tar.gz is (default: what data/fetch_imdb.sh fetched)"},
     {"MPQ_LOG", "messages: trace, debug, info, warn (default), error, off"},
     {"MPQ_REQUIRE", "tests: a device that must be there (cuda), else its tests fail instead of being skipped"},
+    {"MPQ_SIMD", "the instruction set of the CPU kernels: avx2 or avx512 (default: the widest)"},
+    {"MPQ_VOCAB", "for --data imdb: the vocabulary (default: the fetched one, else sentencepieces are trained)"},
     {"XDG_CACHE_HOME", "where caches live (default ~/.cache)"},
 };
 
@@ -37,24 +44,16 @@ std::string processor() {
   return "unknown";
 }
 
-// The instruction set that the CPU kernels run on here.
-const char* simd() {
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl"))
-    return "avx512";
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? "avx2" : "none";
+// What open_device says about a device, or why it cannot be used.
+std::string describe(const std::string& device) {
+  try {
+    return open_device(device)->describe();
+  } catch (const UserError& error) {
+    return fmt::format("none ({})", error.what());
+  }
 }
 
-Json build() {
-  return {{"version", MPQ_VERSION},
-          {"compiler", "g++ " __VERSION__},
-#ifdef MPQ_HAS_CUDA
-          {"cuda", true}
-#else
-          {"cuda", false}
-#endif
-  };
-}
+Json build() { return {{"version", MPQ_VERSION}, {"compiler", "g++ " __VERSION__}}; }
 
 Json machine() {
   utsname system{};
@@ -64,8 +63,10 @@ Json machine() {
   return {{"system", fmt::format("{} {} {}", system.sysname, system.release, system.machine)},
           {"processor", processor()},
           {"threads", threads()},
-          {"simd", simd()},
-          {"memory", human_bytes(memory)}};
+          {"simd", std::string(to_text(simd()))},
+          {"memory", human_bytes(memory)},
+          {"cpu", describe("cpu")},
+          {"cuda", describe("cuda")}};
 }
 
 Json libraries() {
@@ -76,7 +77,8 @@ Json libraries() {
                                         NLOHMANN_JSON_VERSION_PATCH)},
           {"OpenBLAS", std::string(trim(openblas_get_config()))},
           {"sentencepiece", MPQ_SENTENCEPIECE_VERSION},
-          {"SQLite", sqlite3_libversion()}};
+          {"SQLite", sqlite3_libversion()},
+          {"utf8proc", utf8proc_version()}};
 }
 
 Json environment() {

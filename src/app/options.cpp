@@ -23,22 +23,32 @@ constexpr Preset presets[] = {{"tiny", {2, 128, 2, 512}},
 }  // namespace
 
 void DataArgs::add_to(CommandLine& line) {
+  DataOptions& o = options_;
   line.group("Data");
   line.option(
-      "data", data, "synthetic|imdb|PATH",
+      "data", o.data, "synthetic|imdb|PATH",
       "synthetic: the built-in corpus; imdb: the IMDb reviews; or an aclImdb folder or archive, a TSV, CSV or text "
       "file, compressed or not");
-  line.option("tokenizer", tokenizer, "FILE|sentencepiece:N",
-              "vocab.txt, tokenizer.json or a sentencepiece .model; or train N sentencepieces on the training split");
-  line.option("max-tokens", max_tokens, "N", "longer texts are truncated", {.min = 3, .max = 1 << 20});
-  line.choice("truncate", truncate, {"head", "head+tail"}, "which part of a long text stays");
-  line.option("text-column", text_column, "NAME|POSITION", "the column that holds the text");
-  line.option("label-column", label_column, "NAME|POSITION", "the column that holds the label");
-  line.option("group-column", group_column, "NAME|POSITION", "rows of one group (a film) stay in one split");
-  line.option("valid", valid, "PATH|FRACTION",
-              "the validation split: a file, or this share of the training data's groups");
-  line.option("test", test, "PATH", "the test split, where the data brings none");
-  line.option("rows", rows, "N", "use only this many rows of each split", {.min = 1});
+  line.option("tokenizer", o.tokenizer, "FILE|sentencepiece:N",
+              "vocab.txt, tokenizer.json or a sentencepiece .model; or train N sentencepieces on the training split; "
+              "without it, what suits the data");
+  line.option("max-tokens", o.max_tokens, "N", "longer texts are truncated", {.min = 3, .max = 1 << 20});
+  line.choice("truncate", truncate_, {"head", "head+tail"}, "which part of a long text stays");
+  line.option("text-column", o.text_column, "NAME|POSITION", "the column that holds the text");
+  line.option("label-column", o.label_column, "NAME|POSITION", "the column that holds the label");
+  line.option("group-column", o.group_column, "NAME|POSITION", "rows of one group (a film) stay in one split");
+  line.option("valid", valid_, "PATH|FRACTION",
+              "the validation split: a file, or this share of the training rows; 0: none");
+  line.option("test", o.test, "PATH", "the test split, where the data bring none");
+  line.option("rows", o.rows, "N", "use only this many rows; 0: all", {.min = 0});
+}
+
+DataOptions DataArgs::options() const {
+  DataOptions options = options_;
+  options.truncate = truncate_ == "head" ? Truncate::Head : Truncate::HeadTail;
+  options.merge_valid_into_train = parse_double(valid_) == 0.0;
+  options.valid = options.merge_valid_into_train ? "" : valid_;
+  return options;
 }
 
 void MachineArgs::add_to(CommandLine& line) {

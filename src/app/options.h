@@ -1,20 +1,21 @@
 // Groups of options that several subcommands share, each a struct whose initial values are the defaults.
 #pragma once
-#include <optional>
+#include <cstdint>
 #include <string>
 
 #include "app/command_line.h"
+#include "data/dataset.h"
 
 namespace mpq {
 
-// Where the texts come from and how they become tokens.
+// Where the texts come from and how they become tokens; options() is what load_dataset takes.
 struct DataArgs {
-  std::string data = "synthetic", tokenizer, truncate = "head", valid = "0.2";
-  std::string text_column, label_column, group_column, test;
-  int max_tokens = 512;
-  std::optional<int64_t> rows;
-
   void add_to(CommandLine& line);
+  DataOptions options() const;
+
+ private:
+  DataOptions options_;
+  std::string truncate_ = "head", valid_ = "0.2";
 };
 
 // What runs the work, and for how long.

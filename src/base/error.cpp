@@ -2,8 +2,8 @@
 
 namespace mpq {
 
-void fail_check(const std::string& message, std::source_location where) {
-  throw InternalError(fmt::format("{} ({}:{}, {})", message, where.file_name(), where.line(), where.function_name()));
+void fail_check(const std::string& message, Place where) {
+  throw InternalError(fmt::format("{} ({}:{}, {})", message, where.file, where.line, where.function));
 }
 
 }  // namespace mpq

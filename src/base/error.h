@@ -2,7 +2,6 @@
 #pragma once
 #include <fmt/format.h>
 
-#include <source_location>
 #include <stdexcept>
 #include <string>
 
@@ -11,7 +10,8 @@ namespace mpq {
 // The user can mend it: what is wrong and where, then what is allowed. main prints both lines and exits with 2.
 class UserError : public std::runtime_error {
  public:
-  explicit UserError(const std::string& what, std::string hint = {}) : std::runtime_error(what), hint_(std::move(hint)) {}
+  explicit UserError(const std::string& what, std::string hint = {})
+      : std::runtime_error(what), hint_(std::move(hint)) {}
   const std::string& hint() const { return hint_; }
 
  private:
@@ -28,15 +28,23 @@ class Stopped : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-[[noreturn]] void fail_check(const std::string& message, std::source_location where);
+// Not std::source_location: clang 14, whose clang-tidy Debian 12 has, lacks it.
+struct Place {
+  const char *file, *function;
+  int line;
+};
+
+[[noreturn]] void fail_check(const std::string& message, Place where);
 
 // check(a == b, "rows {} != {}", a, b): an invariant, with the values that break it.
 template <class... Args>
 struct Check {
-  std::source_location where;
+  Place where;
   fmt::format_string<Args...> text;
   template <class S>
-  consteval Check(const S& s, std::source_location w = std::source_location::current()) : where(w), text(s) {}
+  consteval Check(const S& s, const char* file = __builtin_FILE(), const char* function = __builtin_FUNCTION(),
+                  int line = __builtin_LINE())
+      : where{file, function, line}, text(s) {}
 };
 template <class... Args>
 inline void check(bool holds, Check<std::type_identity_t<Args>...> message, Args&&... args) {
