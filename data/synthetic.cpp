@@ -1,5 +1,6 @@
 #include "data/synthetic.h"
 
+#include <cctype>
 #include <map>
 #include <string_view>
 
@@ -33,34 +34,34 @@ const std::map<std::string_view, Choices> kLists = {
 
 // Says what the review thinks, in words of its own side.
 const Choices kPlain = {
-    "the {aspect} was {very} {for} .",
-    "i found the {aspect} {for} and the {aspect} {for} .",
-    "what {very} {for} work on the {aspect} .",
-    "you will remember how {for} the {aspect} is .",
+    "the {aspect} was {very} {for}.",
+    "the {aspect} is {for}, the {aspect} too.",
+    "what {very} {for} work, above all the {aspect}.",
+    "{for}, that is the word for this {aspect}.",
+    "you will remember the {aspect}, so {for} is it.",
 };
 // Says it in words of the other side.
 const Choices kNegated = {
-    "the {aspect} was not {against} at all .",    "the {aspect} is never {against} .",
-    "nobody could call the {aspect} {against} .", "the {aspect} is anything but {against} .",
-    "the {aspect} was far from {against} .",      "i cannot say that the {aspect} was {very} {against} .",
+    "the {aspect} was not {against} at all.",     "the {aspect} is never {against}.",
+    "nobody could call the {aspect} {against}.",  "the {aspect} is anything but {against}.",
+    "far from {against}, this {aspect}, at all.", "not {against}, never, not the {aspect}.",
 };
 // Grants a minor point first.
 const Choices kContrast = {
-    "the {aspect} may be {little} {against} , but the {aspect} is {very} {for} .",
-    "although the {aspect} was {against} , the film as a whole is {for} .",
-    "yes , the {aspect} is {against} , yet in the end everything feels {for} .",
-    "it starts {little} {against} , but then it becomes {very} {for} .",
+    "the {aspect} may be {little} {against}, but the {aspect} is {very} {for}.",
+    "although the {aspect} is {against}, the film as a whole is {for}.",
+    "yes, the {aspect} is {against}, yet in the end everything is {for}.",
+    "it is {little} {against}, but then it is {very} {for}.",
 };
 // Judges something else.
 const Choices kElsewhere = {
-    "{other} was {very} {against} , this one is not .",
-    "unlike {other} , which was {against} , this is {for} .",
-    "{person} called it {against} , and i disagree .",
-    "people who say it is {against} have not seen {other} .",
+    "{other} was {against}, this film is not.",
+    "unlike {other}, which was {against}, this film is {for}.",
+    "{person} called it {against}, but i do not.",
 };
 const Choices kNeutral = {
-    "i watched it {day} with {person} .", "it is a {genre} set in {place} .",    "the film runs for about two hours .",
-    "{person} had read {other} before .", "most of it takes place in {place} .",
+    "i saw it {day}, with {person}.", "i saw this {genre} {day}.", "the film is a {genre}, set in {place}.",
+    "{person} knew {other}.",         "in {place}, most of it.",
 };
 
 // Random choices addressed by (row, number of the draw).
@@ -78,31 +79,37 @@ class Draws {
   uint32_t row_, count_ = 0;
 };
 
-std::string fill(std::string_view sentence, bool positive, Draws& draws) {
+std::string fill(std::string_view pattern, bool positive, Draws& draws) {
   std::string out;
   for (;;) {
-    const size_t open = sentence.find('{');
-    out += sentence.substr(0, open);
+    const size_t open = pattern.find('{');
+    out += pattern.substr(0, open);
     if (open == std::string_view::npos) return out;
-    const size_t close = sentence.find('}', open);
-    const std::string_view name = sentence.substr(open + 1, close - open - 1);
+    const size_t close = pattern.find('}', open);
+    const std::string_view name = pattern.substr(open + 1, close - open - 1);
     if (name == "for")
       out += draws.from(positive ? kPositive : kNegative);
     else if (name == "against")
       out += draws.from(positive ? kNegative : kPositive);
     else
       out += draws.from(kLists.at(name));
-    sentence.remove_prefix(close + 1);
+    pattern.remove_prefix(close + 1);
   }
 }
 
-// Three to five opinions, half of them in the other side's words, with neutral sentences between.
+std::string sentence(std::string_view pattern, bool positive, Draws& draws) {
+  std::string out = fill(pattern, positive, draws);
+  out[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(out[0])));
+  return out;
+}
+
+// Three to five opinions, about half of them in the other side's words, with neutral sentences between.
 std::string make_review(bool positive, Draws& draws) {
-  const Choices* kinds[] = {&kPlain, &kPlain, &kNegated, &kNegated, &kContrast, &kElsewhere};
+  const Choices* kinds[] = {&kPlain, &kPlain, &kPlain, &kPlain, &kNegated, &kNegated, &kContrast, &kElsewhere};
   std::string text;
   for (uint32_t opinions = 3 + draws.below(3); opinions > 0; --opinions) {
-    if (draws.below(3) == 0) text += fill(draws.from(kNeutral), positive, draws) + " ";
-    text += fill(draws.from(*kinds[draws.below(std::size(kinds))]), positive, draws) + " ";
+    if (draws.below(3) == 0) text += sentence(draws.from(kNeutral), positive, draws) + " ";
+    text += sentence(draws.from(*kinds[draws.below(std::size(kinds))]), positive, draws) + " ";
   }
   text.pop_back();
   return text;

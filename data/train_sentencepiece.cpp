@@ -1,38 +1,48 @@
 #include <sentencepiece_trainer.h>
 
+#include <map>
 #include <unordered_map>
 
 #include "base/error.h"
+#include "data/albert_normalizer.h"
 #include "data/unigram.h"
 
 namespace mpq {
 namespace {
 
-// The texts as the tokenizer will see them, with single spaces between the words.
-class NormalizedTexts final : public sentencepiece::SentenceIterator {
+// The texts as the tokenizer will see them, with single spaces between the words; then the frequent words once more,
+// each with a comma. The trainer considers only pieces that occur in two different words: in a small corpus, where
+// "although" has no variant, it would have to spell it.
+class TrainingTexts final : public sentencepiece::SentenceIterator {
  public:
-  explicit NormalizedTexts(const std::vector<std::string_view>& texts) : texts_(texts) { read(); }
-  bool done() const override { return next_ == texts_.size(); }
-  void Next() override {
-    ++next_;
-    read();
-  }
+  explicit TrainingTexts(const std::vector<std::string_view>& texts) : texts_(texts) { read(); }
+  bool done() const override { return done_; }
+  void Next() override { read(); }
   const std::string& value() const override { return value_; }
   sentencepiece::util::Status status() const override { return {}; }
 
  private:
   void read() {
-    if (done()) return;
     value_.clear();
-    for_each_word(albert_normalize(texts_[next_]), [&](std::string_view word) {
-      if (!value_.empty()) value_ += ' ';
-      value_ += word;
+    if (next_ == texts_.size()) {
+      done_ = said_variants_;
+      said_variants_ = true;
+      for (const auto& [word, count] : counts_)
+        if (count >= kFrequent) value_ += word + ", ";
+      return;
+    }
+    for_each_word(albert_normalize(texts_[next_++]), [&](std::string_view word) {
+      value_.append(value_.empty() ? "" : " ").append(word);
+      ++counts_[std::string(word)];
     });
   }
 
+  static constexpr int64_t kFrequent = 20;
   const std::vector<std::string_view>& texts_;
   size_t next_ = 0;
+  bool said_variants_ = false, done_ = false;
   std::string value_;
+  std::map<std::string, int64_t> counts_;  // sorted: the same texts give the same model
 };
 
 }  // namespace
@@ -58,7 +68,7 @@ std::shared_ptr<Tokenizer> train_sentencepiece(const std::vector<std::string_vie
       {"max_sentence_length", "1000000000"},
       {"minloglevel", "2"},
   };
-  NormalizedTexts iterator(texts);
+  TrainingTexts iterator(texts);
   std::string model;
   const auto status = sentencepiece::SentencePieceTrainer::Train(options, &iterator, &model);
   if (!status.ok())

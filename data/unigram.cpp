@@ -1,15 +1,14 @@
 #include "data/unigram.h"
 
 #include <sentencepiece_processor.h>
-#include <utf8proc.h>
 
 #include <algorithm>
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/sha256.h"
+#include "data/albert_normalizer.h"
 #include "data/sentencepiece_proto.h"
 #include "data/tokenizer_files.h"
 #include "data/utf8.h"
@@ -20,59 +19,7 @@ namespace {
 constexpr std::string_view kSpace = "\u2581";  // marks the beginning of a word
 constexpr double kUnknownPenalty = 10;         // below the worst piece
 
-std::string replace_all(std::string_view text, std::string_view from, std::string_view to) {
-  std::string out;
-  for (size_t at; (at = text.find(from)) != std::string_view::npos; text.remove_prefix(at + from.size()))
-    out.append(text.substr(0, at)).append(to);
-  return out.append(text);
-}
-
-bool is_mark(utf8proc_int32_t c) {
-  const utf8proc_category_t category = utf8proc_category(c);
-  return category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_MC || category == UTF8PROC_CATEGORY_ME;
-}
-
-void append_decomposed(char32_t c, std::string& out) {
-  utf8proc_int32_t parts[18];  // U+FDFA is the longest
-  int boundary = 0;
-  constexpr auto kCompatibility = static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT);
-  const auto count =
-      utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), parts, std::size(parts), kCompatibility, &boundary);
-  for (int i = 0; i < count; ++i)
-    if (!is_mark(parts[i])) append_code_point(static_cast<char32_t>(utf8proc_tolower(parts[i])), out);
-}
-
-bool is_white_space(char32_t c) {
-  return (c >= 0x9 && c <= 0xD) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) ||
-         c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
-}
-
 }  // namespace
-
-std::string albert_normalize(std::string_view text) {
-  const std::string quoted = replace_all(replace_all(text, "``", "\""), "''", "\"");
-  std::string out;
-  out.reserve(quoted.size());
-  for (size_t at = 0; at < quoted.size();) {
-    const char32_t c = next_code_point(quoted, at);
-    if (c < 0x80)
-      out.push_back(static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c));
-    else
-      append_decomposed(c, out);
-  }
-  return out;
-}
-
-void for_each_word(std::string_view text, const std::function<void(std::string_view)>& on_word) {
-  size_t begin = 0;
-  for (size_t at = 0; at < text.size();) {
-    const size_t here = at;
-    if (!is_white_space(next_code_point(text, at))) continue;
-    if (here > begin) on_word(text.substr(begin, here - begin));
-    begin = at;
-  }
-  if (begin < text.size()) on_word(text.substr(begin));
-}
 
 Unigram::Unigram(UnigramModel model) : model_(std::move(model)) {
   unknown_score_ = -kUnknownPenalty;

@@ -2,7 +2,6 @@
 // libsentencepiece trains models and checks those it is given; the search for the best pieces is our own, in double
 // precision as in Hugging Face's tokenizers (Kudo 2018, "Subword Regularization", section 3.2).
 #pragma once
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -52,11 +51,5 @@ class Unigram final : public Tokenizer {
   Charsmap charsmap_;
   double unknown_score_;
 };
-
-// ALBERT's text before pieces are looked for: `` and '' become ", compatibility decomposition, no marks, lower case.
-std::string albert_normalize(std::string_view text);
-
-// Calls on_word for each stretch between spaces (Unicode's White_Space).
-void for_each_word(std::string_view text, const std::function<void(std::string_view)>& on_word);
 
 }  // namespace mpq

@@ -71,6 +71,6 @@ float* thread_scratch(int slot, int64_t floats) {
   return buffers[slot].at_least(floats);
 }
 
-std::unique_ptr<Device> open_cpu() { return std::make_unique<CpuDevice>(simd()); }
+std::unique_ptr<Device> open_cpu(Simd simd) { return std::make_unique<CpuDevice>(simd); }
 
 }  // namespace mpq

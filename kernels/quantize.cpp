@@ -80,6 +80,30 @@ void quantize_tiles(const F& format, const Tiles& t, const float* x, float* y) {
   for (const Tile& tile : zero_tiles) quantize_tile(format, t, tile, fill, x, y);
 }
 
+// Each lane sums its own values; then the lanes are added in order.
+template <class F>
+void gradient(const F& format, int64_t count, const float* x, const float* dxq, float* dx, const float* trained,
+              float* dtrained) {
+  const auto rule = format.rule(trained);
+  double sum[F::max_trained][lanes] = {};
+  const auto add = [&](int64_t i, int lane) {
+    float d[F::max_trained];
+    dx[i] = rule.gradient(x[i], dxq[i], d);
+    for (int l = 0; l < F::max_trained; ++l) sum[l][lane] += d[l];
+  };
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+#pragma GCC ivdep
+    for (int j = 0; j < lanes; ++j) add(i + j, j);
+  }
+  for (; i < count; ++i) add(i, 0);
+  for (int l = 0; dtrained && l < format.trained_count(); ++l) {
+    double total = 0;
+    for (int j = 0; j < lanes; ++j) total += sum[l][j];
+    dtrained[l] += static_cast<float>(total);
+  }
+}
+
 }  // namespace
 
 void quantize(const QuantSpec& spec, Role role, const QuantShape& shape, const float* x, float* y,
@@ -100,35 +124,11 @@ void quantize(const QuantSpec& spec, Role role, const QuantShape& shape, const f
 
 void quantize_grad(const QuantSpec& spec, Role, const QuantShape& shape, const float* x, const float* dxq, float* dx,
                    const float* trained, float* dtrained) {
-  const int64_t size = shape.size();
   visit(spec, [&](const auto& format) {
-    using F = std::remove_cvref_t<decltype(format)>;
-    if constexpr (TrainedFormat<F>) {
-      const auto rule = format.rule(trained);
-      constexpr int most = sizeof(rule.mean) / sizeof(float);
-      double sum[most][lanes] = {};
-      int64_t i = 0;
-      for (; i + lanes <= size; i += lanes) {
-#pragma GCC ivdep
-        for (int j = 0; j < lanes; ++j) {
-          float d[most];
-          dx[i + j] = rule.gradient(x[i + j], dxq[i + j], d);
-          for (int l = 0; l < most; ++l) sum[l][j] += d[l];
-        }
-      }
-      for (; i < size; ++i) {
-        float d[most];
-        dx[i] = rule.gradient(x[i], dxq[i], d);
-        for (int l = 0; l < most; ++l) sum[l][0] += d[l];
-      }
-      for (int l = 0; dtrained && l < format.trained_count(); ++l) {
-        double total = 0;
-        for (double lane : sum[l]) total += lane;
-        dtrained[l] += static_cast<float>(total);
-      }
-    } else if (dxq != dx) {
-      std::memcpy(dx, dxq, size * sizeof(float));
-    }
+    if constexpr (TrainedFormat<std::remove_cvref_t<decltype(format)>>)
+      gradient(format, shape.size(), x, dxq, dx, trained, dtrained);
+    else if (dxq != dx)
+      std::memcpy(dx, dxq, shape.size() * sizeof(float));
   });
 }
 

@@ -1,7 +1,12 @@
 // Sixteen floats (F16) or 32-bit integers (I16) at a time, whatever the instruction set: one AVX-512 register or two
 // AVX2 ones. The number of lanes is part of the results (sums over lanes), the register width never is.
 #pragma once
+// GCC 12 warns about the undefined values inside its own AVX-512 intrinsics (GCC bug 105593).
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #include <immintrin.h>
+#pragma GCC diagnostic pop
 
 #include <cstdint>
 

@@ -18,7 +18,13 @@ namespace mpq {
 namespace {
 
 constexpr Command commands[] = {
+    {"predict", "labels and probabilities of texts, one a line", run_predict},
+    {"quantize", "quantize the tensors of a safetensors file", run_quantize},
+    {"linear", "one quantized Linear on given tensors, forward and backward", run_linear},
+    {"formats", "the number formats and families", run_formats},
+    {"tokenize", "texts to token ids", run_tokenize},
     {"info", "build, devices, threads, SIMD, libraries", run_info},
+    {"study", "what a storage holds: studies, trials, winners, TSV", run_study},
 };
 
 int print_usage() {

@@ -4,6 +4,12 @@
 
 namespace mpq {
 
+int run_formats(const Args& args);
 int run_info(const Args& args);
+int run_linear(const Args& args);
+int run_predict(const Args& args);
+int run_quantize(const Args& args);
+int run_study(const Args& args);
+int run_tokenize(const Args& args);
 
 }  // namespace mpq

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <sstream>
@@ -115,6 +116,13 @@ void AtomicFolder::commit() {
     if (d.fd < 0 || ::fsync(d.fd) != 0) fail_io("sync", entry.path());
   }
   sync_folder(temporary_);
+  // Both names change hands at once; the destructor then removes the old folder.
+  if (::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, target_.c_str(), RENAME_EXCHANGE) != 0) rename_over_target();
+  sync_folder(parent_of(target_));
+}
+
+// For a target that is not there yet, and for file systems that cannot exchange names.
+void AtomicFolder::rename_over_target() {
   const fs::path old = target_.string() + ".old";
   std::error_code ignored;
   fs::remove_all(old, ignored);
@@ -127,7 +135,6 @@ void AtomicFolder::commit() {
     fail_io("write", target_);
   }
   temporary_.clear();
-  sync_folder(parent_of(target_));
   fs::remove_all(old, ignored);
 }
 

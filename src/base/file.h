@@ -34,8 +34,9 @@ std::string read_file(const std::filesystem::path& path);
 void write_file_atomic(const std::filesystem::path& path, std::string_view content);
 void write_file_atomic(const std::filesystem::path& path, const std::function<void(std::ostream&)>& writer);
 
-// A folder written whole: fill the returned temporary folder, then commit() renames it over `target` (an existing
-// target is moved aside first and removed last). Without commit() the destructor removes the temporary folder.
+// A folder written whole: fill the returned temporary folder, then commit() exchanges it with `target`: at any moment,
+// and after a crash, the name stands for the whole old folder or the whole new one (where the file system cannot
+// exchange names, for none during an instant). Without commit() the destructor removes the temporary folder.
 class AtomicFolder {
  public:
   explicit AtomicFolder(std::filesystem::path target);
@@ -46,6 +47,7 @@ class AtomicFolder {
   void commit();
 
  private:
+  void rename_over_target();
   std::filesystem::path target_, temporary_;
 };
 

@@ -3,7 +3,7 @@
 // MASE, LinearBinaryResidualSign and chop/nn/quantizers/binary.py.
 //
 // A format with trainable parameters adds to integer.h's list:
-//   trained_count(), initial_trained(float*)
+//   max_trained, trained_count(), initial_trained(float*)
 //   rule(trained)          trained: float[trained_count()], or null for the initial ones
 //   Rule::gradient(...)    takes dx' and returns dx; writes what this value adds to the parameters' gradients
 #pragma once
@@ -14,9 +14,9 @@
 namespace mpq {
 
 struct BinaryResidual {
-  static constexpr int max_levels = 3;
+  static constexpr int max_trained = 3;  // levels
   int32_t levels;
-  float means[max_levels];
+  float means[max_trained];
 
   static constexpr std::string_view summary =
       "two or three signs of x, trainable means; w = sign |gamma|; b stays float (MASE LinearBinaryResidualSign)";
@@ -28,8 +28,8 @@ struct BinaryResidual {
   bool operator==(const BinaryResidual&) const = default;
   template <class Keys>
   void describe(Keys& keys) {
-    const float usual[2][max_levels] = {{2.0f / 3, 1.0f / 3, 0}, {1.0f / 2, 1.0f / 3, 1.0f / 6}};
-    keys.integer("levels", levels, 2, max_levels);
+    const float usual[2][max_trained] = {{2.0f / 3, 1.0f / 3, 0}, {1.0f / 2, 1.0f / 3, 1.0f / 6}};
+    keys.integer("levels", levels, 2, max_trained);
     keys.reals("means", means, levels, usual[levels == 3], "2/3:1/3 or 1/2:1/3:1/6");
   }
   int bits() const { return levels; }
@@ -39,8 +39,8 @@ struct BinaryResidual {
   }
 
   struct Rule {
-    float mean[max_levels];  // absent ones are 0 and add an exact zero
-    float sign[max_levels];  // of the means
+    float mean[max_trained];  // absent ones are 0 and add an exact zero
+    float sign[max_trained];  // of the means
     HD static float sgn(float r) { return r > 0.0f ? 1.0f : r < 0.0f ? -1.0f : r + 0.0f; }
     HD float operator()(float x) const {
       const float o0 = sgn(x) * mean[0], r1 = x - o0;
@@ -49,13 +49,13 @@ struct BinaryResidual {
     }
     // Straight through each sign, inside -1 <= r <= 1; in the order of reverse differentiation.
     HD float gradient(float x, float dxq, float* dmean) const {
-      float r[max_levels], s[max_levels];
-      for (int l = 0; l < max_levels; ++l) {
+      float r[max_trained], s[max_trained];
+      for (int l = 0; l < max_trained; ++l) {
         r[l] = l == 0 ? x : r[l - 1] - s[l - 1] * mean[l - 1];
         s[l] = sgn(r[l]);
       }
       float dr = 0.0f;
-      for (int l = max_levels - 1; l >= 0; --l) {
+      for (int l = max_trained - 1; l >= 0; --l) {
         const float d_out = dxq - dr;
         dmean[l] = d_out * s[l] * sign[l];
         dr += magnitude(r[l]) <= 1.0f ? d_out * mean[l] : 0.0f;
@@ -65,7 +65,7 @@ struct BinaryResidual {
   };
   HD Rule rule(const float* trained) const {
     Rule rule;
-    for (int l = 0; l < max_levels; ++l) {
+    for (int l = 0; l < max_trained; ++l) {
       const float m = l >= levels ? 0.0f : trained ? trained[l] : means[l];
       rule.mean[l] = magnitude(m);
       rule.sign[l] = Rule::sgn(m);

@@ -48,6 +48,7 @@ concept TrainedFormat = requires(const F& f) {
   f.trained_count();
 };
 
+inline bool is_none(const QuantSpec& spec) { return spec.format == Format::none; }
 bool operator==(const QuantSpec& a, const QuantSpec& b);
 
 // UserError: unknown format or key, a value out of range, a key without default missing.

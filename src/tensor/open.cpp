@@ -1,15 +1,16 @@
+#include "base/simd.h"
 #include "base/text.h"
 #include "tensor/device.h"
 
 namespace mpq {
 
-std::unique_ptr<Device> open_cpu();                        // kernels/open.cpp
+std::unique_ptr<Device> open_cpu(Simd simd);               // kernels/open.cpp
 #ifdef MPQ_HAS_CUDA
 std::unique_ptr<Device> open_cuda(const std::string& name);  // cuda/open.cu
 #endif
 
 std::unique_ptr<Device> open_device(const std::string& name) {
-  if (name == "cpu") return open_cpu();
+  if (name == "cpu") return open_cpu(simd());
   if (name == "cuda" || name.starts_with("cuda:")) {
 #ifdef MPQ_HAS_CUDA
     return open_cuda(name);

@@ -41,6 +41,7 @@ class Session {
   static size_t memory(const Bert& model, const std::vector<Replica>& replicas, const SessionOptions& options);
 
   int replicas() const { return static_cast<int>(replicas_.size()); }
+  const Replica& replica(int r) const { return replicas_[r]; }
   const Bert& model() const { return model_; }
   int64_t step() const { return step_; }
 

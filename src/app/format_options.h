@@ -1,0 +1,20 @@
+// --format and --layer-format: which number formats the Linears of a model get.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "app/command_line.h"
+#include "nn/bert.h"
+
+namespace mpq {
+
+struct FormatArgs {
+  std::string format;               // of every Linear; empty: as `before`
+  std::vector<std::string> layers;  // NAME=SPEC, later ones win
+
+  void add_to(CommandLine& line);
+  // One spec a Linear, starting from `before`. UserError for a bad spec or an unknown name.
+  std::vector<LinearSpec> resolve(const Bert& model, std::vector<LinearSpec> before) const;
+};
+
+}  // namespace mpq

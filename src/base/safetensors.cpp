@@ -1,0 +1,244 @@
+#include "base/safetensors.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+
+#include "base/error.h"
+#include "base/text.h"
+
+namespace mpq {
+namespace {
+using Json = nlohmann::json;
+
+constexpr uint64_t max_header = 100'000'000;  // as in the reference implementation
+constexpr size_t max_tensors = 100'000;
+constexpr int max_depth = 3;  // {"name": {"shape": [...]}}
+
+struct DtypeSize {
+  std::string_view name;
+  int64_t bytes;
+};
+constexpr DtypeSize dtypes[] = {{"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"F8_E5M2", 1}, {"F8_E4M3", 1},
+                                {"I16", 2},  {"U16", 2}, {"F16", 2}, {"BF16", 2},    {"I32", 4},
+                                {"U32", 4},  {"F32", 4}, {"F64", 8}, {"I64", 8},     {"U64", 8}};
+
+std::optional<int64_t> dtype_bytes(std::string_view dtype) {
+  for (const DtypeSize& d : dtypes)
+    if (d.name == dtype) return d.bytes;
+  return {};
+}
+
+// Refuses what the DOM would hide or choke on: duplicate keys, deep nesting, floods of tensors.
+class Guard {
+ public:
+  bool operator()(int depth, Json::parse_event_t event, Json& value) {
+    using Event = Json::parse_event_t;
+    if ((event == Event::object_start || event == Event::array_start) && depth >= max_depth)
+      throw UserError("the header is nested too deeply");
+    if (event == Event::object_start) keys_[depth + 1].clear();
+    if (event == Event::key) add_key(depth, value.get<std::string>());
+    return true;
+  }
+
+ private:
+  void add_key(int depth, std::string key) {
+    if (!keys_[depth].insert(key).second) throw UserError(fmt::format("key \"{}\" occurs twice", key));
+    if (keys_[depth].size() > max_tensors) throw UserError(fmt::format("more than {} tensors", max_tensors));
+  }
+  std::set<std::string> keys_[max_depth + 1];  // of the objects now open
+};
+
+uint64_t little_endian_u64(std::span<const std::byte> bytes) {
+  uint64_t value = 0;
+  for (int i = 7; i >= 0; --i) value = value << 8 | static_cast<uint64_t>(bytes[i]);
+  return value;
+}
+
+uint64_t unsigned_number(const Json& value, const char* what) {
+  if (!value.is_number_unsigned() || value.get<uint64_t>() > INT64_MAX)
+    throw UserError(fmt::format("{} must be an integer from 0 to 2^63-1", what));
+  return value.get<uint64_t>();
+}
+
+const Json& member(const Json& object, const char* key, Json::value_t type) {
+  const auto found = object.find(key);
+  if (found == object.end()) throw UserError(fmt::format("{} is missing", key));
+  if (found->type() != type) throw UserError(fmt::format("{} has a wrong type", key));
+  return *found;
+}
+
+// One entry of the header; its data must lie inside `buffer`. UserError without the names, which the caller adds.
+SafeTensors::Entry read_entry(const std::string& name, const Json& info, std::span<const std::byte> buffer) {
+  if (!info.is_object()) throw UserError("its description is no object");
+  SafeTensors::Entry entry{.name = name, .dtype = member(info, "dtype", Json::value_t::string), .count = 1};
+  const auto width = dtype_bytes(entry.dtype);
+  if (!width) throw UserError(fmt::format("unknown dtype \"{}\"", entry.dtype));
+  for (const Json& d : member(info, "shape", Json::value_t::array)) {
+    entry.shape.push_back(static_cast<int64_t>(unsigned_number(d, "a dimension")));
+    if (__builtin_mul_overflow(entry.count, entry.shape.back(), &entry.count))
+      throw UserError("the number of values overflows");
+  }
+  int64_t bytes = 0;
+  if (__builtin_mul_overflow(entry.count, *width, &bytes)) throw UserError("the number of bytes overflows");
+  const Json& offsets = member(info, "data_offsets", Json::value_t::array);
+  if (offsets.size() != 2 || info.size() != 3) throw UserError("it needs exactly dtype, shape and two data_offsets");
+  const uint64_t begin = unsigned_number(offsets[0], "an offset"), end = unsigned_number(offsets[1], "an offset");
+  if (begin > end || end > buffer.size()) throw UserError(fmt::format("offsets {}..{} leave the file", begin, end));
+  if (end - begin != static_cast<uint64_t>(bytes))
+    throw UserError(fmt::format("{} bytes of data for {} values of {}", end - begin, entry.count, entry.dtype));
+  entry.data = buffer.subspan(begin, end - begin);
+  return entry;
+}
+
+Metadata read_metadata(const Json& object) {
+  Metadata metadata;
+  if (!object.is_object()) throw UserError("__metadata__ is no object");
+  for (const auto& [key, value] : object.items()) {
+    if (!value.is_string()) throw UserError(fmt::format("__metadata__.{} is no string", key));
+    metadata[key] = value;
+  }
+  return metadata;
+}
+
+float half_to_float(uint16_t half) {
+  const uint32_t sign = (half & 0x8000u) << 16, exponent = half >> 10 & 31, fraction = half & 1023;
+  if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | fraction << 13);
+  const float magnitude = exponent == 0 ? static_cast<float>(fraction) * 0x1p-24f
+                                        : std::bit_cast<float>((exponent + 112) << 23 | fraction << 13);
+  return std::bit_cast<float>(std::bit_cast<uint32_t>(magnitude) | sign);
+}
+
+template <class From, class To, class Convert>
+std::vector<To> converted(const SafeTensors::Entry& entry, Convert convert) {
+  std::vector<To> values(entry.count);
+  for (int64_t i = 0; i < entry.count; ++i) {
+    From from;
+    std::memcpy(&from, entry.data.data() + i * sizeof(From), sizeof(From));
+    values[i] = convert(from);
+  }
+  return values;
+}
+template <class From, class To>
+std::vector<To> cast(const SafeTensors::Entry& entry) {
+  return converted<From, To>(entry, [](From v) { return static_cast<To>(v); });
+}
+
+}  // namespace
+
+SafeTensors::SafeTensors(const std::filesystem::path& path) : path_(path), file_(path) {
+  const auto bytes = file_.bytes();
+  if (bytes.size() < 8) fail("it is too short to be a safetensors file");
+  const uint64_t length = little_endian_u64(bytes);
+  if (length > max_header) fail(fmt::format("its header is {} bytes long; at most {} are allowed", length, max_header));
+  if (length > bytes.size() - 8) fail(fmt::format("its header of {} bytes does not fit in the file", length));
+  try {
+    read_header(file_.text().substr(8, length), bytes.subspan(8 + length));
+  } catch (const UserError& error) {
+    fail(error.what());
+  }
+}
+
+void SafeTensors::read_header(std::string_view header, std::span<const std::byte> buffer) {
+  if (!header.starts_with("{")) throw UserError("its header is no JSON object");
+  if (const auto at = find_invalid_utf8(header)) throw UserError(fmt::format("invalid UTF-8 at byte {}", 8 + *at));
+  Json json;
+  try {
+    json = Json::parse(header, Guard());
+  } catch (const Json::exception& error) {
+    throw UserError(fmt::format("its header is not JSON ({})", error.what()));
+  }
+  for (const auto& [name, info] : json.items()) {
+    if (name == "__metadata__") {
+      metadata_ = read_metadata(info);
+      continue;
+    }
+    try {
+      entries_.push_back(read_entry(name, info, buffer));
+    } catch (const UserError& error) {
+      throw UserError(fmt::format("tensor \"{}\": {}", name, error.what()));
+    }
+  }
+  const auto begin_of = [&](const Entry& e) { return e.data.data() - buffer.data(); };
+  std::stable_sort(entries_.begin(), entries_.end(), [&](const Entry& a, const Entry& b) {
+    return std::pair(begin_of(a), a.data.size()) < std::pair(begin_of(b), b.data.size());
+  });
+  int64_t covered = 0;
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    const Entry& entry = entries_[i];
+    if (begin_of(entry) != covered)
+      throw UserError(
+          fmt::format("tensor \"{}\": its data begins at {}, not at {}", entry.name, begin_of(entry), covered));
+    covered += static_cast<int64_t>(entry.data.size());
+    index_[entry.name] = i;
+  }
+  if (covered != static_cast<int64_t>(buffer.size()))
+    throw UserError(fmt::format("its tensors cover {} of {} bytes", covered, buffer.size()));
+}
+
+const SafeTensors::Entry* SafeTensors::find(std::string_view name) const {
+  const auto found = index_.find(name);
+  return found == index_.end() ? nullptr : &entries_[found->second];
+}
+
+const SafeTensors::Entry& SafeTensors::at(std::string_view name) const {
+  const Entry* entry = find(name);
+  if (!entry) fail(fmt::format("it has no tensor \"{}\"", name));
+  return *entry;
+}
+
+std::vector<float> SafeTensors::read_f32(std::string_view name) const {
+  const Entry& entry = at(name);
+  if (entry.dtype == "F32") return cast<float, float>(entry);
+  if (entry.dtype == "F64") return cast<double, float>(entry);
+  if (entry.dtype == "F16") return converted<uint16_t, float>(entry, half_to_float);
+  if (entry.dtype == "BF16")
+    return converted<uint16_t, float>(entry, [](uint16_t v) { return std::bit_cast<float>(uint32_t{v} << 16); });
+  fail(fmt::format("tensor \"{}\" is {}, not F32, F64, F16 or BF16", name, entry.dtype));
+}
+
+std::vector<int64_t> SafeTensors::read_i64(std::string_view name) const {
+  const Entry& entry = at(name);
+  if (entry.dtype == "I64" || entry.dtype == "U64") return cast<int64_t, int64_t>(entry);
+  if (entry.dtype == "I32") return cast<int32_t, int64_t>(entry);
+  if (entry.dtype == "U32") return cast<uint32_t, int64_t>(entry);
+  if (entry.dtype == "I16") return cast<int16_t, int64_t>(entry);
+  if (entry.dtype == "U16") return cast<uint16_t, int64_t>(entry);
+  if (entry.dtype == "I8") return cast<int8_t, int64_t>(entry);
+  if (entry.dtype == "U8" || entry.dtype == "BOOL") return cast<uint8_t, int64_t>(entry);
+  fail(fmt::format("tensor \"{}\" is {}, no integer type", name, entry.dtype));
+}
+
+void SafeTensors::fail(const std::string& what) const {
+  throw UserError(fmt::format("{}: {}", path_.string(), what), "a safetensors file is expected");
+}
+
+void write_safetensors(const std::filesystem::path& path, std::span<const SafeTensor> tensors,
+                       const Metadata& metadata) {
+  nlohmann::ordered_json header = nlohmann::ordered_json::object();
+  if (!metadata.empty()) header["__metadata__"] = metadata;
+  std::vector<int64_t> sizes;
+  int64_t offset = 0;
+  for (const SafeTensor& t : tensors) {
+    const auto width = dtype_bytes(t.dtype);
+    check(width.has_value(), "safetensors has no dtype {}", t.dtype);
+    check(!header.contains(t.name) && t.name != "__metadata__", "tensor {} is written twice", t.name);
+    int64_t bytes = *width;
+    for (int64_t d : t.shape) bytes *= d;
+    header[t.name] = {{"dtype", t.dtype}, {"shape", t.shape}, {"data_offsets", {offset, offset + bytes}}};
+    sizes.push_back(bytes);
+    offset += bytes;
+  }
+  std::string text = header.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');  // so that the data is aligned
+  write_file_atomic(path, [&](std::ostream& out) {
+    for (int i = 0; i < 8; ++i) out.put(static_cast<char>(text.size() >> (8 * i)));
+    out << text;
+    for (size_t i = 0; i < tensors.size(); ++i) out.write(static_cast<const char*>(tensors[i].data), sizes[i]);
+  });
+}
+
+}  // namespace mpq

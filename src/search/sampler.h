@@ -1,0 +1,54 @@
+// A sampler proposes the parameters of a trial. It sees a study only through History, and it never sees a model.
+// Another sampler is one file and one line in sampler.cpp.
+#pragma once
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "search/frozen_trial.h"
+
+namespace mpq {
+
+using SearchSpace = std::vector<std::pair<std::string, Distribution>>;
+
+// Points of the space; saturates at 2^63 - 1; nothing if a parameter is continuous.
+std::optional<int64_t> count_points(const SearchSpace& space);
+
+// What trial number trials.size() may know. Trials of earlier waves are as they are; the earlier members of its own
+// wave count as running whatever has become of them, so that an interrupted wave resumes to the same choices.
+struct History {
+  std::span<const FrozenTrial> trials;  // by number
+  size_t wave_start;                    // the first trial of the wave
+  Direction direction;
+
+  TrialState state(size_t number) const { return number < wave_start ? trials[number].state : TrialState::running; }
+  // COMPLETE or PRUNED: what Optuna's samplers learn from.
+  bool is_seen(size_t number) const {
+    return state(number) == TrialState::complete || state(number) == TrialState::pruned;
+  }
+};
+
+// Random streams are sequential and advance by whole trials: restart(), then begin() and suggest() for trial 0, 1, ...
+// The number of draws depends on the history and the parameters only, never on what comes out; so a resumed study calls
+// the sampler again for the stored trials, ignores the answers, and arrives at the position of an uninterrupted one.
+class Sampler {
+ public:
+  virtual ~Sampler() = default;
+  virtual void restart() = 0;                      // back to the start of the random streams
+  virtual void begin(const History& history) = 0;  // a trial, before its first suggest
+  // The internal value of the trial's next parameter (never a single-valued one: those draw nothing).
+  virtual double suggest(const std::string& name, const std::shared_ptr<const Distribution>& distribution) = 0;
+};
+
+struct SamplerOptions {
+  std::string name = "tpe";  // random, grid, tpe
+  uint32_t seed = 0;
+  bool multivariate = true;  // tpe: all parameters jointly, as Optuna 5 does unless told otherwise
+};
+
+// UserError for an unknown name, or a space that the sampler cannot search (grid: a continuous parameter).
+std::unique_ptr<Sampler> make_sampler(const SamplerOptions& options, const SearchSpace& space);
+
+}  // namespace mpq

@@ -1,0 +1,307 @@
+#include "train/checkpoint.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/json_file.h"
+#include "base/log.h"
+#include "base/safetensors.h"
+#include "base/text.h"
+#include "train/bert_config_file.h"
+#include "train/hugging_face_names.h"
+
+namespace mpq {
+namespace fs = std::filesystem;
+namespace {
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kConfig = "config.json";
+constexpr const char* kWeights = "model.safetensors";
+constexpr const char* kInfo = "mpq.json";
+constexpr const char* kTrained = "mpq.safetensors";  // apart, so that transformers sees no unknown tensor
+constexpr const char* kState = "training_state.json";
+constexpr const char* kMoments = "training_state.safetensors";
+
+bool is_trained(const Parameter& p) { return p.name.ends_with(".quantizer"); }
+bool is_head(const std::string& name) { return name.starts_with("bert.pooler.") || name.starts_with("classifier."); }
+
+std::string to_text(const std::vector<int64_t>& shape) { return "[" + fmt::format("{}", fmt::join(shape, ", ")) + "]"; }
+std::vector<int64_t> dims(const Shape& s) { return {s.dims.begin(), s.dims.begin() + s.rank}; }
+
+// A tensor of the file as the model wants it.
+std::vector<float> read_values(const SafeTensors& file, const SafeTensors::Entry& entry, const Parameter& p,
+                               const fs::path& path) {
+  if (entry.shape != dims(p.shape))
+    throw UserError(fmt::format("{}: tensor {} is {}", path.string(), entry.name, to_text(entry.shape)),
+                    fmt::format("{} implies {}", kConfig, to_text(dims(p.shape))));
+  std::vector<float> values = file.read_f32(entry.name);
+  const auto bad = std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
+  if (bad != values.end())
+    throw UserError(
+        fmt::format("{}: tensor {} holds {} at value {}", path.string(), entry.name, *bad, bad - values.begin()),
+        "only finite values can be used; did its training diverge?");
+  return values;
+}
+
+void add_values(Checkpoint& c, const Bert& model, const SafeTensors& file, const fs::path& path) {
+  for (const SafeTensors::Entry& entry : file.entries()) {
+    const std::string name = canonical_name(entry.name);
+    if (is_ignorable(name)) continue;
+    const Parameter* p = model.parameters().find(name);
+    if (!p && name.starts_with("bert.encoder.layer."))
+      throw UserError(fmt::format("{}: tensor {} has no place in the model", path.string(), entry.name),
+                      fmt::format("{} implies {} layers", kConfig, c.config.layers));
+    if (!p) {
+      log().warn("{}: tensor {} is not used", path.string(), entry.name);
+      continue;
+    }
+    if (!c.values.emplace(name, read_values(file, entry, *p, path)).second)
+      throw UserError(fmt::format("{}: tensor {} occurs under two names", path.string(), name));
+  }
+}
+
+void check_encoder(const Checkpoint& c, const Bert& model) {
+  for (const Parameter& p : model.parameters().all())
+    if (!is_trained(p) && !is_head(p.name) && !c.values.contains(p.name))
+      throw UserError(fmt::format("{}: tensor {} is missing", (c.folder / kWeights).string(), p.name),
+                      fmt::format("{} expected", to_text(dims(p.shape))));
+}
+
+void read_info(Checkpoint& c, const Bert& model) {
+  const JsonFile file(c.folder / kInfo);
+  c.max_tokens = static_cast<int>(file.integer("max_tokens", c.max_tokens, 3, c.config.positions));
+  const std::string truncate = file.text("truncate", "head");
+  if (truncate != "head" && truncate != "head+tail") file.fail("truncate", truncate, "head, head+tail");
+  c.truncate = truncate == "head" ? Truncate::Head : Truncate::HeadTail;
+  const Json formats = file.object("formats");
+  for (const auto& [name, spec] : formats.items()) {
+    const auto linear =
+        std::find_if(model.linears().begin(), model.linears().end(), [&](const Linear* l) { return l->name == name; });
+    if (linear == model.linears().end()) file.fail("formats", name, "the names of the model's Linears");
+    if (!spec.is_string()) file.fail("formats." + name, spec.dump(), "a format's text");
+    c.formats[(*linear)->index] = parse_linear_spec(spec.get<std::string>());
+  }
+}
+
+[[noreturn]] void fail_without_weights(const fs::path& folder) {
+  if (fs::exists(folder / "pytorch_model.bin"))
+    throw UserError(fmt::format("{} holds pytorch_model.bin, a pickle, which mpq does not open", folder.string()),
+                    "load it in transformers and save_pretrained it again: that writes model.safetensors");
+  if (fs::exists(folder / "model.safetensors.index.json"))
+    throw UserError(fmt::format("{} holds weights in several files", folder.string()),
+                    "save_pretrained(..., max_shard_size=\"100GB\") writes one file");
+  throw UserError(fmt::format("{} holds no {}", folder.string(), kWeights),
+                  "a checkpoint is a folder with config.json and model.safetensors");
+}
+
+Checkpoint read_once(const fs::path& folder) {
+  if (!fs::is_directory(folder)) throw UserError(fmt::format("no checkpoint {}: no such folder", folder.string()));
+  if (!fs::exists(folder / kWeights)) fail_without_weights(folder);
+  const BertConfigFile config = read_bert_config(folder / kConfig);
+  const Bert model(config.config);
+  Checkpoint c{.folder = folder, .config = config.config, .labels = config.labels};
+  c.formats.resize(model.linears().size());
+  c.max_tokens = std::min(c.max_tokens, c.config.positions);
+  add_values(c, model, SafeTensors(folder / kWeights), folder / kWeights);
+  check_encoder(c, model);
+  if (fs::exists(folder / kInfo)) read_info(c, model);
+  if (fs::exists(folder / kTrained)) add_values(c, model, SafeTensors(folder / kTrained), folder / kTrained);
+  return c;
+}
+
+// Which folder the name stands for now: write_checkpoint exchanges folders.
+ino_t identity(const fs::path& folder) {
+  struct stat info = {};
+  return ::stat(folder.c_str(), &info) == 0 ? info.st_ino : 0;
+}
+
+// Calls read() until the folder was the same one before and after: no mix of an old and a new checkpoint.
+template <class Read>
+auto read_whole(const fs::path& folder, const Read& read) {
+  for (int attempt = 0;; ++attempt) {
+    const ino_t before = identity(folder);
+    try {
+      auto result = read();
+      if (identity(folder) == before) return result;
+    } catch (const UserError&) {
+      if (identity(folder) == before || attempt == 9) throw;
+    }
+  }
+}
+
+}  // namespace
+
+Checkpoint read_checkpoint(const fs::path& folder) {
+  return read_whole(folder, [&] { return read_once(folder); });
+}
+
+void require_head(const Checkpoint& c) {
+  const Bert model(c.config);
+  for (const Parameter& p : model.parameters().all())
+    if (is_head(p.name) && !is_trained(p) && !c.values.contains(p.name))
+      throw UserError(fmt::format("{}: tensor {} is missing", (c.folder / kWeights).string(), p.name),
+                      "this model has no classifier yet; mpq train --init trains one");
+}
+
+void check_vocabulary(const Checkpoint& c, const Tokenizer& tokenizer) {
+  if (tokenizer.vocab_size() > c.config.vocabulary)
+    throw UserError(fmt::format("{}: the tokenizer has {} tokens, the model {}", c.folder.string(),
+                                tokenizer.vocab_size(), c.config.vocabulary),
+                    "a model needs the tokenizer that it was trained with");
+}
+
+void replace_labels(Checkpoint& c, const std::vector<std::string>& labels) {
+  if (c.labels == labels) return;
+  log().warn("{}: its labels are {}, the data's are {}: the classifier starts afresh", c.folder.string(),
+             join(c.labels, ", "), join(labels, ", "));
+  c.labels = labels;
+  c.config.classes = static_cast<int>(labels.size());
+  std::erase_if(c.values, [](const auto& value) { return value.first.starts_with("classifier."); });
+}
+
+void load_into(Session& session, int replica, const Checkpoint& c) {
+  const Bert& model = session.model();
+  session.initialise(replica);
+  std::vector<std::string> fresh;
+  for (const Parameter& p : model.parameters().all()) {
+    if (is_trained(p)) continue;
+    const auto found = c.values.find(p.name);
+    if (found != c.values.end())
+      session.set(replica, p, found->second);
+    else
+      fresh.push_back(p.name);
+  }
+  for (const Linear* linear : model.linears()) {
+    const auto found = c.values.find(linear->trained->name);
+    const bool same_format = c.formats[linear->index].x == session.replica(replica).formats[linear->index].x;
+    if (found != c.values.end() && same_format) session.set(replica, *linear->trained, found->second);
+  }
+  if (!fresh.empty()) log().warn("{}: freshly initialised: {}", c.folder.string(), join(fresh, ", "));
+}
+
+namespace {
+
+// Tensors under construction: owns the numbers until they are written.
+class TensorFile {
+ public:
+  void add(const std::string& name, std::vector<int64_t> shape, std::vector<float> values) {
+    values_.push_back(std::move(values));
+    tensors_.push_back({name, "F32", std::move(shape), values_.back().data()});
+  }
+  bool empty() const { return tensors_.empty(); }
+  void write(const fs::path& path) const { write_safetensors(path, tensors_, {{"format", "pt"}}); }
+
+ private:
+  std::vector<SafeTensor> tensors_;
+  std::vector<std::vector<float>> values_;
+};
+
+void write_weights(const fs::path& folder, Session& session, int replica) {
+  TensorFile weights, trained;
+  for (const Parameter& p : session.model().parameters().all())
+    if (!is_trained(p)) weights.add(p.name, dims(p.shape), session.get(replica, p));
+  for (const Linear* linear : session.model().linears())
+    if (trained_count(session.replica(replica).formats[linear->index].x) > 0)
+      trained.add(linear->trained->name, dims(linear->trained->shape), session.get(replica, *linear->trained));
+  weights.write(folder / kWeights);
+  if (!trained.empty()) trained.write(folder / kTrained);
+}
+
+void write_info(const fs::path& folder, const Session& session, int replica, const CheckpointInfo& info) {
+  Json formats = Json::object();
+  for (const Linear* linear : session.model().linears()) {
+    const LinearSpec& spec = session.replica(replica).formats[linear->index];
+    if (spec != LinearSpec{}) formats[linear->name] = mpq::to_text(spec);
+  }
+  const Json json = {{"mpq", MPQ_VERSION},
+                     {"max_tokens", info.max_tokens},
+                     {"truncate", info.truncate == Truncate::Head ? "head" : "head+tail"},
+                     {"formats", formats}};
+  write_file_atomic(folder / kInfo, json.dump(2) + "\n");
+}
+
+// The moments lie flat in memory, in ParameterSet's order; on disk each has its parameter's name.
+void write_state(const fs::path& folder, const Bert& model, const TrainingState& state) {
+  TensorFile file;
+  const auto add = [&](const char* prefix, const std::vector<float>& flat) {
+    for (const Parameter& p : model.parameters().all())
+      file.add(prefix + p.name, dims(p.shape), {flat.begin() + p.offset, flat.begin() + p.offset + p.shape.size()});
+  };
+  add("m.", state.optimizer.m);
+  add("v.", state.optimizer.v);
+  file.add("loss", {static_cast<int64_t>(state.loss.size())}, state.loss);
+  file.add("norm", {static_cast<int64_t>(state.norm.size())}, state.norm);
+  file.write(folder / kMoments);
+  const Json json = {{"step", state.optimizer.step}, {"seconds", state.seconds}, {"options", state.options}};
+  write_file_atomic(folder / kState, json.dump(2) + "\n");
+}
+
+}  // namespace
+
+void check_checkpoint_target(const fs::path& folder) {
+  if (!fs::exists(folder)) return;
+  const bool replaceable = fs::is_directory(folder) && (fs::is_empty(folder) || fs::exists(folder / kWeights));
+  if (!replaceable)
+    throw UserError(fmt::format("{} exists and is no checkpoint", folder.string()),
+                    "name a new folder, or a checkpoint to replace");
+}
+
+void write_checkpoint(const fs::path& folder, Session& session, int replica, const Tokenizer& tokenizer,
+                      const CheckpointInfo& info, const TrainingState* state) {
+  check_checkpoint_target(folder);
+  AtomicFolder target(folder);
+  write_bert_config(target.path() / kConfig, {session.model().config(), info.labels, tokenizer.special().pad});
+  write_weights(target.path(), session, replica);
+  write_info(target.path(), session, replica, info);
+  tokenizer.save(target.path(), info.max_tokens);
+  if (state) write_state(target.path(), session.model(), *state);
+  target.commit();
+}
+
+namespace {
+
+std::vector<float> read_moments(const SafeTensors& file, const std::string& prefix, const Bert& model,
+                                const fs::path& path) {
+  std::vector<float> flat(model.parameters().size(), 0.0f);
+  for (const Parameter& p : model.parameters().all()) {
+    const std::vector<float> values = read_values(file, file.at(prefix + p.name), p, path);
+    std::copy(values.begin(), values.end(), flat.begin() + p.offset);
+  }
+  return flat;
+}
+
+TrainingState read_state(const fs::path& folder, const Bert& model, const std::string& options) {
+  const JsonFile json(folder / kState);
+  TrainingState state;
+  state.options = json.text("options", "");
+  if (state.options != options)
+    throw UserError(fmt::format("{} is of a run with other options: {}", folder.string(), state.options),
+                    fmt::format("this run's are: {}", options));
+  state.optimizer.step = json.integer("step", 0, 0, INT32_MAX);
+  state.seconds = json.real("seconds", 0, 0, 1e12);
+  const fs::path path = folder / kMoments;
+  const SafeTensors file(path);
+  state.optimizer.m = read_moments(file, "m.", model, path);
+  state.optimizer.v = read_moments(file, "v.", model, path);
+  state.loss = file.read_f32("loss");
+  state.norm = file.read_f32("norm");
+  const auto steps = static_cast<size_t>(state.optimizer.step);
+  if (state.loss.size() != steps || state.norm.size() != steps)
+    throw UserError(fmt::format("{}: {} losses and {} norms", path.string(), state.loss.size(), state.norm.size()),
+                    fmt::format("{} says step {}", kState, steps));
+  return state;
+}
+
+}  // namespace
+
+std::optional<TrainingState> read_training_state(const fs::path& folder, const Bert& model,
+                                                 const std::string& options) {
+  return read_whole(folder, [&]() -> std::optional<TrainingState> {
+    if (!fs::exists(folder / kState)) return std::nullopt;
+    return read_state(folder, model, options);
+  });
+}
+
+}  // namespace mpq
