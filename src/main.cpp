@@ -10,6 +10,7 @@
 
 #include "app/commands.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/nearest.h"
 #include "base/stop.h"
 
@@ -47,7 +48,8 @@ const Command& find_command(const std::string& name) {
                   near.empty() ? "mpq -h lists the commands" : fmt::format("did you mean mpq {}?", near));
 }
 
-int dispatch(Args args) {
+int dispatch(const Args& args) {
+  log();  // refuses a wrong MPQ_LOG now rather than at the first message, hours later
   const std::string name = args.empty() ? "-h" : args[0];
   if (name == "--version") return fmt::print("mpq {}\n", MPQ_VERSION), 0;
   if (name == "-h" || name == "--help" || (name == "help" && args.size() == 1)) return print_usage();
