@@ -27,6 +27,7 @@ constexpr Command commands[] = {
     {"quantize", "quantize the tensors of a safetensors file", run_quantize},
     {"linear", "one quantized Linear on given tensors, forward and backward", run_linear},
     {"tokenize", "texts to token ids", run_tokenize},
+    {"bench", "how fast it is here, and the share of what the machine can do", run_bench},
     {"info", "build, devices, threads, SIMD, libraries", run_info},
 };
 

@@ -1,0 +1,74 @@
+// What every part of `mpq bench` shares: the clock, the machine's ceiling, and how results are reported.
+#pragma once
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "nn/bert.h"
+
+namespace mpq {
+
+// Seconds of one call, over the repetitions. CPU seconds count all threads: they tell a slow call from a busy machine.
+struct Timing {
+  double median = 0, best = 0, cpu = 0;  // cpu: of the median call
+  int repetitions = 0;
+};
+
+// One call to warm up, then calls until `budget_s` seconds have passed, at least three.
+Timing time_calls(double budget_s, const std::function<void()>& body);
+
+// Collects calls that the caller times one by one (to let two jobs take turns).
+class Stopwatch {
+ public:
+  void time(const std::function<void()>& body);
+  Timing timing() const;
+
+ private:
+  std::vector<double> seconds_, cpu_seconds_;
+};
+
+// What this machine can do at best, measured in the same run; one core, and all threads in use.
+struct Ceiling {
+  double core_gflops = 0, gflops = 0;    // fp32 multiply-adds out of registers
+  double core_copy_gb = 0, copy_gb = 0;  // GB/s of memcpy over buffers that no cache holds, reads and writes counted
+};
+Ceiling measure_ceiling(double budget_s);
+
+struct BenchContext {
+  bool quick = false;
+  double budget_s = 0.3;  // of one short measurement
+  std::string device = "cpu";
+  int threads = 1;
+  BertConfig model;
+  int batch = 8;
+  std::vector<int> lengths;  // token counts of reviews
+  std::string lengths_from;  // where they come from
+  std::string tokenizer, text, data;
+  Ceiling ceiling;
+
+  bool on_cpu() const { return device == "cpu"; }
+  // Shares of the ceiling are known for the CPU only; null elsewhere.
+  nlohmann::ordered_json share(double gflops) const {
+    return on_cpu() ? nlohmann::ordered_json(gflops / ceiling.gflops) : nlohmann::ordered_json();
+  }
+};
+
+// A table of results: one flat JSON object a row, all with the same keys. --json prints it as it is, people get the
+// columns; a key that ends in "share" is printed in percent.
+struct BenchTable {
+  std::string name, note;
+  nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+};
+using BenchTables = std::vector<BenchTable>;
+
+BenchTables bench_kernels(const BenchContext& context);
+BenchTables bench_train(const BenchContext& context);
+BenchTables bench_eval(const BenchContext& context);
+BenchTables bench_qat(const BenchContext& context);
+BenchTables bench_quantize(const BenchContext& context);
+BenchTables bench_tokenizer(const BenchContext& context);
+BenchTables bench_sampler(const BenchContext& context);
+BenchTables bench_startup(const BenchContext& context);
+
+}  // namespace mpq

@@ -1,0 +1,211 @@
+// mpq bench train, eval and qat: whole steps of a session on reviews of real lengths.
+#include <fmt/format.h>
+
+#include <fstream>
+
+#include "app/bench.h"
+#include "app/timed_ops.h"
+#include "base/philox.h"
+#include "base/text.h"
+#include "train/trainer.h"
+
+namespace mpq {
+namespace {
+using Json = nlohmann::ordered_json;
+
+constexpr int64_t kEpochRows = 25000;     // IMDb's training split
+constexpr int64_t kTableSteps = 1 << 16;  // more steps than any measurement takes
+
+// Random tokens and labels; the lengths are evenly spaced quantiles of the given ones, in random order, so that few
+// rows have the distribution of all.
+Split random_reviews(const BenchContext& context, int64_t rows) {
+  std::vector<int> sorted = context.lengths;
+  std::sort(sorted.begin(), sorted.end());
+  Split split;
+  for (const int64_t quantile : epoch_order(rows, 1, 0)) {
+    const int length =
+        sorted[static_cast<size_t>((2 * quantile + 1) * static_cast<int64_t>(sorted.size()) / (2 * rows))];
+    for (int i = 0; i < length; ++i) {
+      const Philox random = philox(static_cast<uint32_t>(split.tokens.size()), 0, 0, 0, 2, 0);
+      split.tokens.push_back(static_cast<int32_t>(random.word[0] % static_cast<uint32_t>(context.model.vocabulary)));
+    }
+    split.row_starts.push_back(static_cast<int64_t>(split.tokens.size()));
+    split.labels.push_back(static_cast<int32_t>(split.labels.size() % static_cast<size_t>(context.model.classes)));
+  }
+  return split;
+}
+
+// Floating-point operations of the products of one forward pass, exact for each row's length. Only [CLS] is computed in
+// the last layer beyond K and V; pooler and classifier are left out. Training takes three times that (gradients of both
+// factors): 13.2 TFLOP an epoch of IMDb for bert-tiny.
+double forward_flops(const BertConfig& c, const Split& split) {
+  const double h = c.hidden, f = c.ffn;
+  double flops = 0;
+  for (int64_t r = 0; r < split.row_count(); ++r) {
+    const auto n = static_cast<double>(split.row(r).size());
+    const double whole_layer = n * (8 * h * h + 4 * h * f) + 4 * h * n * n;
+    const double last_layer = 4 * h * h * n + 4 * h * n + 4 * h * h + 4 * h * f;
+    flops += (c.layers - 1) * whole_layer + last_layer;
+  }
+  return flops;
+}
+
+std::unique_ptr<Session> make_session(Device& device, const Bert& model, const BenchContext& context,
+                                      const LinearSpec& spec, bool training) {
+  const Replica replica{.schedule = {.steps = training ? kTableSteps : 0},
+                        .formats = std::vector<LinearSpec>(model.linears().size(), spec)};
+  auto session = std::make_unique<Session>(
+      device, model, std::vector{replica},
+      SessionOptions{.batch_rows = context.batch, .max_tokens = model.config().positions, .training = training});
+  session->initialise(0);
+  return session;
+}
+
+Batch batch_of(const Split& split, int64_t number, int64_t batch_rows) {
+  std::vector<int64_t> rows;
+  for (int64_t r = number * batch_rows; r < std::min(split.row_count(), (number + 1) * batch_rows); ++r)
+    rows.push_back(r);
+  return make_batch(split, rows);
+}
+
+void train_all(Session& session, const Split& split, int64_t batch_rows) {
+  for (int64_t b = 0; b * batch_rows < split.row_count(); ++b) session.train_step(batch_of(split, b, batch_rows));
+}
+
+// The largest resident set since reset_peak_memory; null where the system does not tell.
+void reset_peak_memory() { std::ofstream("/proc/self/clear_refs") << "5"; }
+Json peak_memory_mb() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("VmHWM:"))
+      if (const auto kb = parse_int(trim(std::string_view(line).substr(6, line.size() - 8))))
+        return static_cast<double>(*kb) / 1024;
+  return {};
+}
+
+Json rates(const std::string& job, const BenchContext& context, const Split& split, double flops, const Timing& t) {
+  const auto rows = static_cast<double>(split.row_count());
+  const double gflops = flops / t.median * 1e-9, gflops_a_cpu = flops / t.cpu * 1e-9;
+  return {{job + "_rows_per_s", rows / t.median},
+          {"best_rows_per_s", rows / t.best},
+          {"ms_per_row", t.median / rows * 1e3},
+          {"gflops", gflops},
+          {"share", context.share(gflops)},
+          {"cpu_time_share", context.on_cpu() ? Json(gflops_a_cpu / context.ceiling.core_gflops) : Json()},
+          {"imdb_split_s", kEpochRows / (rows / t.median)},
+          {"tokens_per_row", static_cast<double>(split.tokens.size()) / rows},
+          {"passes", t.repetitions}};
+}
+
+Json op_rows(const BenchContext& context, const TimedOps& ops, double steps, double wall) {
+  std::vector<std::pair<std::string, TimedOps::Cost>> costs(ops.costs().begin(), ops.costs().end());
+  double inside = 0;
+  for (const auto& [name, cost] : costs) inside += cost.seconds;
+  costs.push_back({"outside of the ops", {static_cast<int64_t>(steps), wall - inside, 0}});
+  std::sort(costs.begin(), costs.end(),
+            [](const auto& a, const auto& b) { return a.second.seconds > b.second.seconds; });
+  Json rows = Json::array();
+  for (const auto& [name, c] : costs) {
+    const Json gflops = c.flops > 0 ? Json(c.flops / c.seconds * 1e-9) : Json();
+    rows.push_back({{"op", name},
+                    {"calls_per_step", static_cast<double>(c.calls) / steps},
+                    {"ms_per_step", c.seconds / steps * 1e3},
+                    {"time_share", c.seconds / wall},
+                    {"gflops", gflops},
+                    {"ceiling_share", c.flops > 0 ? context.share(gflops.get<double>()) : Json()}});
+  }
+  return rows;
+}
+
+std::string describe(const BenchContext& context, int batch) {
+  const BertConfig& c = context.model;
+  return fmt::format("{} layers, hidden {}, batch {}, {}, random tokens", c.layers, c.hidden, batch,
+                     context.lengths_from);
+}
+
+}  // namespace
+
+BenchTables bench_train(const BenchContext& context) {
+  reset_peak_memory();
+  const Split split = random_reviews(context, (context.quick ? 2 : 32) * context.batch);
+  const Bert model(context.model);
+  const auto device = open_device(context.device);
+  TimedDevice timed(*device);
+  const auto session = make_session(timed, model, context, {}, true);
+  train_all(*session, split, context.batch);
+  timed.ops().reset();
+  double wall = 0;
+  int64_t first_step = session->step();
+  const Timing t = time_calls(20 * context.budget_s, [&] { train_all(*session, split, context.batch); });
+  const auto steps = static_cast<double>(session->step() - first_step);
+  wall = t.median * steps / static_cast<double>((split.row_count() + context.batch - 1) / context.batch);
+  Json row = rates("train", context, split, 3 * forward_flops(context.model, split), t);
+  row["peak_memory_mb"] = peak_memory_mb();
+  BenchTables tables{{"train", describe(context, context.batch), Json::array({row})}};
+  if (context.on_cpu())
+    tables.push_back({"train_ops", "where a step's time goes", op_rows(context, timed.ops(), steps, wall)});
+  return tables;
+}
+
+BenchTables bench_eval(const BenchContext& context) {
+  constexpr int rows_at_once = SessionOptions{}.eval_rows;
+  const Split split = random_reviews(context, (context.quick ? 2 : 32) * rows_at_once);
+  const Bert model(context.model);
+  const auto device = open_device(context.device);
+  const auto session = make_session(*device, model, context, {}, false);
+  const Timing t = time_calls(10 * context.budget_s, [&] { evaluate(*session, split, rows_at_once); });
+  return {{"eval", describe(context, rows_at_once),
+           Json::array({rates("eval", context, split, forward_flops(context.model, split), t)})}};
+}
+
+namespace {
+
+bool has_tiles(const QuantSpec& spec) {
+  return visit(spec, [](const auto& parameters) { return TileFormat<std::remove_cvref_t<decltype(parameters)>>; });
+}
+
+// Steps of the float model and of the family's take turns, so that a busy moment hurts both.
+Json compare(const BenchContext& context, Device& device, const Bert& model, const Split& split, const Family& family) {
+  const LinearSpec spec = parse_linear_spec(family.choices[0]);
+  const auto with_float = make_session(device, model, context, {}, true),
+             with_family = make_session(device, model, context, spec, true);
+  Stopwatch float_steps, family_steps;
+  const int64_t batches = split.row_count() / context.batch;
+  const int passes = context.quick ? 1 : 3;
+  for (int64_t i = 0; i < (passes + 1) * batches; ++i) {
+    const Batch batch = batch_of(split, i % batches, context.batch);
+    const bool warm = i >= batches;
+    const auto step = [&](Session& session, Stopwatch& stopwatch) {
+      if (warm)
+        stopwatch.time([&] { session.train_step(batch); });
+      else
+        session.train_step(batch);
+    };
+    step(*with_float, float_steps);
+    step(*with_family, family_steps);
+  }
+  const Timing a = float_steps.timing(), b = family_steps.timing();
+  return {{"format", family.choices[0]},
+          {"family", family.name},
+          {"float_ms", a.median * 1e3},
+          {"family_ms", b.median * 1e3},
+          {"ratio", b.median / a.median},
+          {"cpu_ratio", b.cpu / a.cpu},
+          {"target", has_tiles(spec.x) ? 1.6 : 1.3},
+          {"reach", to_text(reach(spec.x, Role::activation))}};
+}
+
+}  // namespace
+
+BenchTables bench_qat(const BenchContext& context) {
+  const Split split = random_reviews(context, (context.quick ? 1 : 8) * context.batch);
+  const Bert model(context.model);
+  const auto device = open_device(context.device);
+  BenchTable table{"qat", "a quantization-aware step (every Linear) beside the float step, ratio of medians; " +
+                              describe(context, context.batch)};
+  for (const Family& family : families())
+    if (family.name != "none") table.rows.push_back(compare(context, *device, model, split, family));
+  return {table};
+}
+
+}  // namespace mpq

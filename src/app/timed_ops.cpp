@@ -1,0 +1,112 @@
+#include "app/timed_ops.h"
+
+#include <chrono>
+
+namespace mpq {
+namespace {
+
+std::string rows_name(const std::string& name, const Ragged& ragged) {
+  return ragged.rows == ragged.sequences ? name + " cls" : name;
+}
+
+std::string linear_name(const std::string& name, const Linear1& first, size_t problems) {
+  const std::string shape = fmt::format("{} {}{}x{}", name, problems > 1 ? fmt::format("{} of ", problems) : "",
+                                        first.w.rows(), first.w.cols());
+  return rows_name(shape, first.ragged);
+}
+
+double linear_flops(const Linear1& op) {
+  return 2.0 * static_cast<double>(op.y.replicas) * static_cast<double>(op.x.rows()) *
+         static_cast<double>(op.w.rows()) * static_cast<double>(op.w.cols());
+}
+
+double attention_flops(const Attention& op) {
+  double pairs = 0;
+  for (int b = 0; b < op.keys.sequences; ++b)
+    pairs += static_cast<double>(op.keys.starts[b + 1] - op.keys.starts[b]) *
+             static_cast<double>(op.queries.starts[b + 1] - op.queries.starts[b]);
+  return 4.0 * op.q.replicas * static_cast<double>(op.q.cols()) * pairs;
+}
+
+}  // namespace
+
+template <class Call>
+void TimedOps::time(const std::string& name, double flops, Call call) {
+  const auto start = std::chrono::steady_clock::now();
+  call();
+  Cost& cost = costs_[name];
+  cost.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  cost.flops += flops;
+  ++cost.calls;
+}
+
+void TimedOps::linear(std::span<const Linear1> problems) {
+  double flops = 0;
+  for (const Linear1& op : problems) flops += linear_flops(op);
+  time(linear_name("linear", problems[0], problems.size()), flops, [&] { ops_.linear(problems); });
+}
+
+void TimedOps::linear_grad(std::span<const Linear1Grad> problems) {
+  double flops = 0;
+  for (const Linear1Grad& op : problems) flops += 2 * linear_flops(op.forward);
+  time(linear_name("linear_grad", problems[0].forward, problems.size()), flops, [&] { ops_.linear_grad(problems); });
+}
+
+void TimedOps::attention(const Attention& op) {
+  time(rows_name("attention", op.queries), attention_flops(op), [&] { ops_.attention(op); });
+}
+void TimedOps::attention_grad(const AttentionGrad& op) {
+  time(rows_name("attention_grad", op.forward.queries), 2 * attention_flops(op.forward),
+       [&] { ops_.attention_grad(op); });
+}
+void TimedOps::residual_norm(const ResidualNorm& op) {
+  time(rows_name("residual_norm", op.ragged), 0, [&] { ops_.residual_norm(op); });
+}
+void TimedOps::residual_norm_grad(const ResidualNormGrad& op) {
+  time(rows_name("residual_norm_grad", op.forward.ragged), 0, [&] { ops_.residual_norm_grad(op); });
+}
+
+void TimedOps::quantize_weights(const QuantizeWeights& op) {
+  time("quantize_weights", 0, [&] { ops_.quantize_weights(op); });
+}
+void TimedOps::quantize_weights_grad(const QuantizeWeights& op) {
+  time("quantize_weights_grad", 0, [&] { ops_.quantize_weights_grad(op); });
+}
+void TimedOps::quantize_grad(const QuantizeGrad& op) {
+  time("quantize_grad", 0, [&] { ops_.quantize_grad(op); });
+}
+void TimedOps::quantize_copies(const QuantizedCopies& copies, const Tensor& x, const Ragged& ragged) {
+  time("quantize_copies", 0, [&] { ops_.quantize_copies(copies, x, ragged); });
+}
+void TimedOps::embed(const Embed& op) {
+  time("embed", 0, [&] { ops_.embed(op); });
+}
+void TimedOps::embed_grad(const EmbedGrad& op) {
+  time("embed_grad", 0, [&] { ops_.embed_grad(op); });
+}
+void TimedOps::select_first(const SelectFirst& op) {
+  time("select_first", 0, [&] { ops_.select_first(op); });
+}
+void TimedOps::select_first_grad(const SelectFirstGrad& op) {
+  time("select_first_grad", 0, [&] { ops_.select_first_grad(op); });
+}
+void TimedOps::cross_entropy(const CrossEntropy& op) {
+  time("cross_entropy", 0, [&] { ops_.cross_entropy(op); });
+}
+void TimedOps::clip_norm(const ClipNorm& op) {
+  time("clip_norm", 0, [&] { ops_.clip_norm(op); });
+}
+void TimedOps::adamw(const AdamW& op) {
+  time("adamw", 0, [&] { ops_.adamw(op); });
+}
+void TimedOps::adamw_rows(const AdamWRows& op) {
+  time(op.g ? "adamw_rows" : "adamw_rows catch-up", 0, [&] { ops_.adamw_rows(op); });
+}
+void TimedOps::add(const Tensor& from, const Tensor& to) {
+  time("add", 0, [&] { ops_.add(from, to); });
+}
+void TimedOps::fill(const Tensor& t, float value) {
+  time("fill", 0, [&] { ops_.fill(t, value); });
+}
+
+}  // namespace mpq

@@ -1,0 +1,67 @@
+// Where the time of a step goes: a device whose operations are another device's, each call timed.
+#pragma once
+#include <map>
+#include <string>
+
+#include "tensor/device.h"
+
+namespace mpq {
+
+// Times calls, so it says something only of a device that has finished when a call returns (the CPU).
+class TimedOps final : public Ops {
+ public:
+  struct Cost {
+    int64_t calls = 0;
+    double seconds = 0;
+    double flops = 0;  // of matrix products; a gradient counts twice its forward
+  };
+
+  explicit TimedOps(Ops& ops) : ops_(ops) {}
+  // By operation; products by their shape too, and apart where they run on one row a sequence ("cls").
+  const std::map<std::string, Cost>& costs() const { return costs_; }
+  void reset() { costs_.clear(); }
+
+  void quantize_weights(const QuantizeWeights& op) override;
+  void quantize_weights_grad(const QuantizeWeights& op) override;
+  void quantize_grad(const QuantizeGrad& op) override;
+  void embed(const Embed& op) override;
+  void embed_grad(const EmbedGrad& op) override;
+  void linear(std::span<const Linear1> problems) override;
+  void linear_grad(std::span<const Linear1Grad> problems) override;
+  void attention(const Attention& op) override;
+  void attention_grad(const AttentionGrad& op) override;
+  void residual_norm(const ResidualNorm& op) override;
+  void residual_norm_grad(const ResidualNormGrad& op) override;
+  void select_first(const SelectFirst& op) override;
+  void select_first_grad(const SelectFirstGrad& op) override;
+  void cross_entropy(const CrossEntropy& op) override;
+  void clip_norm(const ClipNorm& op) override;
+  void adamw(const AdamW& op) override;
+  void adamw_rows(const AdamWRows& op) override;
+  void quantize_copies(const QuantizedCopies& copies, const Tensor& x, const Ragged& ragged) override;
+  void add(const Tensor& from, const Tensor& to) override;
+  void fill(const Tensor& t, float value) override;
+
+ private:
+  template <class Call>
+  void time(const std::string& name, double flops, Call call);
+
+  Ops& ops_;
+  std::map<std::string, Cost> costs_;
+};
+
+class TimedDevice final : public Device {
+ public:
+  explicit TimedDevice(Device& device) : device_(device), ops_(device.ops()) {}
+  std::string describe() const override { return device_.describe(); }
+  Arena reserve(size_t bytes) override { return device_.reserve(bytes); }
+  void copy_in(void* device, const void* host, size_t bytes) override { device_.copy_in(device, host, bytes); }
+  void copy_out(void* host, const void* device, size_t bytes) override { device_.copy_out(host, device, bytes); }
+  TimedOps& ops() override { return ops_; }
+
+ private:
+  Device& device_;
+  TimedOps ops_;
+};
+
+}  // namespace mpq

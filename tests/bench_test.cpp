@@ -1,0 +1,98 @@
+// mpq bench, short: it runs, and its result says what other programs read.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "app/bench.h"
+#include "app/timed_ops.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "tests/temporary_folder.h"
+
+namespace mpq {
+namespace {
+
+nlohmann::json last_line(const std::string& arguments) {
+  const TemporaryFolder folder;
+  const std::string out = folder / "out";
+  EXPECT_EQ(std::system((std::string(MPQ_BINARY) + " bench " + arguments + " --quick --json >" + out).c_str()), 0);
+  const std::string text = read_file(out);
+  return nlohmann::json::parse(split(trim(text), '\n').back());
+}
+
+TEST(Bench, SamplerReportsTheAskTime) {
+  const auto result = last_line("sampler");
+  EXPECT_GT(result.at("ceiling").at("core_gflops"), 1);
+  EXPECT_GT(result.at("ceiling").at("copy_gb_per_s"), 0.1);
+  ASSERT_EQ(result.at("sampler").size(), 2);
+  for (const auto& row : result.at("sampler")) {
+    EXPECT_EQ(row.at("trials"), 100);
+    EXPECT_EQ(row.at("parameters"), 14);
+    EXPECT_GT(row.at("ask_ms"), 0);
+    EXPECT_LT(row.at("best_value"), 1);  // no trial is better than all best choices, 0
+  }
+  EXPECT_FALSE(result.contains("train"));
+}
+
+TEST(Bench, TrainReportsRatesSharesAndWhereTheTimeGoes) {
+  const auto result = last_line("train eval --model 2,32,2,64");
+  const auto& train = result.at("train").at(0);
+  EXPECT_GT(train.at("train_rows_per_s"), 0);
+  EXPECT_GT(train.at("share"), 0);
+  EXPECT_LT(train.at("share"), 1.2);
+  EXPECT_GT(train.at("peak_memory_mb"), 1);
+  EXPECT_NEAR(train.at("tokens_per_row"), 275.3, 30);
+  EXPECT_GT(result.at("eval").at(0).at("eval_rows_per_s"), train.at("train_rows_per_s"));
+  double share = 0;
+  std::set<std::string> ops;
+  for (const auto& row : result.at("train_ops")) {
+    share += row.at("time_share").get<double>();
+    ops.insert(row.at("op"));
+  }
+  EXPECT_GT(share, 0.9);
+  for (const char* op : {"attention", "attention cls", "linear_grad 64x32", "adamw_rows", "outside of the ops"})
+    EXPECT_TRUE(ops.count(op)) << op;
+}
+
+TEST(Bench, TimedOpsCountsTheProductsOfItsShapes) {
+  const auto device = open_device("cpu");
+  TimedDevice timed(*device);
+  Arena arena = timed.reserve(1 << 20);
+  const int32_t starts[] = {0, 3, 8};
+  const Linear1 op{.ragged = {starts, 2, 8, 5},
+                   .x = arena.tensor({8, 16}),
+                   .w = arena.tensor({32, 16}),
+                   .bias = arena.tensor({32}),
+                   .y = arena.tensor({8, 32})};
+  for (const Tensor& t : {op.x, op.w, op.bias}) timed.ops().fill(t, 1.0f);
+  timed.ops().linear({&op, 1});
+  timed.ops().linear({&op, 1});
+  EXPECT_EQ(op.y.f32()[0], 17.0f);
+  const TimedOps::Cost cost = timed.ops().costs().at("linear 32x16");
+  EXPECT_EQ(cost.calls, 2);
+  EXPECT_EQ(cost.flops, 2 * 2.0 * 8 * 32 * 16);
+  EXPECT_EQ(timed.ops().costs().at("fill").calls, 3);
+}
+
+TEST(Bench, UnknownNamesAndBadLengthsAreUserErrors) {
+  const TemporaryFolder folder;
+  write_file_atomic(folder / "lengths", "12\nmany\n");
+  const auto code = [](const std::string& arguments) {
+    return WEXITSTATUS(std::system((std::string(MPQ_BINARY) + " bench " + arguments + " 2>/dev/null").c_str()));
+  };
+  EXPECT_EQ(code("sampel"), 2);
+  EXPECT_EQ(code("train --lengths " + (folder / "lengths").string()), 2);
+}
+
+TEST(Bench, TheMedianAndTheBestAreOfTheCalls) {
+  int calls = 0;
+  const Timing t = time_calls(0, [&] { ++calls; });
+  EXPECT_EQ(calls, 4);  // one to warm up
+  EXPECT_EQ(t.repetitions, 3);
+  EXPECT_LE(t.best, t.median);
+}
+
+}  // namespace
+}  // namespace mpq
