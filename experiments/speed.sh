@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # mpq beside PyTorch in one run: bert-tiny, batch 8, real review lengths, training and evaluation, reviews a second. The two take
-# turns and the best round of each counts, so that a busy moment hurts neither. Appends to experiments/results/speed.tsv.
+# turns and the best round of each counts, so that a busy moment hurts neither. Then every family's quantization-aware step beside
+# the float step. Appends to experiments/results/speed.tsv.
 #   LENGTHS=imdb_lengths.txt [ROUNDS=3] [THREADS=2] [PYTHON=python3] experiments/speed.sh
 # LENGTHS holds one token count a line. From your own texts, one a line:
 #   ./mpq tokenize --tokenizer vocab.txt --in reviews.txt | awk '{ print NF }' >lengths.txt
@@ -14,26 +15,40 @@ ROUNDS=${ROUNDS:-3} THREADS=${THREADS:-$(nproc)} PYTHON=${PYTHON:-python3}
 # best KEY: the largest value of "KEY" among JSON lines.
 best() { grep -oE "\"$1\": *[0-9.]+" | sed 's/.*: *//' | sort -g | tail -n 1; }
 
+bench() { ./mpq bench "$@" --lengths "$LENGTHS" --threads "$THREADS" --device "$DEVICE" --json; }
+
 rounds=$(mktemp -d)
 trap 'rm -rf "$rounds"' EXIT
 for ((round = 1; round <= ROUNDS; ++round)); do
   echo "round $round of $ROUNDS" >&2
-  for job in train eval; do
-    ./mpq bench "$job" --lengths "$LENGTHS" --threads "$THREADS" --device "$DEVICE" --json >>"$rounds/mpq_$job"
-  done
+  bench train eval >>"$rounds/mpq"
   "$PYTHON" experiments/peer/torch_bert.py --lengths "$LENGTHS" --threads "$THREADS" --device "$DEVICE" >>"$rounds/peer"
 done
+echo "quantization-aware steps" >&2
+bench qat >"$rounds/qat"
 
 table=$RESULTS/speed.tsv
 mkdir -p "$RESULTS"
-[[ -s $table ]] || printf 'date\tcommit\twhat\tbefore\tafter\tdevice\n' >"$table"
+[[ -s $table ]] || printf 'date\tcommit\twhat\tbefore\tafter\tratio\tdevice\n' >"$table"
 device="$(./mpq info | sed -n 's/^ *processor *//p'), $THREADS threads"
 [[ $DEVICE == cpu ]] || device="$DEVICE of $(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1)"
+
+# record WHAT BEFORE AFTER: a line of the table, with after / before.
+record() {
+  printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$(date -u +%F)" "$(commit)" "$1" "$2" "$3" \
+    "$(awk -v before="$2" -v after="$3" 'BEGIN { printf "%.2f", after / before }')" "$device" | tee -a "$table"
+}
+
 for way in trainer eager; do
   for job in train eval; do
-    peer=$(grep "\"way\": \"$way\", \"job\": \"$job\"" "$rounds/peer" | best reviews_per_s)
-    ours=$(best reviews_per_s <"$rounds/mpq_$job")
-    printf '%s\t%s\tbert-tiny %s, batch 8, reviews/s (before: PyTorch %s)\t%s\t%s\t%s\n' \
-      "$(date -u +%F)" "$(commit)" "$job" "$way" "$peer" "$ours" "$device" | tee -a "$table"
+    record "bert-tiny $job, batch 8, reviews/s (before: PyTorch $way)" \
+      "$(grep "\"way\": \"$way\", \"job\": \"$job\"" "$rounds/peer" | best reviews_per_s)" "$(best "${job}_rows_per_s" <"$rounds/mpq")"
   done
 done
+"$PYTHON" -c '
+import json, sys
+for row in json.loads(open(sys.argv[1]).readlines()[-1])["qat"]:
+    print(row["family"], row["float_ms"], row["family_ms"], sep="\t")' "$rounds/qat" |
+  while IFS=$'\t' read -r family float quantized; do
+    record "bert-tiny quantization-aware step, $family, ms (before: float)" "$float" "$quantized"
+  done

@@ -144,7 +144,7 @@ int run_bench(const Args& args) {
   if (context.quick) context.budget_s = 0.01;
   line.announce();
 
-  context.ceiling = measure_ceiling(context.budget_s);
+  context.ceiling = measure_ceiling(context.budget_s, size_t{context.quick ? 8u : 128u} << 20);
   Json result = {{"ceiling", ceiling_json(context)}};
   if (!line.json())
     print({"ceiling", "multiply-adds out of registers; memcpy, bytes read and written",

@@ -11,7 +11,8 @@ namespace mpq {
 
 // Seconds of one call, over the repetitions. CPU seconds count all threads: they tell a slow call from a busy machine.
 struct Timing {
-  double median = 0, best = 0, cpu = 0;  // cpu: of the median call
+  double median = 0, best = 0, cpu = 0;  // cpu: the median of the calls' CPU seconds
+  double total = 0;                      // wall, of all repetitions
   int repetitions = 0;
 };
 
@@ -33,7 +34,9 @@ struct Ceiling {
   double core_gflops = 0, gflops = 0;    // fp32 multiply-adds out of registers
   double core_copy_gb = 0, copy_gb = 0;  // GB/s of memcpy over buffers that no cache holds, reads and writes counted
 };
-Ceiling measure_ceiling(double budget_s);
+Ceiling measure_ceiling(double budget_s, size_t copy_bytes);
+// GB/s, reads and writes counted, of copying so many bytes again and again.
+double measure_copy(int threads, size_t bytes, double budget_s);
 
 struct BenchContext {
   bool quick = false;

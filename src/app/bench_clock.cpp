@@ -28,7 +28,7 @@ double median(std::vector<double> values) {
 
 // GFLOP/s of `threads` cores at once: the best of the repetitions, for nothing but the machine can slow this down.
 double multiply_add_gflops(int threads, double budget_s) {
-  constexpr int64_t flops = 200'000'000;
+  constexpr int64_t flops = 60'000'000;  // half a millisecond: short enough to find a busy machine's quiet moments
   std::vector<float> results(static_cast<size_t>(threads));
   int64_t ran = 0;
   const Timing t = time_calls(budget_s, [&] {
@@ -43,8 +43,9 @@ double multiply_add_gflops(int threads, double budget_s) {
   return static_cast<double>(ran) * threads / t.best * 1e-9;
 }
 
-double copy_gb(int threads, double budget_s) {
-  constexpr size_t bytes = size_t{128} << 20;
+}  // namespace
+
+double measure_copy(int threads, size_t bytes, double budget_s) {
   std::vector<char> from(bytes, 1), to(bytes, 2);
   const size_t part = bytes / static_cast<size_t>(threads);
   const Timing t = time_calls(budget_s, [&] {
@@ -57,8 +58,6 @@ double copy_gb(int threads, double budget_s) {
   return 2.0 * static_cast<double>(part) * threads / t.best * 1e-9;
 }
 
-}  // namespace
-
 void Stopwatch::time(const std::function<void()>& body) {
   const double start = now(), cpu_start = cpu_now();
   body();
@@ -69,7 +68,7 @@ void Stopwatch::time(const std::function<void()>& body) {
 Timing Stopwatch::timing() const {
   check(!seconds_.empty(), "nothing was timed");
   return {median(seconds_), *std::min_element(seconds_.begin(), seconds_.end()), median(cpu_seconds_),
-          static_cast<int>(seconds_.size())};
+          std::accumulate(seconds_.begin(), seconds_.end(), 0.0), static_cast<int>(seconds_.size())};
 }
 
 Timing time_calls(double budget_s, const std::function<void()>& body) {
@@ -80,10 +79,10 @@ Timing time_calls(double budget_s, const std::function<void()>& body) {
   return stopwatch.timing();
 }
 
-Ceiling measure_ceiling(double budget_s) {
+Ceiling measure_ceiling(double budget_s, size_t copy_bytes) {
   const int all = threads();
-  return {multiply_add_gflops(1, budget_s), multiply_add_gflops(all, budget_s), copy_gb(1, budget_s),
-          copy_gb(all, budget_s)};
+  return {multiply_add_gflops(1, budget_s), multiply_add_gflops(all, budget_s), measure_copy(1, copy_bytes, budget_s),
+          measure_copy(all, copy_bytes, budget_s)};
 }
 
 }  // namespace mpq

@@ -81,35 +81,40 @@ class KernelBench {
   explicit KernelBench(const BenchContext& context) : context_(context) {}
 
   void measure(const Work& work) {
-    const Timing all = time_calls(context_.budget_s, work.run);
-    const Timing one = with_one_thread(work.run);
-    const double gflops = work.flops / all.best * 1e-9, gb = work.bytes / all.best * 1e-9;
-    Json row = {{"kernel", work.kernel}, {"shape", work.shape}, {"us", all.best * 1e6}};
-    row["gflops"] = work.flops > 0 ? Json(gflops) : Json();
-    row["gb_per_s"] = work.bytes > 0 ? Json(gb) : Json();
-    row["share"] = work.flops > 0 ? gflops / context_.ceiling.gflops : gb / context_.ceiling.copy_gb;
-    const double core_ceiling = work.flops > 0 ? context_.ceiling.core_gflops : context_.ceiling.core_copy_gb;
-    row["core_share"] = (work.flops > 0 ? work.flops : work.bytes) / one.best * 1e-9 / core_ceiling;
-    row["openblas_core_share"] = work.blas ? Json(work.flops / blas_seconds(work, 1) * 1e-9 / core_ceiling) : Json();
-    row["openblas_share"] =
-        work.blas ? Json(work.flops / blas_seconds(work, context_.threads) * 1e-9 / context_.ceiling.gflops) : Json();
-    rows_.push_back(row);
+    const double amount = work.flops > 0 ? work.flops : work.bytes;
+    const double all = time_calls(budget_, work.run).best, one = with_one_thread(work.run);
+    const auto share = [&](double seconds, int threads) { return amount / seconds * 1e-9 / ceiling(work, threads); };
+    rows_.push_back(
+        {{"kernel", work.kernel},
+         {"shape", work.shape},
+         {"us", all * 1e6},
+         {"gflops", work.flops > 0 ? Json(work.flops / all * 1e-9) : Json()},
+         {"gb_per_s", work.bytes > 0 ? Json(work.bytes / all * 1e-9) : Json()},
+         {"share", share(all, context_.threads)},
+         {"core_share", share(one, 1)},
+         {"openblas_core_share", work.blas ? Json(share(blas_seconds(work, 1), 1)) : Json()},
+         {"openblas_share", work.blas ? Json(share(blas_seconds(work, context_.threads), context_.threads)) : Json()}});
   }
   const Json& rows() const { return rows_; }
 
  private:
-  Timing with_one_thread(const std::function<void()>& run) const {
+  double ceiling(const Work& work, int threads) const {
+    if (work.bytes > 0) return measure_copy(threads, static_cast<size_t>(work.bytes) / 2, budget_);
+    return threads == 1 ? context_.ceiling.core_gflops : context_.ceiling.gflops;
+  }
+  double with_one_thread(const std::function<void()>& run) const {
     set_threads(1);
-    const Timing t = time_calls(context_.budget_s, run);
+    const double seconds = time_calls(budget_, run).best;
     set_threads(context_.threads);
-    return t;
+    return seconds;
   }
   double blas_seconds(const Work& work, int threads) const {
     const BlasThreads scope(threads);
-    return time_calls(context_.budget_s, work.blas).best;
+    return time_calls(budget_, work.blas).best;
   }
 
   const BenchContext& context_;
+  const double budget_ = context_.budget_s / 2;
   Json rows_ = Json::array();
 };
 
@@ -246,9 +251,9 @@ BenchTables bench_kernels(const BenchContext& context) {
   measure_embed(bench, tokens, 128);
   for (const auto& [n, k] : {std::pair{768, 768}, {3072, 768}}) measure_linear(bench, 1024, n, k);
   return {{"kernels",
-           "the best call; share: all threads beside all cores' ceiling, core_share: one thread beside one core's; of "
-           "the copy bandwidth where no "
-           "product is computed; OpenBLAS in attention: the products only",
+           "the best call. share: all threads beside all cores' ceiling; core_share: one thread beside one core's; "
+           "where no product is computed, beside "
+           "memcpy over as many bytes. OpenBLAS in attention: the products only",
            bench.rows()}};
 }
 
