@@ -8,10 +8,9 @@
 #include <unordered_map>
 #include <unordered_set>
 
-#include <spdlog/spdlog.h>
-
 #include "base/error.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/sha256.h"
 #include "base/text.h"
 #include "data/source.h"
@@ -146,16 +145,16 @@ std::shared_ptr<Tokenizer> trained_tokenizer(const SplitSource& train, int piece
     try {
       return open_tokenizer(path);
     } catch (const UserError& error) {
-      spdlog::warn("{}; it is trained again", error.what());
+      log().warn("{}; it is trained again", error.what());
     }
   }
   const auto rows = train.read();
-  spdlog::info("training a tokenizer of {} sentencepieces on {}", pieces, train.name);
+  log().info("training a tokenizer of {} sentencepieces on {}", pieces, train.name);
   const auto tokenizer = train_sentencepiece(sample_texts(rows), pieces);
   try {
     write_file_atomic(path, dynamic_cast<const Unigram&>(*tokenizer).model().file);
   } catch (const UserError& error) {
-    spdlog::warn("the trained tokenizer is not kept: {}", error.what());
+    log().warn("the trained tokenizer is not kept: {}", error.what());
   }
   return tokenizer;
 }

@@ -2,7 +2,6 @@
 
 #include <sys/stat.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -31,14 +30,22 @@ std::string stat_key(const fs::path& path) {
   struct stat s;
   if (::stat(path.c_str(), &s) != 0)
     throw UserError(fmt::format("cannot read {}: {}", path.string(), std::strerror(errno)));
-  return fmt::format("{}|{}|{}|{}.{}|{}.{}\n", fs::absolute(path).string(), s.st_ino, s.st_size, s.st_mtim.tv_sec,
-                     s.st_mtim.tv_nsec, s.st_ctim.tv_sec, s.st_ctim.tv_nsec);
+  return fmt::format("{}|{}|{}|{}.{}|{}.{}\n", path.string(), s.st_ino, s.st_size, s.st_mtim.tv_sec, s.st_mtim.tv_nsec,
+                     s.st_ctim.tv_sec, s.st_ctim.tv_nsec);
+}
+
+// The same for all files of a folder, in whatever order the system lists them.
+std::string folder_key(const fs::path& folder) {
+  uint64_t sum = 0;
+  if (fs::is_directory(folder))
+    for (const auto& entry : fs::directory_iterator(folder)) sum += hash64(stat_key(entry.path()));
+  return fmt::format("{}|{:016x}\n", folder.string(), sum);
 }
 
 std::string key_of(const std::string& reader, const std::vector<fs::path>& files) {
   Sha256 hash;
   hash.update(reader);
-  for (const fs::path& file : files) hash.update(stat_key(file));
+  for (const fs::path& file : files) hash.update(stat_key(fs::absolute(file)));
   return hash.hex();
 }
 
@@ -52,20 +59,14 @@ SplitSource imdb_table_source(const fs::path& folder, const char* split) {
   return {table.string(), key_of("imdb table\n", {table, movies}), [=] { return read_imdb_table(table, movies); }};
 }
 
-std::vector<fs::path> aclimdb_files(const fs::path& folder) {
-  std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.path().extension() == ".txt") files.push_back(entry.path());
-  for (const char* label : {"neg", "pos"})
-    if (fs::is_directory(folder / label))
-      for (const auto& entry : fs::directory_iterator(folder / label)) files.push_back(entry.path());
-  std::sort(files.begin(), files.end());
-  return files;
+std::string aclimdb_key(const fs::path& path, const std::string& split) {
+  if (fs::is_regular_file(path)) return key_of("aclImdb " + split + "\n", {path});
+  const fs::path folder = path / split;
+  return sha256_hex(folder_key(folder) + folder_key(folder / "neg") + folder_key(folder / "pos"));
 }
 
 SplitSource aclimdb_source(const fs::path& path, const std::string& split) {
-  const auto files = fs::is_directory(path) ? aclimdb_files(path / split) : std::vector{path};
-  return {fmt::format("{}, {}", path.string(), split), key_of("aclImdb " + split + "\n", files),
+  return {fmt::format("{}, {}", path.string(), split), aclimdb_key(path, split),
           [=] { return read_aclimdb(path, split); }};
 }
 

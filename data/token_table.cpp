@@ -6,10 +6,9 @@
 #include <optional>
 #include <set>
 
-#include <spdlog/spdlog.h>
-
 #include "base/error.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/parallel.h"
 #include "base/sha256.h"
 #include "base/text.h"
@@ -72,7 +71,7 @@ std::optional<TokenTable> open_cached(const fs::path& path) {
   if (!fs::exists(path)) return std::nullopt;
   const auto file = std::make_shared<MappedFile>(path);
   auto table = parse(file->text(), file);
-  if (!table) spdlog::warn("the token cache {} is damaged; it is built again", path.string());
+  if (!table) log().warn("the token cache {} is damaged; it is built again", path.string());
   return table;
 }
 
@@ -157,7 +156,7 @@ TokenTable load_token_table(const SplitSource& source, const Tokenizer& tokenize
   try {
     write_file_atomic(path, *bytes);
   } catch (const UserError& error) {
-    spdlog::warn("no token cache: {}", error.what());
+    log().warn("no token cache: {}", error.what());
   }
   auto table = parse(*bytes, bytes);
   check(table.has_value(), "a token table that was just built does not parse");

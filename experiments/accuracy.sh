@@ -23,6 +23,6 @@ done
 
 awk -F'\t' 'NR > 1 { n[$1]++; sum[$1] += $3; squares[$1] += $3 * $3 }
   BEGIN { t[3] = 4.302653; t[5] = 2.776445; print "epochs\tseeds\tmean\tlow\thigh" }
-  END { for (e in n) { m = sum[e] / n[e]; v = (squares[e] - n[e] * m * m) / (n[e] - 1); h = t[n[e]] * sqrt(v > 0 ? v / n[e] : 0)
+  END { for (e = 1; e <= 3; e += 2) { m = sum[e] / n[e]; v = (squares[e] - n[e] * m * m) / (n[e] - 1); h = t[n[e]] * sqrt(v > 0 ? v / n[e] : 0)
                        printf "%s\t%d\t%.4f\t%.4f\t%.4f\n", e, n[e], m, m - h, m + h } }' "$out/runs.tsv" |
   tee "$out/summary.tsv"

@@ -96,7 +96,7 @@ void CpuOps::quantize_weights(const QuantizeWeights& op) {
   });
 }
 
-// wq = sign(w) |gamma|: dw = dwq |gamma|, dgamma = sgn(gamma) sum of dwq sign(w) (formats.md 3.9 of MASE's layer).
+// wq = w' |gamma|, w' the quantized w: dw = dwq |gamma|, dgamma = sgn(gamma) sum of dwq w' (MASE's LinearBinaryResidualSign).
 void CpuOps::quantize_weights_grad(const QuantizeWeights& op) {
   const int replicas = op.items.empty() ? 1 : op.items[0].dw.replicas;
   parallel_for(static_cast<int64_t>(op.items.size()) * replicas, [&](int64_t task) {
@@ -105,13 +105,13 @@ void CpuOps::quantize_weights_grad(const QuantizeWeights& op) {
     if (!times_gamma(item, r)) return;
     const float gamma = item.input.trained.f32(r)[3];
     float* dw = item.dw.f32(r);
-    const float* w = item.w.f32(r);
+    const float* wq = item.wq.f32(r);
     double sum = 0;
     for (int64_t i = 0; i < item.w.shape.size(); ++i) {
-      sum += w[i] >= 0 ? dw[i] : -dw[i];
+      sum += static_cast<double>(dw[i]) * wq[i];
       dw[i] *= std::abs(gamma);
     }
-    item.dtrained.f32(r)[3] += static_cast<float>(gamma > 0 ? sum : gamma < 0 ? -sum : 0);
+    if (gamma != 0) item.dtrained.f32(r)[3] += static_cast<float>(sum / gamma);
   });
 }
 

@@ -10,6 +10,7 @@
 
 #include "app/commands.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/nearest.h"
 #include "base/stop.h"
 
@@ -17,13 +18,16 @@ namespace mpq {
 namespace {
 
 constexpr Command commands[] = {
+    {"train", "train a classifier, in float or quantization-aware", run_train},
+    {"eval", "accuracy of a checkpoint, in any number format", run_eval},
     {"predict", "labels and probabilities of texts, one a line", run_predict},
+    {"search", "the best low-bit formats: one study a family, beside the float control", run_search},
+    {"study", "what a storage holds: studies, trials, winners, TSV", run_study},
+    {"formats", "the number formats and families", run_formats},
     {"quantize", "quantize the tensors of a safetensors file", run_quantize},
     {"linear", "one quantized Linear on given tensors, forward and backward", run_linear},
-    {"formats", "the number formats and families", run_formats},
     {"tokenize", "texts to token ids", run_tokenize},
     {"info", "build, devices, threads, SIMD, libraries", run_info},
-    {"study", "what a storage holds: studies, trials, winners, TSV", run_study},
 };
 
 int print_usage() {
@@ -44,7 +48,8 @@ const Command& find_command(const std::string& name) {
                   near.empty() ? "mpq -h lists the commands" : fmt::format("did you mean mpq {}?", near));
 }
 
-int dispatch(Args args) {
+int dispatch(const Args& args) {
+  log();  // refuses a wrong MPQ_LOG now rather than at the first message, hours later
   const std::string name = args.empty() ? "-h" : args[0];
   if (name == "--version") return fmt::print("mpq {}\n", MPQ_VERSION), 0;
   if (name == "-h" || name == "--help" || (name == "help" && args.size() == 1)) return print_usage();

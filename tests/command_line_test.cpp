@@ -105,6 +105,14 @@ TEST_F(CommandLineTest, ConfigFileErrorsNameTheFile) {
   EXPECT_EQ(mpq("info --config " + ini).code, 2);
 }
 
+TEST_F(CommandLineTest, AWrongLogLevelIsRefusedAtOnce) {
+  ::setenv("MPQ_LOG", "loud", 1);
+  const Outcome outcome = mpq("info");
+  ::unsetenv("MPQ_LOG");
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_NE(outcome.err.find("MPQ_LOG=loud"), std::string::npos) << outcome.err;
+}
+
 TEST_F(CommandLineTest, AClosedPipeIsQuietAndAFullDiskIsNot) {
   EXPECT_EQ(mpq("info", "| head -c 1 >/dev/null").err, "");
   const Outcome full = mpq("info", ">/dev/full");

@@ -37,7 +37,7 @@ SearchSpace layer_space(size_t layers, size_t choices) {
 
 Choices indices(const FrozenTrial& trial) {
   Choices chosen;
-  for (const Parameter& p : trial.params) chosen.push_back(static_cast<int>(p.value));
+  for (const TrialParameter& p : trial.params) chosen.push_back(static_cast<int>(p.value));
   return chosen;
 }
 
@@ -170,7 +170,7 @@ TEST(Search, GridGoesInOptunasOrderAndEnds) {
   for (auto wave = study.ask(1000); !wave.empty(); wave = study.ask(1000))
     for (Trial& trial : wave) {
       json row = json::array();
-      for (const Parameter& p : trial.record().params) row.push_back(json::parse(to_json(p.external())));
+      for (const TrialParameter& p : trial.record().params) row.push_back(json::parse(to_json(p.external())));
       rows.push_back(row);
       study.tell(trial, 0.0);
     }

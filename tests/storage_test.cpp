@@ -63,7 +63,7 @@ StudyOptions toy_options(int parallel = 1) {
 
 double toy_value(const FrozenTrial& trial) {
   double value = 0;
-  for (const Parameter& p : trial.params) value = value * 0.5 + p.value;
+  for (const TrialParameter& p : trial.params) value = value * 0.5 + p.value;
   return value;
 }
 
@@ -77,7 +77,7 @@ std::vector<std::vector<double>> choices(Storage& storage) {
   std::vector<std::vector<double>> all;
   for (const FrozenTrial& trial : storage.read_trials(storage.read_study("toy").id, 0)) {
     all.emplace_back();
-    for (const Parameter& p : trial.params) all.back().push_back(p.value);
+    for (const TrialParameter& p : trial.params) all.back().push_back(p.value);
   }
   return all;
 }

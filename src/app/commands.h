@@ -4,12 +4,15 @@
 
 namespace mpq {
 
+int run_eval(const Args& args);
 int run_formats(const Args& args);
 int run_info(const Args& args);
 int run_linear(const Args& args);
 int run_predict(const Args& args);
 int run_quantize(const Args& args);
+int run_search(const Args& args);
 int run_study(const Args& args);
 int run_tokenize(const Args& args);
+int run_train(const Args& args);
 
 }  // namespace mpq

@@ -41,7 +41,7 @@ Json attributes_json(const Attributes& attributes) {
 
 Json params_json(const FrozenTrial& trial) {
   Json object = Json::object();
-  for (const Parameter& p : trial.params) object[p.name] = Json::parse(to_json(p.external()));
+  for (const TrialParameter& p : trial.params) object[p.name] = Json::parse(to_json(p.external()));
   return object;
 }
 
@@ -109,7 +109,7 @@ void list_studies(Storage& storage, bool json) {
 
 std::string params_text(const FrozenTrial& trial) {
   std::vector<std::string> parts;
-  for (const Parameter& p : trial.params) parts.push_back(p.name + "=" + to_text(p.external()));
+  for (const TrialParameter& p : trial.params) parts.push_back(p.name + "=" + to_text(p.external()));
   return join(parts, "  ");
 }
 
@@ -140,7 +140,7 @@ void show_best(const StudyRecord& study, const std::vector<FrozenTrial>& trials,
                     "mpq study show lists its trials");
   if (json) return print_json(trial_json(*best));
   fmt::print("trial {}  value {}\n", best->number, value_text(*best));
-  for (const Parameter& p : best->params) fmt::print("  {} = {}\n", p.name, to_text(p.external()));
+  for (const TrialParameter& p : best->params) fmt::print("  {} = {}\n", p.name, to_text(p.external()));
 }
 
 // One cell: tabs and line ends would break the table, so such text stands as JSON.
@@ -152,7 +152,7 @@ void export_study(const std::vector<FrozenTrial>& trials) {
   std::vector<std::string> params;  // in order of first appearance
   std::set<std::string> known, attrs;
   for (const FrozenTrial& trial : trials) {
-    for (const Parameter& p : trial.params)
+    for (const TrialParameter& p : trial.params)
       if (known.insert(p.name).second) params.push_back(p.name);
     for (const auto& [key, value] : trial.user_attrs) attrs.insert(key);
   }
@@ -164,7 +164,7 @@ void export_study(const std::vector<FrozenTrial>& trials) {
     row = {std::to_string(trial.number), std::string(to_text(trial.state)), value_text(trial), trial.started,
            trial.completed};
     for (const auto& name : params) {
-      const Parameter* p = trial.find(name);
+      const TrialParameter* p = trial.find(name);
       row.push_back(p ? cell(to_text(p->external())) : "");
     }
     for (const auto& key : attrs) row.push_back(trial.user_attrs.contains(key) ? cell(trial.user_attrs.at(key)) : "");

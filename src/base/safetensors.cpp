@@ -32,23 +32,43 @@ std::optional<int64_t> dtype_bytes(std::string_view dtype) {
   return {};
 }
 
-// Refuses what the DOM would hide or choke on: duplicate keys, deep nesting, floods of tensors.
-class Guard {
+// Reads the header once without keeping it, and refuses what a DOM would hide or choke on: duplicate keys, deep
+// nesting, floods of tensors. UserError.
+class Guard : public nlohmann::json_sax<Json> {
  public:
-  bool operator()(int depth, Json::parse_event_t event, Json& value) {
-    using Event = Json::parse_event_t;
-    if ((event == Event::object_start || event == Event::array_start) && depth >= max_depth)
-      throw UserError("the header is nested too deeply");
-    if (event == Event::object_start) keys_[depth + 1].clear();
-    if (event == Event::key) add_key(depth, value.get<std::string>());
+  bool start_object(size_t) override {
+    enter();
+    keys_[depth_].clear();
     return true;
+  }
+  bool start_array(size_t) override {
+    enter();
+    return true;
+  }
+  bool end_object() override { return leave(); }
+  bool end_array() override { return leave(); }
+  bool key(std::string& key) override {
+    if (!keys_[depth_].insert(key).second) throw UserError(fmt::format("key \"{}\" occurs twice", key));
+    if (keys_[depth_].size() > max_tensors) throw UserError(fmt::format("more than {} tensors", max_tensors));
+    return true;
+  }
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(int64_t) override { return true; }
+  bool number_unsigned(uint64_t) override { return true; }
+  bool number_float(double, const std::string&) override { return true; }
+  bool string(std::string&) override { return true; }
+  bool binary(Json::binary_t&) override { return true; }
+  bool parse_error(size_t, const std::string&, const Json::exception& error) override {
+    throw UserError(fmt::format("its header is not JSON ({})", error.what()));
   }
 
  private:
-  void add_key(int depth, std::string key) {
-    if (!keys_[depth].insert(key).second) throw UserError(fmt::format("key \"{}\" occurs twice", key));
-    if (keys_[depth].size() > max_tensors) throw UserError(fmt::format("more than {} tensors", max_tensors));
+  void enter() {
+    if (++depth_ > max_depth) throw UserError("the header is nested too deeply");
   }
+  bool leave() { return --depth_, true; }
+  int depth_ = 0;
   std::set<std::string> keys_[max_depth + 1];  // of the objects now open
 };
 
@@ -145,12 +165,9 @@ SafeTensors::SafeTensors(const std::filesystem::path& path) : path_(path), file_
 void SafeTensors::read_header(std::string_view header, std::span<const std::byte> buffer) {
   if (!header.starts_with("{")) throw UserError("its header is no JSON object");
   if (const auto at = find_invalid_utf8(header)) throw UserError(fmt::format("invalid UTF-8 at byte {}", 8 + *at));
-  Json json;
-  try {
-    json = Json::parse(header, Guard());
-  } catch (const Json::exception& error) {
-    throw UserError(fmt::format("its header is not JSON ({})", error.what()));
-  }
+  Guard guard;
+  Json::sax_parse(header, &guard);
+  const Json json = Json::parse(header);
   for (const auto& [name, info] : json.items()) {
     if (name == "__metadata__") {
       metadata_ = read_metadata(info);

@@ -132,11 +132,11 @@ Reader FormatTable::reader(const Bert&, const BertTensors& t, const Linear& line
 
 LinearTerms FormatTable::terms(const Bert& model, const BertTensors& t, const Linear& linear) const {
   LinearTerms terms;
-  const bool w = any(linear.index, kW) || (weights_scaled_ && any(linear.index, kX)), b = any(linear.index, kB);
+  terms.input = reader(model, t, linear);
+  const bool w = any(linear.index, kW) || terms.input.slot.trained, b = any(linear.index, kB);
   terms.w = view(w ? t.quantized : t.values, *linear.weight);
   terms.bias = view(b ? t.quantized : t.values, *linear.bias);
   if (t.grads) terms.dw = view(t.grads, *linear.weight), terms.dbias = view(t.grads, *linear.bias);
-  terms.input = reader(model, t, linear);
   if (any(linear.index, kY)) terms.output = slot(linear.index, kY);
   return terms;
 }

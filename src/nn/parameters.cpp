@@ -18,7 +18,8 @@ const Parameter* ParameterSet::find(std::string_view name) const {
 
 int64_t ParameterSet::count() const {
   int64_t n = 0;
-  for (const Parameter& p : parameters_) n += p.shape.size();
+  for (const Parameter& p : parameters_)
+    if (!p.name.ends_with(".quantizer")) n += p.shape.size();  // extras of formats, not of the model
   return n;
 }
 

@@ -13,6 +13,7 @@ struct Binary {
   static constexpr std::string_view linear = "x=none;w=binary(%);b=none";
   static constexpr std::string_view choices[] = {"binary()"};
 
+  static constexpr bool monotone = true, idempotent = true;
   bool operator==(const Binary&) const = default;
   template <class Keys>
   void describe(Keys&) {}

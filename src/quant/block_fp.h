@@ -21,14 +21,14 @@ struct BlockFp {
 
   static constexpr std::string_view summary = "block floating point, one exponent a tile (MASE LinearBlockFP)";
   static constexpr std::string_view samples[] = {
-      "block_fp(width=7,exponent=8,block=1x16)", "block_fp(width=4,exponent=8,block=16)",
-      "block_fp(width=12,exponent=5,block=4x4)", "block_fp(width=6,exponent=8,block=1x*)"};
+      "block_fp(width=7,exponent=8,bias=127,block=1x16)", "block_fp(width=4,exponent=8,bias=127,block=16)",
+      "block_fp(width=12,exponent=5,bias=15,block=4x4)", "block_fp(width=6,exponent=8,bias=127,block=1x*)"};
   static constexpr std::string_view choices[] = {
-      "block_fp(width=7,exponent=8,block=1x16)", "block_fp(width=8,exponent=8,block=1x16)",
-      "block_fp(width=6,exponent=8,block=1x16)", "block_fp(width=5,exponent=8,block=1x16)",
-      "block_fp(width=4,exponent=8,block=1x16)", "block_fp(width=3,exponent=8,block=1x16)",
-      "block_fp(width=4,exponent=8,block=1x8)",  "block_fp(width=6,exponent=8,block=1x32)",
-      "block_fp(width=5,exponent=8,block=1x32)", "block_fp(width=6,exponent=8,block=1x64)",
+      "block_fp(width=7,exponent=8,bias=127,block=1x16)", "block_fp(width=8,exponent=8,bias=127,block=1x16)",
+      "block_fp(width=6,exponent=8,bias=127,block=1x16)", "block_fp(width=5,exponent=8,bias=127,block=1x16)",
+      "block_fp(width=4,exponent=8,bias=127,block=1x16)", "block_fp(width=3,exponent=8,bias=127,block=1x16)",
+      "block_fp(width=4,exponent=8,bias=127,block=1x8)",  "block_fp(width=6,exponent=8,bias=127,block=1x32)",
+      "block_fp(width=5,exponent=8,bias=127,block=1x32)", "block_fp(width=6,exponent=8,bias=127,block=1x64)",
   };
 
   bool operator==(const BlockFp&) const = default;

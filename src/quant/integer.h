@@ -5,6 +5,7 @@
 //   describe(keys)              its keys: range, and default where it has one
 //   bits()                      storage of one value
 //   rule()                      prepared once, then the quantizer itself: a pure function on scalars
+//   monotone, idempotent        promises that the tests hold it to, outside |x| <= 1e-8
 // problem() names a combination of keys that makes no sense. Formats with tiles: see block_fp.h; with trainable
 // parameters: binary_residual.h; used as a family otherwise than for x, w and b alike: binary.h.
 #pragma once
@@ -34,6 +35,7 @@ struct Integer {
       "x=integer(width=16,frac=6);w=integer(width=16,frac=14);b=integer(width=16,frac=14)",
   };
 
+  static constexpr bool monotone = true, idempotent = true;
   bool operator==(const Integer&) const = default;
   template <class Keys>
   void describe(Keys& keys) {

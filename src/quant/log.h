@@ -11,8 +11,8 @@ struct Log {
   int32_t width, bias;
 
   static constexpr std::string_view summary = "powers of two, no zero (MASE LinearLog)";
-  static constexpr std::string_view samples[] = {"log(width=8)", "log(width=5,bias=11)", "log(width=4)", "log(width=2)",
-                                                 "log(width=8,bias=128)"};
+  static constexpr std::string_view samples[] = {"log(width=8,bias=63)", "log(width=5,bias=11)", "log(width=4,bias=3)",
+                                                 "log(width=2,bias=0)", "log(width=8,bias=128)"};
   // The largest value is 2^(2^(width-1) - 1 - bias): activations need 2^2 or more, weights 2^0 and small ones too.
   static constexpr std::string_view choices[] = {
       "x=log(width=5,bias=7);w=log(width=5,bias=15);b=log(width=5,bias=15)",
@@ -23,9 +23,10 @@ struct Log {
       "x=log(width=5,bias=7);w=log(width=4,bias=8);b=log(width=5,bias=15)",
       "x=log(width=4,bias=4);w=log(width=5,bias=15);b=log(width=5,bias=15)",
       "x=log(width=6,bias=15);w=log(width=6,bias=24);b=log(width=6,bias=24)",
-      "log(width=8)",
+      "log(width=8,bias=63)",
   };
 
+  static constexpr bool monotone = true, idempotent = true;
   bool operator==(const Log&) const = default;
   template <class Keys>
   void describe(Keys& keys) {

@@ -14,16 +14,17 @@ struct MinifloatDenorm {
 
   static constexpr std::string_view summary = "float without a hidden bit (MASE LinearMinifloatDenorm)";
   static constexpr std::string_view samples[] = {
-      "minifloat_denorm(width=8,exponent=4)", "minifloat_denorm(width=8,exponent=4,bias=20)",
-      "minifloat_denorm(width=4,exponent=2)", "minifloat_denorm(width=16,exponent=5)"};
+      "minifloat_denorm(width=8,exponent=4,bias=7)", "minifloat_denorm(width=8,exponent=4,bias=20)",
+      "minifloat_denorm(width=4,exponent=2,bias=1)", "minifloat_denorm(width=16,exponent=5,bias=15)"};
   static constexpr std::string_view choices[] = {
-      "minifloat_denorm(width=8,exponent=4)",        "minifloat_denorm(width=8,exponent=4,bias=9)",
-      "minifloat_denorm(width=8,exponent=3)",        "minifloat_denorm(width=8,exponent=3,bias=5)",
-      "minifloat_denorm(width=8,exponent=5)",        "minifloat_denorm(width=6,exponent=4,bias=9)",
-      "minifloat_denorm(width=6,exponent=3,bias=5)", "minifloat_denorm(width=5,exponent=3,bias=5)",
-      "minifloat_denorm(width=10,exponent=4)",       "minifloat_denorm(width=12,exponent=5)",
+      "minifloat_denorm(width=8,exponent=4,bias=7)",  "minifloat_denorm(width=8,exponent=4,bias=9)",
+      "minifloat_denorm(width=8,exponent=3,bias=3)",  "minifloat_denorm(width=8,exponent=3,bias=5)",
+      "minifloat_denorm(width=8,exponent=5,bias=15)", "minifloat_denorm(width=6,exponent=4,bias=9)",
+      "minifloat_denorm(width=6,exponent=3,bias=5)",  "minifloat_denorm(width=5,exponent=3,bias=5)",
+      "minifloat_denorm(width=10,exponent=4,bias=7)", "minifloat_denorm(width=12,exponent=5,bias=15)",
   };
 
+  static constexpr bool monotone = true;
   bool operator==(const MinifloatDenorm&) const = default;
   template <class Keys>
   void describe(Keys& keys) {

@@ -13,16 +13,17 @@ struct MinifloatIeee {
 
   static constexpr std::string_view summary = "float with hidden bit and subnormals (MASE LinearMinifloatIEEE)";
   static constexpr std::string_view samples[] = {
-      "minifloat_ieee(width=8,exponent=4)", "minifloat_ieee(width=8,exponent=4,bias=20)",
-      "minifloat_ieee(width=4,exponent=2)", "minifloat_ieee(width=16,exponent=5)"};
+      "minifloat_ieee(width=8,exponent=4,bias=7)", "minifloat_ieee(width=8,exponent=4,bias=20)",
+      "minifloat_ieee(width=4,exponent=2,bias=1)", "minifloat_ieee(width=16,exponent=5,bias=15)"};
   static constexpr std::string_view choices[] = {
-      "minifloat_ieee(width=8,exponent=4)",        "minifloat_ieee(width=8,exponent=4,bias=9)",
-      "minifloat_ieee(width=8,exponent=3,bias=5)", "minifloat_ieee(width=8,exponent=5)",
-      "minifloat_ieee(width=6,exponent=4,bias=9)", "minifloat_ieee(width=6,exponent=3,bias=5)",
-      "minifloat_ieee(width=5,exponent=3,bias=5)", "minifloat_ieee(width=4,exponent=2,bias=3)",
-      "minifloat_ieee(width=10,exponent=4)",       "minifloat_ieee(width=12,exponent=5)",
+      "minifloat_ieee(width=8,exponent=4,bias=7)",  "minifloat_ieee(width=8,exponent=4,bias=9)",
+      "minifloat_ieee(width=8,exponent=3,bias=5)",  "minifloat_ieee(width=8,exponent=5,bias=15)",
+      "minifloat_ieee(width=6,exponent=4,bias=9)",  "minifloat_ieee(width=6,exponent=3,bias=5)",
+      "minifloat_ieee(width=5,exponent=3,bias=5)",  "minifloat_ieee(width=4,exponent=2,bias=3)",
+      "minifloat_ieee(width=10,exponent=4,bias=7)", "minifloat_ieee(width=12,exponent=5,bias=15)",
   };
 
+  static constexpr bool monotone = true, idempotent = true;
   bool operator==(const MinifloatIeee&) const = default;
   template <class Keys>
   void describe(Keys& keys) {

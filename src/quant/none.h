@@ -11,6 +11,7 @@ struct None {
   static constexpr std::string_view samples[] = {"none"};
   static constexpr std::string_view choices[] = {"none"};
 
+  static constexpr bool monotone = true, idempotent = true;
   bool operator==(const None&) const = default;
   template <class Keys>
   void describe(Keys&) {}

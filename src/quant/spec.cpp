@@ -23,10 +23,8 @@ Call parse_call(std::string_view text) {
 
 namespace {
 
-std::string block_text(const Block& b, int rows_if_absent) {
-  const auto number = [](int n) { return n == 0 ? std::string("*") : std::to_string(n); };
-  return b.rows == rows_if_absent ? number(b.cols) : number(b.rows) + "x" + number(b.cols);
-}
+std::string extent_text(int n) { return n == 0 ? "*" : std::to_string(n); }
+std::string block_text(const Block& b) { return extent_text(b.rows) + "x" + extent_text(b.cols); }
 
 // A block [B] has the whole dimension for rows; a tile [B] has one row (MASE's rules).
 constexpr int block_rows = 0, tile_rows = 1;
@@ -66,14 +64,12 @@ class Printer {
  public:
   std::vector<std::string> keys;
   void integer(std::string_view name, int32_t& v, int, int) { add(name, std::to_string(v)); }
-  void integer(std::string_view name, int32_t& v, int, int, int fallback, std::string_view) {
-    if (v != fallback) add(name, std::to_string(v));
-  }
+  void integer(std::string_view name, int32_t& v, int, int, int, std::string_view) { add(name, std::to_string(v)); }
   void choice(std::string_view name, int32_t& v, std::initializer_list<std::string_view> words) {
     if (v != 0) add(name, words.begin()[v]);
   }
-  void block(std::string_view name, Block& v) { add(name, block_text(v, block_rows)); }
-  void tile(std::string_view name, Block& v) { add(name, block_text(v, tile_rows)); }
+  void block(std::string_view name, Block& v) { add(name, v.rows == block_rows ? extent_text(v.cols) : block_text(v)); }
+  void tile(std::string_view name, Block& v) { add(name, block_text(v)); }
   void reals(std::string_view name, float* v, int count, const float* fallback, std::string_view) {
     if (!std::equal(v, v + count, fallback)) add(name, reals_text(v, count));
   }
@@ -84,8 +80,8 @@ class Printer {
 
 class Parser {
  public:
-  Parser(std::string_view format, std::string_view keys, std::string signature)
-      : format_(format), signature_(std::move(signature)) {
+  using Signature = std::string (*)(std::string_view format);
+  Parser(std::string_view format, std::string_view keys, Signature signature) : format_(format), signature_(signature) {
     if (keys.empty()) return;
     for (std::string_view part : split(keys, ',')) {
       const size_t equals = part.find('=');
@@ -177,17 +173,31 @@ class Parser {
     throw UserError(fmt::format("{}: {}={} is not allowed", format_, name, text), fmt::format("{}: {}", name, allowed));
   }
   [[noreturn]] void fail(std::string_view what) {
-    throw UserError(fmt::format("{}: {}", format_, what), "the format is " + signature_);
+    throw UserError(fmt::format("{}: {}", format_, what), "write " + signature_(format_));
   }
 
   std::string_view format_;
-  std::string signature_;
+  Signature signature_;
   std::vector<Given> given_;
 };
 
 template <class F>
-std::vector<KeyInfo> keys_of() {
-  F example{};
+std::string signature(std::string_view name);
+
+template <class F>
+F parse_keys(std::string_view name, std::string_view keys) {
+  F format{};
+  Parser parser(name, keys, signature<F>);
+  format.describe(parser);
+  const char* problem = nullptr;
+  if constexpr (requires { format.problem(); }) problem = format.problem();
+  parser.finish(problem);
+  return format;
+}
+
+template <class F>
+std::vector<KeyInfo> list_keys(std::string_view name) {
+  F example = parse_keys<F>(name, parse_call(F::samples[0]).keys);  // computed defaults need values to work on
   Lister lister;
   example.describe(lister);
   return lister.keys;
@@ -196,22 +206,11 @@ std::vector<KeyInfo> keys_of() {
 template <class F>
 std::string signature(std::string_view name) {
   std::vector<std::string> parts;
-  for (const KeyInfo& k : keys_of<F>()) {
+  for (const KeyInfo& k : list_keys<F>(name)) {
     const std::string key = fmt::format("{}={}", k.name, k.allowed);
     parts.push_back(k.fallback.empty() ? key : "[" + key + "]");
   }
   return fmt::format("{}({})", name, join(parts, ", "));
-}
-
-template <class F>
-F parse_keys(std::string_view name, std::string_view keys) {
-  F format{};
-  Parser parser(name, keys, signature<F>(name));
-  format.describe(parser);
-  const char* problem = nullptr;
-  if constexpr (requires { format.problem(); }) problem = format.problem();
-  parser.finish(problem);
-  return format;
 }
 
 std::string_view name_of(Format format) {
@@ -295,7 +294,7 @@ void initial_trained(const QuantSpec& spec, float* trained) {
 
 std::vector<FormatInfo> format_list() {
 #define MPQ_INFO(name, Type) \
-  {#name, Type::summary, keys_of<Type>(), {std::begin(Type::samples), std::end(Type::samples)}},
+  {#name, Type::summary, list_keys<Type>(#name), {std::begin(Type::samples), std::end(Type::samples)}},
   return {MPQ_FORMATS(MPQ_INFO)};
 #undef MPQ_INFO
 }

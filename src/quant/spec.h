@@ -53,7 +53,7 @@ bool operator==(const QuantSpec& a, const QuantSpec& b);
 
 // UserError: unknown format or key, a value out of range, a key without default missing.
 QuantSpec parse_format(std::string_view text);
-// Canonical: keys that have their default are left out. parse_format(to_text(s)) == s.
+// Canonical: all integers, other keys where they differ from their default. parse_format(to_text(s)) == s.
 std::string to_text(const QuantSpec& spec);
 
 // How far the statistics behind one quantized value reach. `row` holds for finite values (one NaN in a tensor reaches

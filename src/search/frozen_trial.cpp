@@ -26,15 +26,15 @@ std::string_view to_text(Direction direction) { return kDirections[static_cast<s
 std::optional<TrialState> parse_trial_state(std::string_view text) { return parse<TrialState>(kStates, text); }
 std::optional<Direction> parse_direction(std::string_view text) { return parse<Direction>(kDirections, text); }
 
-const Parameter* FrozenTrial::find(std::string_view name) const {
-  for (const Parameter& p : params)
+const TrialParameter* FrozenTrial::find(std::string_view name) const {
+  for (const TrialParameter& p : params)
     if (p.name == name) return &p;
   return nullptr;
 }
 
 bool FrozenTrial::same_params(const FrozenTrial& other) const {
-  return params.size() == other.params.size() && std::all_of(params.begin(), params.end(), [&](const Parameter& p) {
-           const Parameter* q = other.find(p.name);
+  return params.size() == other.params.size() && std::all_of(params.begin(), params.end(), [&](const TrialParameter& p) {
+           const TrialParameter* q = other.find(p.name);
            return q && q->value == p.value;
          });
 }

@@ -21,7 +21,7 @@ std::string_view to_text(Direction direction);                       // NOT_SET,
 std::optional<TrialState> parse_trial_state(std::string_view text);  // nothing: no such state
 std::optional<Direction> parse_direction(std::string_view text);
 
-struct Parameter {
+struct TrialParameter {
   std::string name;
   std::shared_ptr<const Distribution> distribution;  // shared by all trials of a study
   double value;                                      // internal form
@@ -37,7 +37,7 @@ struct FrozenTrial {
   int64_t id = 0;      // the storage's
   int64_t number = 0;  // 0, 1, ... within the study
   TrialState state = TrialState::running;
-  std::vector<Parameter> params;  // in the order in which they were suggested
+  std::vector<TrialParameter> params;  // in the order in which they were suggested
   std::vector<double> values;     // one an objective; +-inf is legal; empty if there is none
   std::map<int64_t, double> intermediate_values;
   Attributes user_attrs, system_attrs;
@@ -46,7 +46,7 @@ struct FrozenTrial {
   double heartbeat_age = std::numeric_limits<double>::infinity();  // seconds; infinite without a heartbeat
 
   bool finished() const { return state != TrialState::running && state != TrialState::waiting; }
-  const Parameter* find(std::string_view name) const;
+  const TrialParameter* find(std::string_view name) const;
   bool same_params(const FrozenTrial& other) const;  // same names and values, in any order
   double violation() const;                          // sum of the broken constraints; 0 without any, as Optuna 5 has it
   void read_constraints();                           // from the system attributes; UserError if they are not numbers

@@ -298,7 +298,7 @@ void SqliteStorage::write_params(const FrozenTrial& trial) {
   Statement insert(database_,
                    "INSERT INTO trial_params(trial_id, param_name, param_value, distribution_json) "
                    "VALUES (?, ?, ?, ?) ON CONFLICT(trial_id, param_name) DO NOTHING");
-  for (const Parameter& p : trial.params)
+  for (const TrialParameter& p : trial.params)
     insert.bind(trial.id).bind(p.name).bind(p.value).bind(to_json(*p.distribution)).run();
 }
 

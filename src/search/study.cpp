@@ -97,7 +97,7 @@ void Study::refresh() {
   const auto open = std::find_if(trials_.begin(), trials_.end(), [](const FrozenTrial& t) { return !t.finished(); });
   for (FrozenTrial& trial : storage_.read_trials(id_, open - trials_.begin())) {
     if (in_flight_.contains(trial.number)) continue;
-    for (Parameter& p : trial.params) p.distribution = known_distribution(p.name, *p.distribution);
+    for (TrialParameter& p : trial.params) p.distribution = known_distribution(p.name, *p.distribution);
     if (trial.number < static_cast<int64_t>(trials_.size()))
       at(trial.number) = std::move(trial);
     else
@@ -162,7 +162,7 @@ void Study::suggest_space(std::vector<Trial>& wave) {
 
 Choice Study::suggest(int64_t number, const std::string& name, const Distribution& distribution) {
   const auto& shared = known_distribution(name, distribution);
-  if (const Parameter* stored = at(number).find(name)) return stored->external();
+  if (const TrialParameter* stored = at(number).find(name)) return stored->external();
   validate(distribution, fmt::format("parameter '{}'", name));
   replay_until(number);
   const double value = draw(name, shared);
@@ -180,7 +180,7 @@ void Study::replay_until(int64_t number) {
     begun_ = false;
   }
   for (;; ++cursor_, replayed_ = 0, begun_ = false) {
-    const std::vector<Parameter>& params = at(cursor_).params;
+    const std::vector<TrialParameter>& params = at(cursor_).params;
     for (; replayed_ < params.size(); ++replayed_) draw(params[replayed_].name, params[replayed_].distribution);
     if (cursor_ == number) return;
   }

@@ -39,9 +39,9 @@ const CategoricalDistribution& as_categorical(const std::string& name, const Dis
 }
 
 // The parameter of that name; trials of a study mostly list theirs in the same order, so look at `hint` first.
-const Parameter* find_near(const FrozenTrial& trial, const std::string& name, size_t& hint) {
+const TrialParameter* find_near(const FrozenTrial& trial, const std::string& name, size_t& hint) {
   if (hint < trial.params.size() && trial.params[hint].name == name) return &trial.params[hint];
-  const Parameter* found = trial.find(name);
+  const TrialParameter* found = trial.find(name);
   if (found) hint = static_cast<size_t>(found - trial.params.data());
   return found;
 }
@@ -111,11 +111,11 @@ std::vector<TpeSampler::Dimension> TpeSampler::joint_space(const History& histor
     if (!history.is_seen(i)) continue;
     const FrozenTrial& trial = history.trials[i];
     if (first)
-      for (const Parameter& p : trial.params) space.push_back({p.name, p.distribution});
+      for (const TrialParameter& p : trial.params) space.push_back({p.name, p.distribution});
     first = false;
     size_t hint = 0;
     std::erase_if(space, [&](const Dimension& d) {
-      const Parameter* p = find_near(trial, d.name, hint);
+      const TrialParameter* p = find_near(trial, d.name, hint);
       ++hint;
       return !p || (p->distribution != d.distribution && *p->distribution != *d.distribution);
     });
@@ -143,7 +143,7 @@ std::vector<std::vector<uint16_t>> TpeSampler::observations(const std::vector<co
                                                             const std::vector<Dimension>& space) {
   std::vector<std::vector<uint16_t>> observed(space.size());
   std::vector<size_t> hints(space.size(), 0);
-  std::vector<const Parameter*> found(space.size());
+  std::vector<const TrialParameter*> found(space.size());
   for (const FrozenTrial* trial : trials) {
     for (size_t d = 0; d < space.size(); ++d) found[d] = find_near(*trial, space[d].name, hints[d]);
     if (std::find(found.begin(), found.end(), nullptr) != found.end()) continue;

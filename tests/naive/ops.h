@@ -16,8 +16,9 @@ using Array = std::vector<Real>;
 
 // Rows of a ragged batch: row of (b, i) is starts[b] + i.
 struct Rows {
-  std::vector<int32_t> starts;
-  explicit Rows(const std::vector<int32_t>& lengths) : starts{0} {
+  std::vector<int32_t> starts{0};
+  Rows() = default;
+  explicit Rows(const std::vector<int32_t>& lengths) {
     for (int32_t n : lengths) starts.push_back(starts.back() + n);
   }
   int sequences() const { return static_cast<int>(starts.size()) - 1; }

@@ -1,0 +1,184 @@
+// Trains a classifier, in float or quantization-aware, and writes it as a Hugging Face folder.
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "app/commands.h"
+#include "app/format_options.h"
+#include "app/training.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/stop.h"
+#include "base/text.h"
+#include "tensor/device.h"
+
+namespace mpq {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+struct Options {
+  DataArgs data;
+  TrainArgs train;
+  FormatArgs formats;
+  MachineArgs machine;
+  std::string out;
+  bool resume = false;
+};
+
+// One training run: the session, and what a checkpoint of it says.
+class Run {
+ public:
+  Run(const Options& options, const Setup& setup, Device& device)
+      : options_(options), setup_(setup), model_(setup.config), plan_(plan_of(options.train)), steps_(plan_.steps(setup.data.train.row_count())),
+        replica_{options.train.seed, schedule_of(options.train, steps_), formats()},
+        session_(device, model_, {replica_}, session_options(options.train, setup.data_options)) {}
+
+  void start() {
+    if (options_.resume)
+      if (const auto state = read_training_state(options_.out, model_, fingerprint())) {
+        load_into(session_, 0, read_checkpoint(options_.out));
+        session_.restore(0, state->optimizer);
+        state_ = *state;
+        return;
+      }
+    if (options_.resume) throw UserError(fmt::format("--resume: {} holds no unfinished run", options_.out), "leave --resume away to start one");
+    start_weights(session_, 0, setup_);
+  }
+
+  void train() {
+    const auto start = Clock::now();
+    const double before = state_.seconds;
+    try {
+      train_with_progress(session_, setup_.data.train, plan_, "training", [&](int64_t step, const Session::StepResult& result) {
+        state_.loss.push_back(result.loss[0]);
+        state_.norm.push_back(result.norm[0]);
+        state_.seconds = before + since(start);
+        if (step == 20) estimate(since(start) / 20);
+        const int every = options_.train.checkpoint_every;
+        if (every > 0 && step % every == 0 && step < steps_) write(true);
+      });
+    } catch (const Stopped&) {
+      if (session_.step() < steps_) write(true);
+      throw;
+    }
+    trained_rows_ = static_cast<double>(steps_) / static_cast<double>((setup_.data.train.row_count() + plan_.batch - 1) / plan_.batch) *
+                    static_cast<double>(setup_.data.train.row_count());
+    write(false);
+  }
+
+  nlohmann::ordered_json evaluate() {
+    nlohmann::ordered_json result;
+    const auto start = Clock::now();
+    int64_t rows = 0;
+    for (const auto& [name, split] : {std::pair{"test", &setup_.data.test}, {"valid", &setup_.data.valid}}) {
+      const std::string key = std::string(name) + "_accuracy";
+      result[key] = nullptr;
+      if (split->row_count() == 0) continue;
+      result[key] = evaluate_with_progress(session_, *split, fmt::format("evaluating {}", name))[0].accuracy();
+      rows += split->row_count();
+    }
+    const double seconds = since(start);
+    result["train_rows_per_s"] = state_.seconds > 0 ? trained_rows_ / state_.seconds : 0;
+    result["eval_rows_per_s"] = rows > 0 ? static_cast<double>(rows) / seconds : 0;
+    result["seconds"] = state_.seconds + seconds;
+    if (!state_.loss.empty()) result["final_loss"] = state_.loss.back();
+    result["steps"] = steps_;
+    return result;
+  }
+
+  int64_t steps() const { return steps_; }
+  const Replica& replica() const { return replica_; }
+  const Bert& model() const { return model_; }
+
+ private:
+  std::vector<LinearSpec> formats() const {
+    const size_t count = model_.linears().size();
+    std::vector<LinearSpec> before = setup_.init ? setup_.init->formats : std::vector<LinearSpec>(count);
+    before.resize(count);
+    return options_.formats.resolve(model_, before);
+  }
+
+  // Everything that decides the bits of a run; equal fingerprints may continue each other.
+  std::string fingerprint() const {
+    const TrainArgs& t = options_.train;
+    std::string specs;
+    for (const LinearSpec& s : replica_.formats) specs += to_text(s) + "|";
+    return fmt::format("data {} model {} init {} epochs {} batch {} lr {} warmup {} decay {} wd {} dropout {} clip {} seed {} formats {}",
+                       setup_.data.fingerprint, t.init.empty() ? t.model : "", t.init, t.epochs, t.batch, t.lr, t.warmup, t.decay, t.weight_decay,
+                       t.dropout, t.clip, t.seed, specs);
+  }
+
+  void estimate(double seconds_a_step) const {
+    fmt::print(stderr, "estimated: {} for the {} steps\n", human_seconds(seconds_a_step * static_cast<double>(steps_)), steps_);
+  }
+
+  void write(bool unfinished) {
+    if (options_.out.empty()) return;
+    state_.optimizer = unfinished ? session_.optimizer_state(0) : OptimizerState{};
+    state_.options = fingerprint();
+    write_checkpoint(options_.out, session_, 0, *setup_.data.tokenizer, setup_.checkpoint_info(), unfinished ? &state_ : nullptr);
+    if (!unfinished) write_curve();
+  }
+
+  void write_curve() const {
+    std::string text = "step\tloss\tnorm\n";
+    for (size_t i = 0; i < state_.loss.size(); ++i) text += fmt::format("{}\t{:.9g}\t{:.9g}\n", i + 1, state_.loss[i], state_.norm[i]);
+    write_file_atomic(std::filesystem::path(options_.out) / "loss.tsv", text);
+  }
+
+  const Options& options_;
+  const Setup& setup_;
+  Bert model_;
+  TrainPlan plan_;
+  int64_t steps_;
+  Replica replica_;
+  Session session_;
+  TrainingState state_;
+  double trained_rows_ = 0;
+};
+
+void print_plan(const Setup& setup, const Run& run, const Options& options, const Device& device) {
+  fmt::print(stderr, "{}\n{}\n{}: {} steps of {} rows; {} of memory\n", setup.data.description, describe(setup.config), device.describe(), run.steps(),
+             options.train.batch, human_bytes(Session::memory(run.model(), {run.replica()}, session_options(options.train, setup.data_options))));
+  if (options.out.empty()) fmt::print(stderr, "nothing will be kept: name a folder with --out DIR\n");
+}
+
+}  // namespace
+
+int run_train(const Args& args) {
+  Options options;
+  CommandLine line("train",
+                   "mpq train [data] [training] [--format SPEC] [--out DIR] [--resume]\n\nTrains a classifier from random weights or from --init DIR; "
+                   "the defaults are the labs' recipe. With --format its\nLinears are quantized in every step (quantization-aware training). A fifth of the "
+                   "training data is held out for\nvalidation (--valid 0: none). The folder it writes is a Hugging Face model.\n\nExample: mpq train --data imdb "
+                   "--format \"integer(width=8,frac=4)\" --out runs/int8");
+  options.data.add_to(line);
+  options.train.add_to(line);
+  options.formats.add_to(line);
+  options.machine.add_to(line);
+  line.group("Run");
+  line.option("out", options.out, "DIR", "where the model goes");
+  line.flag("resume", options.resume, "continue the unfinished run in --out, bit for bit");
+  if (!line.parse(args)) return 0;
+  if (options.resume) line.require({"out"});
+  options.machine.apply();
+  install_stop_signals();
+  if (!options.out.empty()) check_checkpoint_target(options.out);
+
+  const auto device = open_device(options.machine.device);
+  const Setup setup(options.data.options(), options.train);
+  Run run(options, setup, *device);
+  line.announce();
+  print_plan(setup, run, options, *device);
+  run.start();
+  run.train();
+  const nlohmann::ordered_json result = run.evaluate();
+  if (line.json()) print_json(result);
+  else
+    for (const auto& [key, value] : result.items()) fmt::print("{:<18} {}\n", key, value.dump());
+  return 0;
+}
+
+}  // namespace mpq

@@ -1,0 +1,82 @@
+#include "app/training.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/progress.h"
+#include "base/stop.h"
+#include "base/text.h"
+
+namespace mpq {
+namespace {
+
+DataOptions with_tokenizer(DataOptions options, const std::string& init) {
+  if (options.tokenizer.empty() && !init.empty()) options.tokenizer = init;
+  return options;
+}
+
+}  // namespace
+
+Setup::Setup(DataOptions options, const TrainArgs& train) : data_options(with_tokenizer(std::move(options), train.init)) {
+  if (!train.init.empty()) init = read_checkpoint(train.init);
+  data = load_dataset(data_options);
+  if (init) {
+    check_vocabulary(*init, *data.tokenizer);
+    replace_labels(*init, data.label_names);
+    config = init->config;
+    if (data_options.max_tokens > config.positions)
+      throw UserError(fmt::format("--max-tokens {}: the checkpoint {} has {} positions", data_options.max_tokens, train.init, config.positions),
+                      fmt::format("at most {}", config.positions));
+  } else {
+    config = parse_model(train.model);
+    config.vocabulary = data.tokenizer->vocab_size();
+    config.positions = std::max(512, data_options.max_tokens);
+    config.classes = static_cast<int>(data.label_names.size());
+  }
+  config.hidden_dropout = config.attention_dropout = static_cast<float>(train.dropout);
+}
+
+TrainPlan plan_of(const TrainArgs& train) { return {train.epochs, train.batch, train.seed}; }
+
+Schedule schedule_of(const TrainArgs& train, int64_t steps) {
+  return {.learning_rate = train.lr, .weight_decay = train.weight_decay,
+          .warmup_steps = static_cast<int64_t>(std::ceil(train.warmup * static_cast<double>(steps))), .steps = steps,
+          .decay = parse_decay(train.decay)};
+}
+
+SessionOptions session_options(const TrainArgs& train, const DataOptions& data) {
+  return {.batch_rows = train.batch, .max_tokens = data.max_tokens, .clip = train.clip, .training = train.epochs > 0};
+}
+
+void start_weights(Session& session, int replica, const Setup& setup) {
+  if (setup.init) load_into(session, replica, *setup.init);
+  else session.initialise(replica);
+}
+
+std::string describe(const BertConfig& c) {
+  const Bert model(c);
+  return fmt::format("BERT with {} layers, hidden {}, {} heads, feed-forward {}, vocabulary {}: {} parameters", c.layers, c.hidden, c.heads,
+                     c.ffn, c.vocabulary, model.parameters().count());
+}
+
+void train_with_progress(Session& session, const Split& split, const TrainPlan& plan, const std::string& what, const AfterStep& after) {
+  Progress progress(what, plan.steps(split.row_count()), "steps", session.step());
+  train(session, split, plan, [&](int64_t step, const Session::StepResult& result) {
+    const bool stop = stop_requested();
+    if (after) after(step, result);
+    progress.update(step, fmt::format("loss {:.4f}", result.loss[0]));
+    if (stop) throw Stopped(fmt::format("{} after step {}", what, step));
+  });
+}
+
+std::vector<Evaluation> evaluate_with_progress(Session& session, const Split& split, const std::string& what) {
+  Progress progress(what, split.row_count(), "rows");
+  return evaluate(session, split, SessionOptions{}.eval_rows, [&](int64_t rows) {
+    progress.update(rows);
+    if (stop_requested()) throw Stopped(what);
+  });
+}
+
+}  // namespace mpq

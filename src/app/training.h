@@ -1,0 +1,39 @@
+// What mpq train and mpq search share: from options to a model, a plan and a session's replicas.
+#pragma once
+#include <optional>
+#include <string>
+
+#include "app/options.h"
+#include "data/dataset.h"
+#include "train/checkpoint.h"
+#include "train/trainer.h"
+
+namespace mpq {
+
+// The data and the model that options ask for. With --init the checkpoint's tokenizer is used unless another is named.
+struct Setup {
+  Dataset data;
+  DataOptions data_options;
+  std::optional<Checkpoint> init;
+  BertConfig config;
+
+  Setup(DataOptions data_options, const TrainArgs& train);
+  CheckpointInfo checkpoint_info() const { return {data.label_names, data_options.max_tokens, data_options.truncate}; }
+};
+
+TrainPlan plan_of(const TrainArgs& train);
+Schedule schedule_of(const TrainArgs& train, int64_t steps);
+SessionOptions session_options(const TrainArgs& train, const DataOptions& data);
+
+// Random weights by the replica's seed, or the checkpoint's.
+void start_weights(Session& session, int replica, const Setup& setup);
+
+// "tiny: 2 layers, hidden 128, ... 4,386,178 parameters", for the lines before long work.
+std::string describe(const BertConfig& config);
+
+// Trains with a progress bar and, after the first steps, an estimate; `after` sees every step. Throws Stopped between
+// steps once a stop is asked for (after `after` has seen the step).
+void train_with_progress(Session& session, const Split& split, const TrainPlan& plan, const std::string& what, const AfterStep& after);
+std::vector<Evaluation> evaluate_with_progress(Session& session, const Split& split, const std::string& what);
+
+}  // namespace mpq

@@ -1,0 +1,281 @@
+// A session as a whole: its gradient against a naive BERT, and the bits that must not depend on company, threads,
+// batches or restarts.
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <random>
+
+#include "base/parallel.h"
+#include "quant/quantize.h"
+#include "tests/devices.h"
+#include "tests/naive/bert.h"
+#include "train/session.h"
+
+namespace mpq {
+namespace {
+
+using Floats = std::vector<float>;
+
+const BertConfig small = {.layers = 2, .hidden = 16, .heads = 2, .ffn = 48, .vocabulary = 30, .positions = 24, .classes = 3};
+constexpr int64_t kSteps = 12;
+
+Split random_rows(const std::vector<int32_t>& lengths, unsigned seed) {
+  std::mt19937 engine(seed);
+  Split split;
+  for (int32_t n : lengths) {
+    for (int32_t i = 0; i < n; ++i) split.tokens.push_back(static_cast<int32_t>(engine() % small.vocabulary));
+    split.row_starts.push_back(static_cast<int64_t>(split.tokens.size()));
+    split.labels.push_back(static_cast<int32_t>(engine() % small.classes));
+  }
+  return split;
+}
+Batch batch_of(const std::vector<int32_t>& lengths, unsigned seed) {
+  std::vector<int64_t> rows(lengths.size());
+  std::iota(rows.begin(), rows.end(), 0);
+  return make_batch(random_rows(lengths, seed), rows);
+}
+Batch batch_at(int64_t step) { return batch_of({5, 1, 20, 3 + static_cast<int32_t>(step % 4)}, 100 + static_cast<unsigned>(step)); }
+
+struct Wish {
+  std::string format = "none";
+  uint64_t seed = 42;
+  double rate = 1e-2;
+};
+Replica replica(const Bert& model, const Wish& w) {
+  return {.seed = w.seed, .schedule = {.learning_rate = w.rate, .weight_decay = 0.01, .warmup_steps = 2, .steps = kSteps},
+          .formats = std::vector<LinearSpec>(model.linears().size(), parse_linear_spec(w.format))};
+}
+std::unique_ptr<Session> open_session(Device& device, const Bert& model, std::vector<Replica> replicas) {
+  auto session = std::make_unique<Session>(device, model, std::move(replicas), SessionOptions{.batch_rows = 8, .eval_rows = 8, .max_tokens = small.positions});
+  for (int r = 0; r < session->replicas(); ++r) session->initialise(r);
+  return session;
+}
+
+// Everything a replica has learnt, and what it says; as bits to compare.
+std::vector<Floats> everything(Session& s, int r) {
+  std::vector<Floats> all;
+  for (const Parameter& p : s.model().parameters().all()) all.push_back(s.get(r, p));
+  const OptimizerState state = s.optimizer_state(r);
+  all.insert(all.end(), {state.m, state.v, s.logits(batch_at(99))[r]});
+  return all;
+}
+void train(Session& s, int64_t to) {
+  while (s.step() < to) s.train_step(batch_at(s.step()));
+}
+
+class SessionTest : public DeviceTest {
+ protected:
+  const Bert model_{small};
+};
+MPQ_ON_EVERY_DEVICE(SessionTest);
+
+// A model with numbers that make every gradient matter (initial biases are zero).
+naive::Parameters<double> random_parameters(const Bert& model) {
+  std::mt19937 engine(3);
+  naive::Parameters<double> all;
+  for (const Parameter& p : model.parameters().all()) {
+    std::normal_distribution<float> normal(p.name.ends_with("LayerNorm.weight") ? 1.0f : 0.0f, 0.2f);
+    for (int64_t i = 0; i < p.shape.size(); ++i) all[p.name].push_back(normal(engine));
+  }
+  return all;
+}
+template <class Real>
+naive::BertPass<Real> naive_pass(const naive::Parameters<Real>& parameters, const Batch& b) {
+  std::vector<int32_t> lengths;
+  for (size_t i = 0; i + 1 < b.row_starts.size(); ++i) lengths.push_back(b.row_starts[i + 1] - b.row_starts[i]);
+  return {small, parameters, naive::Rows(lengths), b.tokens, b.labels, 42, 0};
+}
+
+// Finite differences check the naive gradient: along one random direction and at some elements of every parameter.
+TEST(NaiveBert, Gradient) {
+  const Bert model(small);
+  auto parameters = random_parameters(model);
+  const Batch batch = batch_at(0);
+  const auto gradient = naive_pass(parameters, batch).gradient();
+  std::mt19937 engine(4);
+  constexpr double h = 1e-5;
+  for (const auto& [name, grad] : gradient) {
+    std::vector<std::vector<std::pair<size_t, double>>> directions(1);
+    for (size_t i = 0; i < grad.size(); ++i) directions[0].emplace_back(i, engine() % 2 ? 1.0 : -1.0);
+    for (int i = 0; i < 4; ++i) directions.push_back({{engine() % grad.size(), 1.0}});
+    for (const auto& direction : directions) {
+      auto& values = parameters[name];
+      const auto saved = values;
+      double expected = 0, loss[2];
+      for (int side : {0, 1}) {
+        for (const auto& [i, sign] : direction) values[i] = saved[i] + (side ? h : -h) * sign;
+        loss[side] = naive_pass(parameters, batch).loss();
+      }
+      for (const auto& [i, sign] : direction) expected += sign * grad[i];
+      values = saved;
+      EXPECT_NEAR((loss[1] - loss[0]) / (2 * h), expected, 1e-7 * (1 + std::abs(expected))) << name;
+    }
+  }
+}
+
+double largest_difference(const auto& a, const naive::Array<double>& exact) {
+  double worst = 0;
+  for (size_t i = 0; i < exact.size(); ++i)
+    if (const double d = std::abs(a[i] - exact[i]); !(d <= worst)) worst = d;
+  return worst;
+}
+
+double largest(const naive::Array<double>& a) { return largest_difference(naive::Array<double>(a.size()), a); }
+
+// As tests/ops_test.cpp: at most twice the error of the naive float32 evaluation, and 4 ulp of the largest value.
+TEST_P(SessionTest, GradientOfTheWholeModel) {
+  const auto parameters = random_parameters(model_);
+  naive::Parameters<float> careless_parameters;
+  for (const auto& [name, values] : parameters) careless_parameters[name].assign(values.begin(), values.end());
+  const auto session = open_session(*device_, model_, {replica(model_, {})});
+  for (const auto& [name, values] : careless_parameters) session->set(0, *model_.parameters().find(name), values);
+  const Batch batch = batch_at(0);
+  const auto result = session->compute_gradients(batch);
+
+  auto pass = naive_pass(parameters, batch);
+  EXPECT_NEAR(result.loss[0], pass.loss(), 4 * 0x1p-23 * pass.loss());
+  const auto exact = pass.gradient();
+  const auto careless = naive_pass(careless_parameters, batch).gradient();
+  double squares = 0;
+  for (const auto& [name, grad] : exact) {
+    // A weight and its bias share one scale: the gradient of a key's bias is a sum of such terms that is zero.
+    const std::string linear = name.substr(0, name.rfind('.'));
+    const double top = std::max(largest(exact.at(linear + ".weight")), exact.contains(linear + ".bias") ? largest(exact.at(linear + ".bias")) : 0);
+    const double allowed = 2 * largest_difference(careless.at(name), grad) + 4 * 0x1p-23 * top;
+    EXPECT_LE(largest_difference(session->gradient(0, *model_.parameters().find(name)), grad), allowed) << name << ", largest " << top;
+    for (double g : grad) squares += g * g;
+  }
+  EXPECT_NEAR(result.norm[0], std::sqrt(squares), 1e-6 * std::sqrt(squares));
+}
+
+TEST_P(SessionTest, ClsOnlyLastLayerEqualsTheFullOne) {
+  // A second replica whose last layer has blocks over all rows of a sequence: the shortcut is off for both.
+  std::vector<Replica> both = {replica(model_, {}), replica(model_, {.format = "none", .seed = 43})};
+  const Bert& m = model_;
+  both[1].formats[m.layers.back().output.index] = parse_linear_spec("x=block_fp(width=12,exponent=8,bias=127,block=*x16);w=none;b=none");
+  const FormatTable short_cut(m, {both[0].formats}), whole(m, {both[0].formats, both[1].formats});
+  ASSERT_TRUE(short_cut.cls_only());
+  ASSERT_FALSE(whole.cls_only());
+  const auto alone = open_session(*device_, m, {both[0]}), full = open_session(*device_, m, both);
+  train(*alone, 4), train(*full, 4);
+  const auto a = everything(*alone, 0), b = everything(*full, 0);
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_EQ(a[i], b[i]) << "item " << i;  // equal as numbers: zeros of either sign
+}
+
+void expect_same_bits(const std::vector<Floats>& a, const std::vector<Floats>& b) {
+  ASSERT_EQ(a.size(), b.size());
+  for (size_t i = 0; i < a.size(); ++i) {
+    ASSERT_EQ(a[i].size(), b[i].size());
+    EXPECT_EQ(std::memcmp(a[i].data(), b[i].data(), a[i].size() * sizeof(float)), 0) << "item " << i;
+  }
+}
+
+TEST_P(SessionTest, AReplicaHasTheBitsItHasAlone) {
+  const std::vector<Wish> wishes = {{.seed = 1}, {"integer(width=8,frac=4)", 2, 3e-3}, {"block_fp(width=6,exponent=8,bias=127,block=1x16)", 3, 2e-3},
+                                    {"binary_residual(levels=2)", 4, 1e-3}, {"x=integer(width=8,frac=4);w=none;b=none", 5, 1e-3}};
+  std::vector<Replica> replicas;
+  for (const Wish& w : wishes) replicas.push_back(replica(model_, w));
+  replicas.back().formats[0] = parse_linear_spec("binary_residual(levels=3)");  // one Linear among others
+  const auto together = open_session(*device_, model_, replicas);
+  train(*together, 5);
+  for (int r = 0; r < together->replicas(); ++r) {
+    SCOPED_TRACE(wishes[r].format);
+    const auto alone = open_session(*device_, model_, {replicas[r]});
+    train(*alone, 5);
+    expect_same_bits(everything(*together, r), everything(*alone, 0));
+  }
+}
+
+// One format for every Linear: every family, with the first of its choices in a search, and outputs with formats.
+std::vector<std::string> family_specs() {
+  std::vector<std::string> specs = {"none", "x=integer(width=8,frac=4);w=integer(width=8,frac=6);b=integer(width=8,frac=4);y=integer(width=8,frac=4)",
+                                    "x=none;w=none;b=none;y=block_fp(width=8,exponent=8,bias=127,block=*x16)"};
+  for (const Family& f : families()) specs.emplace_back(f.choices[0]);
+  return specs;
+}
+
+TEST_P(SessionTest, ThreadsChangeNoBit) {
+  if (!is_cpu()) GTEST_SKIP() << "threads are the CPU's";
+  const int before = threads();
+  for (const std::string& format : family_specs()) {
+    SCOPED_TRACE(format);
+    std::vector<Floats> one;
+    for (int n : {1, 2, 3}) {
+      set_threads(n);
+      const auto session = open_session(*device_, model_, {replica(model_, {format})});
+      train(*session, 3);
+      if (n == 1) one = everything(*session, 0);
+      else expect_same_bits(one, everything(*session, 0));
+    }
+  }
+  set_threads(before);
+}
+
+TEST_P(SessionTest, KilledAndRestoredHasTheSameBits) {
+  for (const char* format : {"none", "integer(width=8,frac=4)", "binary_residual(levels=3)"}) {
+    SCOPED_TRACE(format);
+    const auto whole = open_session(*device_, model_, {replica(model_, {format})});
+    train(*whole, kSteps);
+    const auto first = open_session(*device_, model_, {replica(model_, {format})});
+    train(*first, 5);
+    const auto second = open_session(*device_, model_, {replica(model_, {format, 42})});
+    for (const Parameter& p : model_.parameters().all()) second->set(0, p, first->get(0, p));
+    second->restore(0, first->optimizer_state(0));
+    train(*second, kSteps);
+    expect_same_bits(everything(*whole, 0), everything(*second, 0));
+  }
+}
+
+TEST_P(SessionTest, ARowsLogitsDoNotDependOnItsBatch) {
+  const Split split = random_rows({7, 1, 16, 20, 2, 9}, 8);
+  for (const std::string& format : family_specs()) {
+    SCOPED_TRACE(format);
+    const auto session = open_session(*device_, model_, {replica(model_, {format})});
+    train(*session, 1);
+    const Floats all = session->logits(make_batch(split, std::vector<int64_t>{0, 1, 2, 3, 4, 5}))[0];
+    const Floats mixed = session->logits(make_batch(split, std::vector<int64_t>{3, 0, 0}))[0];
+    EXPECT_EQ(Floats(&all[9], &all[9] + 3), Floats(&mixed[0], &mixed[0] + 3)) << "row 3 as first of three";
+    for (int64_t row = 0; row < 6; ++row) {
+      const Floats alone = session->logits(make_batch(split, std::vector<int64_t>{row}))[0];
+      EXPECT_EQ(Floats(&all[row * 3], &all[row * 3] + 3), alone) << "row " << row;
+    }
+  }
+}
+
+// Where everything behind a binary_residual Linear is float, the loss is differentiable in gamma and in the last mean
+// (no straight-through estimator between): central differences of the float32 loss, good to about 2^-22 / h.
+TEST_P(SessionTest, GradientOfGammaAndOfTheLastMean) {
+  const std::vector<const Linear*> linears = {&model_.layers[0].key, &model_.layers[1].output, &model_.classifier};
+  constexpr int levels = 3;
+  constexpr float h = 0x1p-7f;
+  std::vector<Replica> replicas(linears.size(), replica(model_, {}));
+  for (size_t r = 0; r < linears.size(); ++r) replicas[r].formats[linears[r]->index] = parse_linear_spec("binary_residual(levels=3)");
+  const auto session = open_session(*device_, model_, replicas);
+  const naive::Parameters<double> parameters = random_parameters(model_);
+  for (int r = 0; r < session->replicas(); ++r)
+    for (const auto& [name, values] : parameters)
+      if (!name.ends_with(".quantizer")) session->set(r, *model_.parameters().find(name), Floats(values.begin(), values.end()));
+  const Batch batch = batch_at(0);
+  session->compute_gradients(batch);
+  for (int r = 0; r < session->replicas(); ++r)
+    for (int i : {levels - 1, 3}) {
+      SCOPED_TRACE(linears[r]->name + (i == 3 ? " gamma" : " last mean"));
+      const Parameter& p = *linears[r]->trained;
+      session->set(r, p, {{0.5f, 0.4f, 0.3f, -0.7f}});
+      session->compute_gradients(batch);
+      const float gradient = session->gradient(r, p)[i];
+      Floats values = session->get(r, p);
+      float loss[2];
+      for (int side : {0, 1}) {
+        Floats moved = values;
+        moved[i] += side ? h : -h;
+        session->set(r, p, moved);
+        loss[side] = session->compute_gradients(batch).loss[r];
+      }
+      EXPECT_NEAR((loss[1] - loss[0]) / (2 * h), gradient, 0x1p-22 / h + 1e-2 * std::abs(gradient));
+      EXPECT_GT(std::abs(gradient), 1e-4);
+    }
+}
+
+}  // namespace
+}  // namespace mpq
