@@ -305,11 +305,12 @@ TEST_F(CheckpointTest, DamagedFilesAreRefused) {
 
 TEST_F(CheckpointTest, UnknownLinearsAndFormatsAreRefused) {
   write(*fresh_session());
-  std::ofstream(folder / "mpq.json") << R"({"formats": {"bert.encoder.layer.7.output.dense": "none"}})";
+  const auto write_formats = [&](const std::string& name, const std::string& spec) {
+    std::ofstream(folder / "mpq.json") << Json{{"formats", {{name, spec}}}};
+  };
+  write_formats("bert.encoder.layer.7.output.dense", "none");
   expect_refused({"mpq.json", "bert.encoder.layer.7.output.dense"});
-  std::ofstream(folder / "mpq.json") << R"({"formats": {"classifier": "integr(width=8)"
-}
-})";
+  write_formats("classifier", "integr(width=8)");
   expect_refused({"integr"});
 }
 
