@@ -154,8 +154,8 @@ TEST_P(SessionTest, ClsOnlyLastLayerEqualsTheFullOne) {
   const Bert& m = model_;
   both[1].formats[m.layers.back().output.index] = parse_linear_spec("x=block_fp(width=12,exponent=8,bias=127,block=*x16);w=none;b=none");
   const FormatTable short_cut(m, {both[0].formats}), whole(m, {both[0].formats, both[1].formats});
-  ASSERT_TRUE(short_cut.cls_only());
-  ASSERT_FALSE(whole.cls_only());
+  ASSERT_FALSE(short_cut.input_over_sequence());
+  ASSERT_TRUE(whole.input_over_sequence());
   const auto alone = open_session(*device_, m, {both[0]}), full = open_session(*device_, m, both);
   train(*alone, 4), train(*full, 4);
   const auto a = everything(*alone, 0), b = everything(*full, 0);
