@@ -7,7 +7,7 @@ CONFIGURE = cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=$(TYPE) $(CMAKE_F
   { cat $(BUILD)/configure.log; exit 1; }
 SOURCES = git ls-files 'src/*.h' 'src/*.cpp' 'kernels/*.h' 'kernels/*.cpp' 'data/*.h' 'data/*.cpp' 'tests/*.h' 'tests/*.cpp'
 
-.PHONY: all configure setup demo test test-cuda bench check asan reference interop install clean
+.PHONY: all configure setup demo test test-cuda bench check format asan reference interop install clean
 all: configure
 	ninja -C $(BUILD) mpq
 	ln -sfn $(BUILD)/mpq mpq
@@ -45,6 +45,9 @@ check: configure
 	@! git grep -nE 'TODO' -- src kernels cuda data tests experiments | grep -vE 'TODO\([a-z]+\)' || \
 	  { echo "error: a TODO without an owner, TODO(name)" >&2; exit 1; }
 	git ls-files 'src/*.cpp' 'data/*.cpp' | xargs -P2 -n4 clang-tidy -p $(BUILD) --quiet
+
+format:
+	$(SOURCES) | xargs clang-format -i
 
 asan:
 	@$(MAKE) configure BUILD=$(BUILD)-asan TYPE=Debug CMAKE_FLAGS="$(CMAKE_FLAGS) -DMPQ_ASAN=ON"

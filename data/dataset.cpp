@@ -4,15 +4,16 @@
 #include <cmath>
 #include <iterator>
 #include <numeric>
+#include <optional>
 #include <tuple>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "base/sha256.h"
 #include "base/text.h"
+#include "data/cache.h"
 #include "data/source.h"
 #include "data/token_table.h"
 #include "data/unigram.h"
@@ -137,25 +138,25 @@ std::vector<std::string_view> sample_texts(const std::vector<Row>& rows) {
   return texts;
 }
 
+std::shared_ptr<Tokenizer> open_kept(const std::optional<fs::path>& path) {
+  if (!path || !fs::exists(*path)) return nullptr;
+  try {
+    return open_tokenizer(*path);
+  } catch (const UserError& error) {
+    log().warn("{}; it is trained again", error.what());
+    return nullptr;
+  }
+}
+
 // The model is kept beside the token caches: training it takes seconds.
 std::shared_ptr<Tokenizer> trained_tokenizer(const SplitSource& train, int pieces) {
   const std::string key = sha256_hex(fmt::format("sentencepiece {} {}", pieces, train.key)).substr(0, 32);
-  const fs::path path = cache_folder() / "sentencepiece" / (key + ".model");
-  if (fs::exists(path)) {
-    try {
-      return open_tokenizer(path);
-    } catch (const UserError& error) {
-      log().warn("{}; it is trained again", error.what());
-    }
-  }
+  const auto path = cache_file(fmt::format("sentencepiece/{}.model", key));
+  if (auto kept = open_kept(path)) return kept;
   const auto rows = train.read();
   log().info("training a tokenizer of {} sentencepieces on {}", pieces, train.name);
   const auto tokenizer = train_sentencepiece(sample_texts(rows), pieces);
-  try {
-    write_file_atomic(path, dynamic_cast<const Unigram&>(*tokenizer).model().file);
-  } catch (const UserError& error) {
-    log().warn("the trained tokenizer is not kept: {}", error.what());
-  }
+  keep_in_cache(path, dynamic_cast<const Unigram&>(*tokenizer).model().file);
   return tokenizer;
 }
 

@@ -7,11 +7,11 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "base/sha256.h"
 #include "base/text.h"
 #include "data/aclimdb_reader.h"
 #include "data/archive.h"
+#include "data/cache.h"
 #include "data/synthetic.h"
 #include "data/table_reader.h"
 
@@ -108,10 +108,12 @@ Source open_path(const fs::path& path, const Columns& columns) {
     source.test = imdb_table_source(path, "test");
   } else if (const auto train = find_table(path, {"train"})) {
     source.train = table_source(*train, columns);
+    source.has_columns = true;
     if (const auto valid = find_table(path, {"valid", "dev"})) source.valid = table_source(*valid, columns);
     if (const auto test = find_table(path, {"test"})) source.test = table_source(*test, columns);
   } else if (const auto kind = without_compression_suffix(path).extension(); kind == ".tsv" || kind == ".csv") {
     source.train = table_source(path, columns);
+    source.has_columns = true;
   } else {
     throw UserError(fmt::format("--data {}: the kind of the data is not clear", path.string()), kKinds);
   }
@@ -121,7 +123,7 @@ Source open_path(const fs::path& path, const Columns& columns) {
 // What data/fetch_imdb.sh fetched, unless variables of the environment point elsewhere.
 Source open_imdb(const Columns& columns) {
   const char* at = std::getenv("MPQ_IMDB");
-  const fs::path fetched = cache_folder() / "imdb";
+  const fs::path fetched = cache_file("imdb").value_or("");
   const fs::path path = at && *at ? fs::path(at) : fetched;
   if (!fs::exists(path))
     throw UserError(fmt::format("--data imdb: {} does not exist", path.string()),
@@ -138,6 +140,14 @@ Source open_imdb(const Columns& columns) {
 
 bool is_path(const std::string& valid) { return !valid.empty() && !parse_double(valid); }
 
+// Columns are for tables: asking for one elsewhere is a mistake that should not pass in silence.
+void refuse_idle_columns(const DataOptions& options, const Source& source) {
+  const bool asked = !options.text_column.empty() || !options.label_column.empty() || !options.group_column.empty();
+  if (asked && !source.has_columns && !is_path(options.valid) && options.test.empty())
+    throw UserError(fmt::format("{} has no columns to choose from", source.name),
+                    "--text-column, --label-column and --group-column go with TSV and CSV files");
+}
+
 }  // namespace
 
 Source open_source(const DataOptions& options) {
@@ -150,6 +160,7 @@ Source open_source(const DataOptions& options) {
               .default_tokenizer = kSyntheticTokenizer};
   else
     source = options.data == "imdb" ? open_imdb(columns) : open_path(options.data, columns);
+  refuse_idle_columns(options, source);
   if (is_path(options.valid)) source.valid = table_source(options.valid, columns);
   if (!options.test.empty()) source.test = table_source(options.test, columns);
   return source;

@@ -21,13 +21,15 @@ struct Source {
   SplitSource train;
   std::optional<SplitSource> valid, test;
   std::string default_tokenizer;  // a path, or sentencepiece:N
+  bool has_columns = false;       // a table, so that --text-column and the like mean something
 };
 
 // `synthetic`; `imdb` (the folder or archive that MPQ_IMDB names, else what data/fetch_imdb.sh fetched); or a path:
 //   a folder with train/ and test/, or with aclImdb/ or aclImdb_v1.tar.gz in it, or such an archive itself;
 //   a folder with train.tsv or train.csv, and perhaps valid.* or dev.*, and test.*;
 //   a TSV or CSV file (the training split alone). Tables may be compressed (.gz .xz .zst .bz2).
-// --valid and --test files replace what the source brings. UserError if the path is none of these.
+// --valid and --test files replace what the source brings; a share given to --valid does not. UserError if the path is
+// none of these.
 Source open_source(const DataOptions& options);
 
 }  // namespace mpq

@@ -173,6 +173,8 @@ Row make_row(Fields& fields, const Layout& layout, const Records& records) {
   check_text(row.text, records.where());
   if (row.label.empty())
     throw UserError(fmt::format("{}: the label is empty", records.where()), "every row needs a label");
+  if (row.label.find('\n') != std::string::npos)
+    throw UserError(fmt::format("{}: the label spans lines", records.where()), "a label is a name or a number");
   if (find_invalid_utf8(row.label)) throw UserError(fmt::format("{}: the label is not UTF-8", records.where()));
   return row;
 }

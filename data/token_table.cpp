@@ -5,6 +5,7 @@
 #include <cstring>
 #include <optional>
 #include <set>
+#include <unordered_map>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -12,6 +13,7 @@
 #include "base/parallel.h"
 #include "base/sha256.h"
 #include "base/text.h"
+#include "data/cache.h"
 
 namespace mpq {
 namespace fs = std::filesystem;
@@ -87,14 +89,16 @@ std::vector<std::string> sorted_labels(const std::vector<Row>& rows) {
 
 std::vector<int32_t> label_ids(const std::vector<Row>& rows, const std::vector<std::string>& names,
                                const std::string& where) {
+  std::unordered_map<std::string, int32_t> id_of;
+  for (const std::string& name : names) id_of.emplace(name, static_cast<int32_t>(id_of.size()));
   std::vector<int32_t> ids;
   for (const Row& row : rows) {
-    const auto it = std::find(names.begin(), names.end(), row.label);
-    if (it == names.end())
+    const auto found = id_of.find(row.label);
+    if (found == id_of.end())
       throw UserError(
           fmt::format("{}, {}: the label \"{}\" is not one of the training split's", where, row.place, row.label),
           join(names, ", "));
-    ids.push_back(static_cast<int32_t>(it - names.begin()));
+    ids.push_back(found->second);
   }
   return ids;
 }
@@ -139,25 +143,22 @@ std::string build(const SplitSource& source, const Tokenizer& tokenizer, const s
   return std::string(reinterpret_cast<const char*>(&header), sizeof header) + payload;
 }
 
-fs::path cache_path(const SplitSource& source, const Tokenizer& tokenizer,
-                    const std::vector<std::string>* label_names) {
-  const std::string key =
-      fmt::format("{}\n{}\n{}", source.key, tokenizer.fingerprint(), label_names ? join(*label_names, "\n") : "");
-  return cache_folder() / "tokens" / (sha256_hex(key).substr(0, 32) + ".bin");
+std::string cache_name(const SplitSource& source, const Tokenizer& tokenizer,
+                       const std::vector<std::string>* label_names) {
+  const std::string labels = label_names ? join(*label_names, "\n") : "";
+  const std::string key = fmt::format("{}\n{}\n{}", source.key, tokenizer.fingerprint(), labels);
+  return fmt::format("tokens/{}.bin", sha256_hex(key).substr(0, 32));
 }
 
 }  // namespace
 
 TokenTable load_token_table(const SplitSource& source, const Tokenizer& tokenizer,
                             const std::vector<std::string>* label_names) {
-  const fs::path path = cache_path(source, tokenizer, label_names);
-  if (auto table = open_cached(path)) return std::move(*table);
+  const auto path = cache_file(cache_name(source, tokenizer, label_names));
+  if (path)
+    if (auto table = open_cached(*path)) return std::move(*table);
   const auto bytes = std::make_shared<const std::string>(build(source, tokenizer, label_names));
-  try {
-    write_file_atomic(path, *bytes);
-  } catch (const UserError& error) {
-    log().warn("no token cache: {}", error.what());
-  }
+  keep_in_cache(path, *bytes);
   auto table = parse(*bytes, bytes);
   check(table.has_value(), "a token table that was just built does not parse");
   return std::move(*table);

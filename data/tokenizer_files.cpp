@@ -7,9 +7,9 @@
 
 namespace mpq {
 namespace {
-using nlohmann::ordered_json;
+using nlohmann::json;
 
-ordered_json special_tokens_json(const Tokenizer& t) {
+json special_tokens_json(const Tokenizer& t) {
   const SpecialIds s = t.special();
   return {{"cls_token", t.token(s.cls)},
           {"mask_token", t.token(s.mask)},
@@ -18,16 +18,16 @@ ordered_json special_tokens_json(const Tokenizer& t) {
           {"unk_token", t.token(s.unk)}};
 }
 
-ordered_json template_piece(const char* type, const std::string& id, int type_id) {
+json template_piece(const char* type, const std::string& id, int type_id) {
   return {{type, {{"id", id}, {"type_id", type_id}}}};
 }
 
 }  // namespace
 
-ordered_json added_tokens_json(const SpecialTokens& tokens) {
+json added_tokens_json(const SpecialTokens& tokens) {
   auto sorted = tokens.all();
   std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
-  ordered_json out = ordered_json::array();
+  json out = json::array();
   for (const auto& [token, id] : sorted)
     out.push_back({{"id", id},
                    {"content", token},
@@ -39,11 +39,11 @@ ordered_json added_tokens_json(const SpecialTokens& tokens) {
   return out;
 }
 
-ordered_json template_processing_json(const Tokenizer& tokenizer) {
+json template_processing_json(const Tokenizer& tokenizer) {
   const auto [pad, unk, cls_id, sep_id, mask] = tokenizer.special();
   const std::string cls = tokenizer.token(cls_id), sep = tokenizer.token(sep_id);
   const auto special = [](const std::string& token, int32_t id) {
-    return ordered_json{{"id", token}, {"ids", {id}}, {"tokens", {token}}};
+    return json{{"id", token}, {"ids", {id}}, {"tokens", {token}}};
   };
   return {{"type", "TemplateProcessing"},
           {"single",
@@ -57,8 +57,8 @@ ordered_json template_processing_json(const Tokenizer& tokenizer) {
 }
 
 void write_tokenizer_config(const Tokenizer& tokenizer, const std::filesystem::path& folder,
-                            const std::string& tokenizer_class, int max_tokens, const ordered_json& extra) {
-  ordered_json config = special_tokens_json(tokenizer);
+                            const std::string& tokenizer_class, int max_tokens, const json& extra) {
+  json config = special_tokens_json(tokenizer);
   config["tokenizer_class"] = tokenizer_class;
   config["model_max_length"] = max_tokens;
   config.update(extra);

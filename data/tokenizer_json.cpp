@@ -77,6 +77,12 @@ std::shared_ptr<Tokenizer> read_unigram(const json& file) {
   return std::make_shared<Unigram>(std::move(model));
 }
 
+// Printing a value in a message recurses: a hostile depth would exhaust the stack.
+bool refuse_depth(int depth, json::parse_event_t, json&) {
+  if (depth > 64) throw UserError("nested too deeply", "at most 64 levels");
+  return true;
+}
+
 std::shared_ptr<Tokenizer> read_any(const json& file) {
   const json& model = file.at("model");
   const auto type = model.value("type", model.at("vocab").is_object() ? "WordPiece" : "Unigram");
@@ -89,7 +95,7 @@ std::shared_ptr<Tokenizer> read_any(const json& file) {
 
 std::shared_ptr<Tokenizer> read_tokenizer_json(const std::filesystem::path& path) {
   try {
-    return read_any(json::parse(read_file(path)));
+    return read_any(json::parse(read_file(path), refuse_depth));
   } catch (const json::exception& error) {
     throw UserError(fmt::format("{} is no tokenizer.json: {}", path.string(), error.what()));
   }

@@ -131,26 +131,25 @@ std::string Unigram::fingerprint() const {
 }
 
 void Unigram::save(const std::filesystem::path& folder, int max_tokens) const {
-  using nlohmann::ordered_json;
-  ordered_json vocab = ordered_json::array();
-  for (const auto& piece : model_.pieces) vocab.push_back(ordered_json::array({piece.text, piece.score}));
+  using nlohmann::json;
+  json vocab = json::array();
+  for (const auto& piece : model_.pieces) vocab.push_back(json::array({piece.text, piece.score}));
   const auto replace = [](const char* from) {
-    return ordered_json{{"type", "Replace"}, {"pattern", {{"String", from}}}, {"content", "\""}};
+    return json{{"type", "Replace"}, {"pattern", {{"String", from}}}, {"content", "\""}};
   };
-  ordered_json normalizers = {
+  json normalizers = {
       replace("``"), replace("''"), {{"type", "NFKD"}}, {{"type", "StripAccents"}}, {{"type", "Lowercase"}}};
   if (!charsmap_.empty())
     normalizers.push_back({{"type", "Precompiled"}, {"precompiled_charsmap", to_base64(model_.charsmap)}});
-  const ordered_json metaspace = {
+  const json metaspace = {
       {"type", "Metaspace"}, {"replacement", kSpace}, {"prepend_scheme", "always"}, {"split", true}};
-  const ordered_json file = {
+  const json file = {
       {"version", "1.0"},
       {"truncation", nullptr},
       {"padding", nullptr},
       {"added_tokens", added_tokens_json(special_tokens_)},
       {"normalizer", {{"type", "Sequence"}, {"normalizers", normalizers}}},
-      {"pre_tokenizer",
-       {{"type", "Sequence"}, {"pretokenizers", {ordered_json{{"type", "WhitespaceSplit"}}, metaspace}}}},
+      {"pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", {json{{"type", "WhitespaceSplit"}}, metaspace}}}},
       {"post_processor", template_processing_json(*this)},
       {"decoder", metaspace},
       {"model",

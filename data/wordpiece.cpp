@@ -158,28 +158,28 @@ std::string WordPiece::fingerprint() const {
 }
 
 void WordPiece::save(const std::filesystem::path& folder, int max_tokens) const {
-  using nlohmann::ordered_json;
-  ordered_json vocab;
+  using nlohmann::json;
+  json vocab;
   for (int32_t id = 0; id < vocab_size(); ++id) vocab[tokens_[static_cast<size_t>(id)]] = id;
-  const ordered_json file = {{"version", "1.0"},
-                             {"truncation", nullptr},
-                             {"padding", nullptr},
-                             {"added_tokens", added_tokens_json(special_tokens_)},
-                             {"normalizer",
-                              {{"type", "BertNormalizer"},
-                               {"clean_text", true},
-                               {"handle_chinese_chars", true},
-                               {"strip_accents", nullptr},
-                               {"lowercase", true}}},
-                             {"pre_tokenizer", {{"type", "BertPreTokenizer"}}},
-                             {"post_processor", template_processing_json(*this)},
-                             {"decoder", {{"type", "WordPiece"}, {"prefix", kContinuation}, {"cleanup", true}}},
-                             {"model",
-                              {{"type", "WordPiece"},
-                               {"unk_token", "[UNK]"},
-                               {"continuing_subword_prefix", kContinuation},
-                               {"max_input_chars_per_word", max_word_chars_},
-                               {"vocab", std::move(vocab)}}}};
+  const json file = {{"version", "1.0"},
+                     {"truncation", nullptr},
+                     {"padding", nullptr},
+                     {"added_tokens", added_tokens_json(special_tokens_)},
+                     {"normalizer",
+                      {{"type", "BertNormalizer"},
+                       {"clean_text", true},
+                       {"handle_chinese_chars", true},
+                       {"strip_accents", nullptr},
+                       {"lowercase", true}}},
+                     {"pre_tokenizer", {{"type", "BertPreTokenizer"}}},
+                     {"post_processor", template_processing_json(*this)},
+                     {"decoder", {{"type", "WordPiece"}, {"prefix", kContinuation}, {"cleanup", true}}},
+                     {"model",
+                      {{"type", "WordPiece"},
+                       {"unk_token", "[UNK]"},
+                       {"continuing_subword_prefix", kContinuation},
+                       {"max_input_chars_per_word", max_word_chars_},
+                       {"vocab", std::move(vocab)}}}};
   write_file_atomic(folder / "tokenizer.json", file.dump(2) + "\n");
   write_file_atomic(folder / "vocab.txt", join(tokens_, "\n") + "\n");
   write_tokenizer_config(*this, folder, "BertTokenizer", max_tokens,

@@ -69,20 +69,25 @@ void head_forward(const Head& head) {
 }
 
 // One row: s holds scores, ds holds d context v^T. Afterwards s holds the dropped probabilities, ds the gradient of the
-// unscaled scores.
-void softmax_row_grad(const Head& head, int64_t i, const float* dcontext, float* s, float* ds) {
-  const float* context = head.op.context.f32(head.r) + head.query_offset(i);
-  F16 dot = zero();
-  for_lanes(head.D, [&](int64_t d, M16 m) { dot = fma(load(context + d, m), load(dcontext + d, m), dot); });
-  const F16 delta = set(sum_lanes(dot)), scale = set(head.scale);
-  const F16 top = set(-head.stats(i)[0]), inverse = set(head.stats(i)[1]);
-  const auto element = [&](int64_t j, M16 m, F16 factor) __attribute__((always_inline)) {
-    const F16 p = exp(fma(load(s + j, m), scale, top)) * inverse;
-    store(s + j, p * factor, m);
-    store(ds + j, p * (load(ds + j, m) * factor - delta) * scale, m);
+// unscaled scores. The sum of p dp is taken from these very products, not from context and its gradient: then a row's
+// gradients add up to zero but for their own roundings, on which the gradient of the keys' bias, pure cancellation, rests.
+void softmax_row_grad(const Head& head, int64_t i, float* s, float* ds) {
+  const F16 scale = set(head.scale), top = set(-head.stats(i)[0]), inverse = set(head.stats(i)[1]);
+  F16 sum = zero();
+  const auto multiply = [&](int64_t j, M16 m, F16 factor) __attribute__((always_inline)) {
+    const F16 p = exp(fma(load(s + j, m), scale, top)) * inverse, product = p * (load(ds + j, m) * factor);
+    sum = sum + product;
+    store(ds + j, product, m);
+    store(s + j, select(less(zero(), factor), p, zero() - p), m);  // the sign remembers what was dropped
   };
-  if (head.key.on) for_dropout(head.key, static_cast<uint32_t>(i), head.dropout_row(), head.L, element);
-  else for_lanes(head.L, [&](int64_t j, M16 m) { element(j, m, set(1.0f)); });
+  if (head.key.on) for_dropout(head.key, static_cast<uint32_t>(i), head.dropout_row(), head.L, multiply);
+  else for_lanes(head.L, [&](int64_t j, M16 m) { multiply(j, m, set(1.0f)); });
+  const F16 minus_sum = set(-sum_lanes(sum)), keep = set(head.key.scale);
+  for_lanes(head.L, [&](int64_t j, M16 m) {
+    const F16 p = load(s + j, m);
+    store(ds + j, fma(absolute(p), minus_sum, load(ds + j, m)) * scale, m);
+    store(s + j, max(p, zero()) * keep, m);
+  });
 }
 
 void head_backward(const Head& head, const AttentionGrad& grad) {
@@ -102,7 +107,7 @@ void head_backward(const Head& head, const AttentionGrad& grad) {
     const float* dcontext = grad.dcontext.f32(r) + head.query_offset(i0);
     scores(head, i0, n, packed_k, s);
     gemm(n, L, D, {dcontext, C, 1}, packed_panels(packed_v, D), {}, ds, step);
-    for (int64_t i = 0; i < n; ++i) softmax_row_grad(head, i0 + i, dcontext + i * C, s + i * step, ds + i * step);
+    for (int64_t i = 0; i < n; ++i) softmax_row_grad(head, i0 + i, s + i * step, ds + i * step);
     gemm(L, D, n, {s, 1, step}, rows_of(dcontext, C), i0 ? Start{dv, C} : Start{}, dv, C);
     gemm(n, D, L, {ds, step, 1}, rows_of(k, C), {}, grad.dq.f32(r) + head.query_offset(i0), C);
     gemm(L, D, n, {ds, 1, step}, rows_of(q, C), i0 ? Start{dk, C} : Start{}, dk, C);

@@ -20,9 +20,9 @@ void add_row(float* to, const float* from, int64_t n) {
 void type_grad(const EmbedGrad& op, int64_t rows, int64_t C) {
   for_rows(op.dtype.replicas, C, 16, [&](int r, int64_t first, int64_t last) {
     const M16 m = first_lanes(static_cast<int>(last - first));
-    F16 sum = zero();
+    D16 sum = zero_double();
     for (int64_t row = 0; row < rows; ++row) sum = sum + load(op.dx.f32(r) + row * C + first, m);
-    store(op.dtype.f32(r) + first, sum, m);
+    store(op.dtype.f32(r) + first, to_float(sum), m);
     for (int64_t t = 1; t < op.dtype.rows(); ++t) store(op.dtype.f32(r) + t * C + first, zero(), m);
   });
 }

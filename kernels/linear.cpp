@@ -67,17 +67,25 @@ void activate_grad(const Linear1Grad& op, int r, int64_t first, int64_t last) {
     });
 }
 
-// dw[n0 ... n1) and dbias of those outputs: sums over the rows in ascending order.
+// dw[n0 ... n1) and dbias of those outputs: sums over the rows in ascending order, dw sequence by sequence (a chain over
+// all rows would lose digits). Rows of zero gradient change no bit: a CLS-only layer leaves them out.
 void weight_grad(const Linear1Grad& op, int r, int64_t n0, int64_t n1) {
   const Linear1& f = op.forward;
   const int64_t n = f.y.cols(), k = f.x.cols(), rows = f.x.rows();
   const float* dy = op.dy.f32(r) + n0;
-  if (op.dw) gemm(n1 - n0, k, rows, {dy, 1, n}, rows_of(f.x.f32(r), k), {}, op.dw.f32(r) + n0 * k, k);
+  for (int32_t b = 0; op.dw && b < f.ragged.sequences; ++b) {
+    const int64_t first = f.ragged.starts[b], count = f.ragged.starts[b + 1] - first;
+    const AView dy_of_sequence{dy + first * n, 1, n};
+    const BView x_of_sequence = rows_of(f.x.f32(r) + first * k, k);
+    float* dw = op.dw.f32(r) + n0 * k;
+    if (b == 0) gemm(n1 - n0, k, count, dy_of_sequence, x_of_sequence, {}, dw, k);
+    else gemm_add(n1 - n0, k, count, dy_of_sequence, x_of_sequence, dw, k);
+  }
   if (!op.dbias) return;
   for_lanes(n1 - n0, [&](int64_t i, M16 m) {
-    F16 sum = zero();
+    D16 sum = zero_double();
     for (int64_t row = 0; row < rows; ++row) sum = sum + load(dy + row * n + i, m);
-    store(op.dbias.f32(r) + n0 + i, sum, m);
+    store(op.dbias.f32(r) + n0 + i, to_float(sum), m);
   });
 }
 

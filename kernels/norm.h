@@ -53,14 +53,14 @@ inline void norm_column_grads(const NormColumns& op) {
   for_rows(op.dx.replicas, C, 16, [&](int r, int64_t first, int64_t last) {
     const M16 m = first_lanes(static_cast<int>(last - first));
     const float *s = op.s.f32(r) + first, *dx = op.dx.f32(r) + first, *mean = op.mean.f32(r), *rstd = op.rstd.f32(r);
-    F16 dgamma = zero(), dbeta = zero();
+    D16 dgamma = zero_double(), dbeta = zero_double();
     for (int64_t row = 0; row < rows; ++row) {
       const F16 d = load(dx + row * C, m);
-      dgamma = fma(d, (load(s + row * C, m) - set(mean[row])) * set(rstd[row]), dgamma);
+      dgamma = dgamma + d * ((load(s + row * C, m) - set(mean[row])) * set(rstd[row]));
       dbeta = dbeta + d;
     }
-    store(op.dgamma.f32(r) + first, dgamma, m);
-    store(op.dbeta.f32(r) + first, dbeta, m);
+    store(op.dgamma.f32(r) + first, to_float(dgamma), m);
+    store(op.dbeta.f32(r) + first, to_float(dbeta), m);
   });
 }
 

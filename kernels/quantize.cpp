@@ -1,7 +1,7 @@
 #include "kernels/quantize.h"
 
 #include <cstring>
-#include <limits>
+#include <utility>
 #include <vector>
 
 #include "kernels/isa_begin.h"
@@ -10,9 +10,16 @@ namespace {
 // Values are handled in groups of this many, whatever the vector width, so that reductions have a fixed order.
 constexpr int lanes = 16;
 
-// `zero` is added: -0 changes nothing, +0 turns -0 into +0, NaN makes all NaN. x may equal y: values are independent.
+// x may equal y everywhere: the values are independent.
 template <class Rule>
-void apply(const Rule& rule, const float* x, float* y, int64_t count, float zero) {
+void apply(const Rule& rule, const float* x, float* y, int64_t count) {
+#pragma GCC ivdep
+  for (int64_t i = 0; i < count; ++i) y[i] = rule(x[i]);
+}
+
+// For the short rows of tiles. `zero` is added: -0 changes nothing, +0 turns -0 into +0, NaN makes all NaN.
+template <class Rule>
+void apply_in_tile(const Rule& rule, const float* x, float* y, int64_t count, float zero) {
   int64_t i = 0;
   for (; i + lanes <= count; i += lanes) {
 #pragma GCC ivdep
@@ -51,34 +58,67 @@ void for_each_tile(const Tiles& t, Visitor&& visitor) {
                      t.cols - c < t.tile_cols ? t.cols - c : t.tile_cols});
 }
 
+// Tiles are handled in groups, so that the rules of a group are prepared with vector instructions: for tiles of 16
+// values that takes as long as the values themselves.
 template <class F>
-void quantize_tile(const F& format, const Tiles& t, const Tile& tile, float max, const float* x, float* y) {
-  const bool nan = max != max;
-  const auto rule = format.rule(nan ? 1.0f : max);
-  const float zero = nan ? max : t.fold ? 0.0f : -0.0f;
-  for (int64_t r = 0; r < tile.rows; ++r) {
-    const int64_t at = tile.start + r * t.cols;
-    apply(rule, x + at, y + at, tile.cols, zero);
-  }
-}
+class TileQuantizer {
+ public:
+  TileQuantizer(const F& format, const Tiles& tiles, const float* x, float* y)
+      : format_(format), tiles_(tiles), x_(x), y_(y) {}
 
-// One pass; all-zero tiles wait for the smallest non-zero maximum where the format wants it.
-template <class F>
-void quantize_tiles(const F& format, const Tiles& t, const float* x, float* y) {
-  uint32_t least = ~0u;
-  bool any_nan = false;
-  std::vector<Tile> zero_tiles;
-  for_each_tile(t, [&](const Tile& tile) {
-    uint32_t bits = 0;
-    for (int64_t r = 0; r < tile.rows; ++r) bits = max_magnitude(x + tile.start + r * t.cols, tile.cols, bits);
-    if (F::fill_zero_tiles && bits == 0) return zero_tiles.push_back(tile);
-    any_nan |= bits > 0x7f800000u;
-    least = bits < least ? bits : least;
-    quantize_tile(format, t, tile, from_bits(bits), x, y);
-  });
-  const float fill = any_nan ? std::numeric_limits<float>::quiet_NaN() : least == ~0u ? 1.0f : from_bits(least);
-  for (const Tile& tile : zero_tiles) quantize_tile(format, t, tile, fill, x, y);
-}
+  // All-zero tiles wait until the smallest non-zero maximum is known, where the format wants that.
+  void run() {
+    for_each_tile(tiles_, [&](const Tile& tile) {
+      const uint32_t max = max_of(tile);
+      if (F::fill_zero_tiles && max == 0) return zero_tiles_.push_back(tile);
+      any_nan_ |= max > 0x7f800000u;
+      least_ = max < least_ ? max : least_;
+      add(tile, max);
+    });
+    const uint32_t fill = any_nan_ ? 0x7fc00000u : least_ == ~0u ? to_bits(1.0f) : least_;
+    for (const Tile& tile : zero_tiles_) add(tile, fill);
+    flush();
+  }
+
+ private:
+  using Rule = decltype(std::declval<F>().rule(1.0f));
+
+  uint32_t max_of(const Tile& tile) const {
+    uint32_t max = 0;
+    for (int64_t r = 0; r < tile.rows; ++r) max = max_magnitude(x_ + tile.start + r * tiles_.cols, tile.cols, max);
+    return max;
+  }
+
+  void add(const Tile& tile, uint32_t max) {
+    group_[count_] = tile;
+    max_[count_++] = from_bits(max);
+    if (count_ == lanes) flush();
+  }
+
+  void flush() {
+    Rule rule[lanes];
+    for (int i = 0; i < lanes; ++i) rule[i] = format_.rule(max_[i]);
+    for (int i = 0; i < count_; ++i) {
+      const float zero = max_[i] != max_[i] ? max_[i] : tiles_.fold ? 0.0f : -0.0f;
+      for (int64_t r = 0; r < group_[i].rows; ++r) {
+        const int64_t at = group_[i].start + r * tiles_.cols;
+        apply_in_tile(rule[i], x_ + at, y_ + at, group_[i].cols, zero);
+      }
+    }
+    count_ = 0;
+  }
+
+  const F format_;
+  const Tiles tiles_;
+  const float* const x_;
+  float* const y_;
+  Tile group_[lanes];
+  float max_[lanes] = {};
+  int count_ = 0;
+  uint32_t least_ = ~0u;
+  bool any_nan_ = false;
+  std::vector<Tile> zero_tiles_;
+};
 
 // Each lane sums its own values; then the lanes are added in order.
 template <class F>
@@ -113,11 +153,11 @@ void quantize(const QuantSpec& spec, Role role, const QuantShape& shape, const f
     if constexpr (std::is_same_v<F, None>) {
       if (x != y) std::memcpy(y, x, shape.size() * sizeof(float));
     } else if constexpr (TileFormat<F>) {
-      quantize_tiles(format, format.tiles(role, shape), x, y);
+      TileQuantizer<F>(format, format.tiles(role, shape), x, y).run();
     } else if constexpr (TrainedFormat<F>) {
-      apply(format.rule(trained), x, y, shape.size(), -0.0f);
+      apply(format.rule(trained), x, y, shape.size());
     } else {
-      apply(format.rule(), x, y, shape.size(), -0.0f);
+      apply(format.rule(), x, y, shape.size());
     }
   });
 }

@@ -1,5 +1,6 @@
 // Sixteen floats (F16) or 32-bit integers (I16) at a time, whatever the instruction set: one AVX-512 register or two
-// AVX2 ones. The number of lanes is part of the results (sums over lanes), the register width never is.
+// AVX2 ones. The number of lanes is part of the results (sums over lanes), the register width never is. Columns are
+// summed over the rows of a batch in double (D16): a float chain over thousands of rows would lose digits.
 #pragma once
 // GCC 12 warns about the undefined values inside its own AVX-512 intrinsics (GCC bug 105593).
 #pragma GCC diagnostic push
@@ -59,6 +60,14 @@ MPQ_INLINE I16 multiply_low(I16 a, uint32_t b) { return {_mm512_mullo_epi32(a.v,
 struct F8 { __m256 v; };
 MPQ_INLINE F8 low_half(F16 a) { return {_mm512_castps512_ps256(a.v)}; }
 MPQ_INLINE F8 high_half(F16 a) { return {_mm512_extractf32x8_ps(a.v, 1)}; }
+struct D16 { __m512d lo, hi; };
+MPQ_INLINE D16 zero_double() { return {_mm512_setzero_pd(), _mm512_setzero_pd()}; }
+MPQ_INLINE D16 operator+(D16 a, F16 b) {
+  return {_mm512_add_pd(a.lo, _mm512_cvtps_pd(low_half(b).v)), _mm512_add_pd(a.hi, _mm512_cvtps_pd(high_half(b).v))};
+}
+MPQ_INLINE F16 to_float(D16 a) {
+  return {_mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(a.lo)), _mm512_cvtpd_ps(a.hi), 1)};
+}
 
 #else
 
@@ -127,6 +136,17 @@ MPQ_INLINE I16 multiply_low(I16 a, uint32_t b) {
 struct F8 { __m256 v; };
 MPQ_INLINE F8 low_half(F16 a) { return {a.lo}; }
 MPQ_INLINE F8 high_half(F16 a) { return {a.hi}; }
+struct D16 { __m256d v[4]; };
+MPQ_INLINE D16 zero_double() { return {{_mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd()}}; }
+MPQ_INLINE D16 operator+(D16 a, F16 b) {
+  return {{_mm256_add_pd(a.v[0], _mm256_cvtps_pd(_mm256_castps256_ps128(b.lo))),
+           _mm256_add_pd(a.v[1], _mm256_cvtps_pd(_mm256_extractf128_ps(b.lo, 1))),
+           _mm256_add_pd(a.v[2], _mm256_cvtps_pd(_mm256_castps256_ps128(b.hi))),
+           _mm256_add_pd(a.v[3], _mm256_cvtps_pd(_mm256_extractf128_ps(b.hi, 1)))}};
+}
+MPQ_INLINE F16 to_float(D16 a) {
+  return {_mm256_set_m128(_mm256_cvtpd_ps(a.v[1]), _mm256_cvtpd_ps(a.v[0])), _mm256_set_m128(_mm256_cvtpd_ps(a.v[3]), _mm256_cvtpd_ps(a.v[2]))};
+}
 
 #endif
 

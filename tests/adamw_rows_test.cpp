@@ -22,7 +22,8 @@ class AdamWRowsTest : public DeviceTest {
     rig_ = std::make_unique<Rig>(*device_);
     std::vector<float> columns[3];
     for (int r = 0; r < kReplicas; ++r) {
-      const AdamWRow row = adamw_row({.learning_rate = 0.01 * (r + 1), .weight_decay = 0.05, .warmup_steps = 30, .steps = kSteps}, 0.9, 0.999);
+      const AdamWRow row = adamw_row(
+          {.learning_rate = 0.01 * (r + 1), .weight_decay = 0.05, .warmup_steps = 30, .steps = kSteps}, 0.9, 0.999);
       columns[0].insert(columns[0].end(), row.rate.begin(), row.rate.end());
       columns[1].insert(columns[1].end(), row.inverse_root.begin(), row.inverse_root.end());
       columns[2].insert(columns[2].end(), row.keep.begin(), row.keep.end());
@@ -49,7 +50,8 @@ class AdamWRowsTest : public DeviceTest {
       for (auto part : {&State::p, &State::m, &State::v}) {
         const Floats x = rig_->read(a.*part, r), y = rig_->read(b.*part, r);
         for (int32_t row : rows)
-          ASSERT_TRUE(same_bits({&x[row * C], &x[row * C] + C}, {&y[row * C], &y[row * C] + C})) << "step " << step << ", row " << row << ", replica " << r;
+          ASSERT_TRUE(same_bits({&x[row * C], &x[row * C] + C}, {&y[row * C], &y[row * C] + C}))
+              << "step " << step << ", row " << row << ", replica " << r;
       }
   }
 
@@ -71,7 +73,15 @@ TEST_P(AdamWRowsTest, HasTheBitsOfDenseAdamW) {
     if (step == kSteps) rows.resize(V), std::iota(rows.begin(), rows.end(), 0);
     const auto U = static_cast<int64_t>(rows.size());
     const int64_t* now = rig_->array(std::vector<int64_t>{step});
-    AdamWRows update{.p = lazy.p, .m = lazy.m, .v = lazy.v, .last = last, .rows = rig_->array(rows), .count = U, .table = table_, .decay = true, .step = now};
+    AdamWRows update{.p = lazy.p,
+                     .m = lazy.m,
+                     .v = lazy.v,
+                     .last = last,
+                     .rows = rig_->array(rows),
+                     .count = U,
+                     .table = table_,
+                     .decay = true,
+                     .step = now};
     rig_->ops().adamw_rows(update);  // catches up
     expect_same_rows(dense, lazy, rows, step);
     if (step == kSteps) break;
@@ -82,7 +92,14 @@ TEST_P(AdamWRowsTest, HasTheBitsOfDenseAdamW) {
     const Tensor scale = rig_->tensor({1}, std::vector<Floats>{{0.7f}, {1.0f}});
     update.g = rig_->tensor({U, C}, g), update.scale = scale;
     rig_->ops().adamw_rows(update);
-    rig_->ops().adamw({.p = dense.p, .g = rig_->tensor({V * C}, whole), .m = dense.m, .v = dense.v, .ranges = ranges, .scale = scale, .table = table_, .step = now});
+    rig_->ops().adamw({.p = dense.p,
+                       .g = rig_->tensor({V * C}, whole),
+                       .m = dense.m,
+                       .v = dense.v,
+                       .ranges = ranges,
+                       .scale = scale,
+                       .table = table_,
+                       .step = now});
   }
   rig_->expect_guards_intact();
   for (float p : rig_->read(lazy.p)) EXPECT_TRUE(std::isfinite(p));

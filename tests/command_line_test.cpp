@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/nearest.h"
 #include "base/text.h"
+#include "nn/bert.h"
 #include "tests/temporary_folder.h"
 
 namespace mpq {
@@ -213,15 +214,15 @@ TEST(CommandLine, AnnouncesACommandThatCanBeTypedAgain) {
   EXPECT_NO_THROW(line.require({"name"}));
 }
 
-TEST(Options, ModelShapes) {
-  EXPECT_EQ(parse_model_shape("tiny").hidden, 128);
-  EXPECT_EQ(parse_model_shape("base").layers, 12);
-  const ModelShape own = parse_model_shape("3,96,4,200");
+TEST(Model, Shapes) {
+  EXPECT_EQ(parse_model("tiny").hidden, 128);
+  EXPECT_EQ(parse_model("base").layers, 12);
+  const BertConfig own = parse_model("3,96,4,200");
   EXPECT_EQ(own.layers, 3);
   EXPECT_EQ(own.ffn, 200);
   for (const char* bad :
        {"huge", "2,128,2", "2,128,3,512", "2,128,0,512", "2,128,32,512", "2,1024,2,64", "2,128,2,5e2"})
-    EXPECT_THROW(parse_model_shape(bad), UserError) << bad;
+    EXPECT_THROW(parse_model(bad), UserError) << bad;
 }
 
 TEST(Nearest, SuggestsOnlyWhatIsClose) {

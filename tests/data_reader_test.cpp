@@ -99,7 +99,8 @@ TEST_F(ReaderTest, MalformedTablesNameTheLine) {
   EXPECT_EQ(error_of("a.csv", "text,label\n\"open,1\n"), "a.csv, line 2: the quote that opens here never ends");
   EXPECT_EQ(error_of("a.csv", "text,label\n\"a\"b,1\n"), "a.csv, line 2: text behind a closing quote");
   EXPECT_EQ(error_of("a.csv", "text,label\na\"b,1\n"), "a.csv, line 2: a quote inside an unquoted field");
-  EXPECT_EQ(error_of("a.csv", "\"a\nb\",1\nc,2,3\n"), "a.csv, line 3: 3 columns instead of 2");
+  EXPECT_EQ(error_of("a.csv", "\"a\nb\",1\n"), "a.csv, line 1: the label spans lines");
+  EXPECT_EQ(error_of("a.csv", "1,\"a\nb\"\n2,c,3\n"), "a.csv, line 3: 3 columns instead of 2");
 }
 
 TEST_F(ReaderTest, UnknownColumnsAreNamed) {

@@ -187,6 +187,9 @@ TEST_F(DatasetTest, WrongDataIsAUserError) {
     o.valid = share;
     EXPECT_NE(error_of(o).find("--valid"), std::string::npos) << share;
   }
+  o = options("synthetic");
+  o.text_column = "text";
+  EXPECT_NE(error_of(o).find("no columns to choose from"), std::string::npos);
   o = options(o.data);
   o.tokenizer = "sentencepiece:x";
   EXPECT_NE(error_of(o).find("--tokenizer sentencepiece:x"), std::string::npos);
@@ -207,6 +210,13 @@ TEST_F(DatasetTest, CacheGivesTheSameAndDamageIsRepaired) {
     EXPECT_EQ(load_dataset(o).fingerprint, fresh);
     EXPECT_EQ(read_file(file), content);
   }
+}
+
+TEST_F(DatasetTest, WorksWithoutACacheFolder) {
+  const auto o = options(write_films());
+  const std::string fingerprint = load_dataset(o).fingerprint;
+  ::setenv("XDG_CACHE_HOME", (write("a_file", "") + "/below").c_str(), 1);  // not even root can make a folder there
+  EXPECT_EQ(load_dataset(o).fingerprint, fingerprint);
 }
 
 TEST_F(DatasetTest, ChangedDataIsReadAgain) {

@@ -49,6 +49,7 @@ inline std::string device_test_name(const testing::TestParamInfo<std::string>& i
     if (c == '/') c = '_';
   return name;
 }
-#define MPQ_ON_EVERY_DEVICE(Suite) INSTANTIATE_TEST_SUITE_P(Devices, Suite, testing::ValuesIn(device_names), device_test_name)
+#define MPQ_ON_EVERY_DEVICE(Suite) \
+  INSTANTIATE_TEST_SUITE_P(Devices, Suite, testing::ValuesIn(device_names), device_test_name)
 
 }  // namespace mpq

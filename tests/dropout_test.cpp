@@ -23,9 +23,13 @@ class DropoutTest : public DeviceTest {
     Rig rig(*device_);
     const naive::Rows rows(lengths);
     const int64_t T = rows.count();
-    const Linear1 op{.ragged = {rig.array(rows.starts), rows.sequences(), T, *std::max_element(lengths.begin(), lengths.end())},
-                     .x = rig.tensor({T, 1}, {Floats(T, 1)}), .w = rig.tensor({N, 1}, {Floats(N, 1)}),
-                     .dropout = {draw.p, rig.array(std::vector<uint64_t>{draw.seed}), rig.array(std::vector<int64_t>{draw.step}), draw.site}, .y = rig.empty({T, N})};
+    const Linear1 op{
+        .ragged = {rig.array(rows.starts), rows.sequences(), T, *std::max_element(lengths.begin(), lengths.end())},
+        .x = rig.tensor({T, 1}, {Floats(T, 1)}),
+        .w = rig.tensor({N, 1}, {Floats(N, 1)}),
+        .dropout = {draw.p, rig.array(std::vector<uint64_t>{draw.seed}), rig.array(std::vector<int64_t>{draw.step}),
+                    draw.site},
+        .y = rig.empty({T, N})};
     rig.ops().linear({&op, 1});
     rig.expect_guards_intact();
     return rig.read(op.y);

@@ -24,10 +24,13 @@ Floats random(int64_t n, std::mt19937& engine) {
 }
 
 float chain(const GemmCase& g, int64_t m, int64_t n, float sum) {
-  for (int64_t k = 0; k < g.k; ++k) sum = std::fma(g.a[g.a_transposed ? k * g.m + m : m * g.k + k], g.b[n * g.k + k], sum);
+  for (int64_t k = 0; k < g.k; ++k)
+    sum = std::fma(g.a[g.a_transposed ? k * g.m + m : m * g.k + k], g.b[n * g.k + k], sum);
   return sum;
 }
-float start_of(const GemmCase& g, int64_t m, int64_t n) { return !g.start ? 0.0f : g.start[g.start_is_row ? n : m * g.n + n]; }
+float start_of(const GemmCase& g, int64_t m, int64_t n) {
+  return !g.start ? 0.0f : g.start[g.start_is_row ? n : m * g.n + n];
+}
 
 struct Sizes {
   int64_t m, n, k;
@@ -35,7 +38,8 @@ struct Sizes {
 std::vector<Sizes> sizes() {
   std::vector<Sizes> all = {{1, 1, 1}, {12, 32, 256}, {13, 33, 257}, {96, 128, 512}, {5, 47, 600}, {48, 300, 20}};
   std::mt19937 engine(5);
-  for (int i = 0; i < 40; ++i) all.push_back({1 + int64_t(engine() % 60), 1 + int64_t(engine() % 80), 1 + int64_t(engine() % 300)});
+  for (int i = 0; i < 40; ++i)
+    all.push_back({1 + int64_t(engine() % 60), 1 + int64_t(engine() % 80), 1 + int64_t(engine() % 300)});
   return all;
 }
 
@@ -46,7 +50,16 @@ void expect_chains(Gemm product, Gemm added_product) {
     Floats c(s.m * s.n), expected(s.m * s.n);
     for (int layout = 0; layout < 12; ++layout) {
       const int from = layout / 4;  // nothing, a row, a matrix
-      const GemmCase g{s.m, s.n, s.k, a.data(), b.data(), from ? start.data() : nullptr, layout % 2 == 1, layout / 2 % 2 == 1, from == 1, c.data()};
+      const GemmCase g{s.m,
+                       s.n,
+                       s.k,
+                       a.data(),
+                       b.data(),
+                       from ? start.data() : nullptr,
+                       layout % 2 == 1,
+                       layout / 2 % 2 == 1,
+                       from == 1,
+                       c.data()};
       SCOPED_TRACE(testing::Message() << s.m << " x " << s.n << " x " << s.k << ", layout " << layout);
       for (int64_t i = 0; i < s.m * s.n; ++i) expected[i] = chain(g, i / s.n, i % s.n, start_of(g, i / s.n, i % s.n));
       product(g);

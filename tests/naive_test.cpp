@@ -47,7 +47,15 @@ void expect_gradient(Doubles& x, const Doubles& grad, const std::function<double
 TEST(Naive, EmbedGradient) {
   constexpr int C = 6;
   for (const Mask& mask : masks) {
-    Embed<double> in{rows, {3, 0, 3, 2, 0, 1, 3}, random(5 * C, 1), random(6 * C, 2), random(2 * C, 3), random(C, 4), random(C, 5), 1e-3, mask};
+    Embed<double> in{rows,
+                     {3, 0, 3, 2, 0, 1, 3},
+                     random(5 * C, 1),
+                     random(6 * C, 2),
+                     random(2 * C, 3),
+                     random(C, 4),
+                     random(C, 5),
+                     1e-3,
+                     mask};
     const Doubles dx = random(rows.count() * C, 6);
     const auto loss = [&] { return dot(embed(in), dx); };
     const EmbedGrad<double> g = embed_grad(in, dx);
@@ -77,7 +85,9 @@ TEST(Naive, AttentionGradient) {
   constexpr int C = 6;
   for (const Mask& mask : masks)
     for (const Rows& queries : {rows, Rows({1, 1, 1})}) {
-      Attention<double> in{rows, queries, 2, C, random(queries.count() * C, 1), random(rows.count() * C, 2), random(rows.count() * C, 3), mask};
+      Attention<double> in{
+          rows, queries, 2, C, random(queries.count() * C, 1), random(rows.count() * C, 2), random(rows.count() * C, 3),
+          mask};
       const Doubles dcontext = random(queries.count() * C, 4);
       const auto loss = [&] { return dot(attention(in), dcontext); };
       const AttentionGrad<double> g = attention_grad(in, dcontext);
@@ -90,7 +100,8 @@ TEST(Naive, AttentionGradient) {
 TEST(Naive, ResidualNormGradient) {
   constexpr int C = 6;
   for (const Mask& mask : masks) {
-    ResidualNorm<double> in{rows, random(rows.count() * C, 1), random(rows.count() * C, 2), random(C, 3), random(C, 4), 1e-3, mask};
+    ResidualNorm<double> in{
+        rows, random(rows.count() * C, 1), random(rows.count() * C, 2), random(C, 3), random(C, 4), 1e-3, mask};
     const Doubles dx = random(rows.count() * C, 5);
     const auto loss = [&] { return dot(residual_norm(in), dx); };
     const ResidualNormGrad<double> g = residual_norm_grad(in, dx);
@@ -104,13 +115,15 @@ TEST(Naive, ResidualNormGradient) {
 TEST(Naive, SelectFirstGradient) {
   Doubles x = random(rows.count() * 2, 1);
   const Doubles dy = random(rows.sequences() * 2, 2);
-  expect_gradient(x, select_first_grad(rows, 2, dy), [&] { return dot(select_first(rows, 2, x), dy); }, "x");
+  expect_gradient(
+      x, select_first_grad(rows, 2, dy), [&] { return dot(select_first(rows, 2, x), dy); }, "x");
 }
 
 TEST(Naive, CrossEntropyGradient) {
   Doubles logits = random(4 * 3, 1);
   const std::vector<int32_t> labels = {2, 0, 1, 1};
-  expect_gradient(logits, cross_entropy_grad(logits, 3, labels), [&] { return cross_entropy(logits, 3, labels); }, "logits");
+  expect_gradient(
+      logits, cross_entropy_grad(logits, 3, labels), [&] { return cross_entropy(logits, 3, labels); }, "logits");
 }
 
 TEST(Naive, DropoutKeepsItsShareAndItsMean) {

@@ -16,8 +16,8 @@ namespace mpq {
 struct Problem {
   std::vector<int32_t> lengths = {3, 1, 5};
   int C = 64, heads = 2;
-  float p = 0;                     // of dropout
-  bool cls_only = false;           // attention: only first rows ask
+  float p = 0;            // of dropout
+  bool cls_only = false;  // attention: only first rows ask
   bool accumulate = false;
   std::vector<int> replicas = {0};
 
@@ -51,7 +51,8 @@ struct Problem {
 // A problem's numbers in a device's memory.
 class DeviceSide {
  public:
-  DeviceSide(Rig& rig, const Problem& problem) : rig(rig), problem(problem), R(static_cast<int>(problem.replicas.size())) {}
+  DeviceSide(Rig& rig, const Problem& problem)
+      : rig(rig), problem(problem), R(static_cast<int>(problem.replicas.size())) {}
 
   Tensor in(const std::string& name, Shape shape, float scale = 1, float shift = 0) {
     std::vector<Floats> values;
@@ -88,19 +89,42 @@ struct EmbedRow {
   template <class Real>
   static Outputs<Real> naive(const Problem& p, int r) {
     const int C = p.C, P = p.longest() + 2;
-    const naive::Embed<Real> in{p.rows(), tokens(p), p.draw<Real>("word", r, V * C), p.draw<Real>("position", r, P * C), p.draw<Real>("type", r, 2 * C),
-                                p.draw<Real>("gamma", r, C, 0.2f, 1), p.draw<Real>("beta", r, C), Real(kEpsilon), p.mask(r, 0)};
+    const naive::Embed<Real> in{p.rows(),
+                                tokens(p),
+                                p.draw<Real>("word", r, V * C),
+                                p.draw<Real>("position", r, P * C),
+                                p.draw<Real>("type", r, 2 * C),
+                                p.draw<Real>("gamma", r, C, 0.2f, 1),
+                                p.draw<Real>("beta", r, C),
+                                Real(kEpsilon),
+                                p.mask(r, 0)};
     const auto g = naive::embed_grad(in, p.draw<Real>("dx", r, p.rows().count() * C));
     return {naive::embed(in), g.dsum, g.dword, g.dposition, g.dtype, g.dgamma, g.dbeta};
   }
 
   static std::vector<Tensor> run(DeviceSide& d) {
     const int64_t T = d.problem.rows().count(), C = d.problem.C, P = d.problem.longest() + 2;
-    const Embed forward{.ragged = d.ragged(), .tokens = d.rig.array(tokens(d.problem)), .word = d.in("word", {V, C}), .position = d.in("position", {P, C}),
-                        .type = d.in("type", {2, C}), .gamma = d.in("gamma", {C}, 0.2f, 1), .beta = d.in("beta", {C}), .epsilon = kEpsilon,
-                        .dropout = d.dropout(0), .sum = d.out({T, C}), .mean = d.out({T}), .rstd = d.out({T}), .x = d.out({T, C})};
-    const EmbedGrad grad{.forward = forward, .segments = segments(d), .dx = d.in("dx", {T, C}), .dword = d.out({V, C}), .dposition = d.out({P, C}),
-                         .dtype = d.out({2, C}), .dgamma = d.out({C}), .dbeta = d.out({C})};
+    const Embed forward{.ragged = d.ragged(),
+                        .tokens = d.rig.array(tokens(d.problem)),
+                        .word = d.in("word", {V, C}),
+                        .position = d.in("position", {P, C}),
+                        .type = d.in("type", {2, C}),
+                        .gamma = d.in("gamma", {C}, 0.2f, 1),
+                        .beta = d.in("beta", {C}),
+                        .epsilon = kEpsilon,
+                        .dropout = d.dropout(0),
+                        .sum = d.out({T, C}),
+                        .mean = d.out({T}),
+                        .rstd = d.out({T}),
+                        .x = d.out({T, C})};
+    const EmbedGrad grad{.forward = forward,
+                         .segments = segments(d),
+                         .dx = d.in("dx", {T, C}),
+                         .dword = d.out({V, C}),
+                         .dposition = d.out({P, C}),
+                         .dtype = d.out({2, C}),
+                         .dgamma = d.out({C}),
+                         .dbeta = d.out({C})};
     d.rig.ops().embed(forward);
     d.rig.ops().embed_grad(grad);
     return {forward.x, grad.dx, grad.dword, grad.dposition, grad.dtype, grad.dgamma, grad.dbeta};
@@ -129,7 +153,9 @@ struct LinearRow {
     naive::Function function;
   };
   static std::vector<One> problems(const Problem& p) {
-    return {{40, true, Activation::gelu, naive::Function::gelu}, {p.C, false, Activation::none, naive::Function::none}, {3, true, Activation::tanh, naive::Function::tanh}};
+    return {{40, true, Activation::gelu, naive::Function::gelu},
+            {p.C, false, Activation::none, naive::Function::none},
+            {3, true, Activation::tanh, naive::Function::tanh}};
   }
   static std::string numbered(const char* name, size_t i) { return name + std::to_string(i); }
 
@@ -141,8 +167,14 @@ struct LinearRow {
     const auto ones = problems(p);
     for (size_t i = 0; i < ones.size(); ++i) {
       const int64_t N = ones[i].N;
-      const naive::Linear<Real> in{p.rows(), p.draw<Real>("x", r, T * K), p.draw<Real>(numbered("w", i), r, N * K, 1 / std::sqrt(float(K))),
-                                   ones[i].bias ? p.draw<Real>(numbered("bias", i), r, N) : naive::Array<Real>{}, ones[i].function, p.mask(r, i), N, K};
+      const naive::Linear<Real> in{p.rows(),
+                                   p.draw<Real>("x", r, T * K),
+                                   p.draw<Real>(numbered("w", i), r, N * K, 1 / std::sqrt(float(K))),
+                                   ones[i].bias ? p.draw<Real>(numbered("bias", i), r, N) : naive::Array<Real>{},
+                                   ones[i].function,
+                                   p.mask(r, i),
+                                   N,
+                                   K};
       const auto g = naive::linear_grad(in, p.draw<Real>(numbered("dy", i), r, T * N));
       dx = naive::added(dx, g.dx);
       all.insert(all.end(), {naive::linear(in), g.dproduct, g.dw, g.dbias});
@@ -159,11 +191,20 @@ struct LinearRow {
     const auto ones = problems(d.problem);
     for (size_t i = 0; i < ones.size(); ++i) {
       const int64_t N = ones[i].N;
-      forwards.push_back({.ragged = d.ragged(), .x = x, .w = d.in(numbered("w", i), {N, K}, 1 / std::sqrt(float(K))),
-                          .bias = ones[i].bias ? d.in(numbered("bias", i), {N}) : Tensor{}, .activation = ones[i].activation, .dropout = d.dropout(i),
-                          .saved = ones[i].activation == Activation::none ? Tensor{} : d.out({T, N}), .y = d.out({T, N})});
-      grads.push_back({.forward = forwards.back(), .dy = d.in(numbered("dy", i), {T, N}), .dx = dx, .accumulate = d.problem.accumulate || i > 0,
-                       .dw = d.out({N, K}), .dbias = d.out({N})});
+      forwards.push_back({.ragged = d.ragged(),
+                          .x = x,
+                          .w = d.in(numbered("w", i), {N, K}, 1 / std::sqrt(float(K))),
+                          .bias = ones[i].bias ? d.in(numbered("bias", i), {N}) : Tensor{},
+                          .activation = ones[i].activation,
+                          .dropout = d.dropout(i),
+                          .saved = ones[i].activation == Activation::none ? Tensor{} : d.out({T, N}),
+                          .y = d.out({T, N})});
+      grads.push_back({.forward = forwards.back(),
+                       .dy = d.in(numbered("dy", i), {T, N}),
+                       .dx = dx,
+                       .accumulate = d.problem.accumulate || i > 0,
+                       .dw = d.out({N, K}),
+                       .dbias = d.out({N})});
     }
     d.rig.ops().linear(forwards);
     d.rig.ops().linear_grad(grads);
@@ -181,7 +222,9 @@ struct AttentionRow {
   static Outputs<Real> naive(const Problem& p, int r) {
     const naive::Rows keys = p.rows(), queries = p.cls_only ? naive::Rows(p.ones()) : keys;
     const int64_t T = keys.count() * p.C, Q = queries.count() * p.C;
-    const naive::Attention<Real> in{keys, queries, p.heads, p.C, p.draw<Real>("q", r, Q), p.draw<Real>("k", r, T), p.draw<Real>("v", r, T), p.mask(r, 1)};
+    const naive::Attention<Real> in{
+        keys,        queries, p.heads, p.C, p.draw<Real>("q", r, Q), p.draw<Real>("k", r, T), p.draw<Real>("v", r, T),
+        p.mask(r, 1)};
     const auto g = naive::attention_grad(in, p.draw<Real>("dcontext", r, Q));
     return {naive::attention(in), g.dq, g.dk, g.dv};
   }
@@ -189,9 +232,17 @@ struct AttentionRow {
   static std::vector<Tensor> run(DeviceSide& d) {
     const Ragged keys = d.ragged(), queries = d.problem.cls_only ? d.ragged(d.problem.ones()) : keys;
     const Shape T{keys.rows, d.problem.C}, Q{queries.rows, d.problem.C};
-    const Attention forward{.keys = keys, .queries = queries, .heads = d.problem.heads, .q = d.in("q", Q), .k = d.in("k", T), .v = d.in("v", T),
-                            .dropout = d.dropout(1), .stats = d.out({queries.rows, d.problem.heads, 2}), .context = d.out(Q)};
-    const AttentionGrad grad{.forward = forward, .dcontext = d.in("dcontext", Q), .dq = d.out(Q), .dk = d.out(T), .dv = d.out(T)};
+    const Attention forward{.keys = keys,
+                            .queries = queries,
+                            .heads = d.problem.heads,
+                            .q = d.in("q", Q),
+                            .k = d.in("k", T),
+                            .v = d.in("v", T),
+                            .dropout = d.dropout(1),
+                            .stats = d.out({queries.rows, d.problem.heads, 2}),
+                            .context = d.out(Q)};
+    const AttentionGrad grad{
+        .forward = forward, .dcontext = d.in("dcontext", Q), .dq = d.out(Q), .dk = d.out(T), .dv = d.out(T)};
     d.rig.ops().attention(forward);
     d.rig.ops().attention_grad(grad);
     return {forward.context, grad.dq, grad.dk, grad.dv};
@@ -204,17 +255,35 @@ struct ResidualNormRow {
   template <class Real>
   static Outputs<Real> naive(const Problem& p, int r) {
     const int64_t size = p.rows().count() * p.C;
-    const naive::ResidualNorm<Real> in{p.rows(), p.draw<Real>("y", r, size), p.draw<Real>("residual", r, size, 1, 0.5f), p.draw<Real>("gamma", r, p.C, 0.2f, 1),
-                                       p.draw<Real>("beta", r, p.C), Real(kEpsilon), p.mask(r, 2)};
+    const naive::ResidualNorm<Real> in{p.rows(),
+                                       p.draw<Real>("y", r, size),
+                                       p.draw<Real>("residual", r, size, 1, 0.5f),
+                                       p.draw<Real>("gamma", r, p.C, 0.2f, 1),
+                                       p.draw<Real>("beta", r, p.C),
+                                       Real(kEpsilon),
+                                       p.mask(r, 2)};
     const auto g = naive::residual_norm_grad(in, p.draw<Real>("dx", r, size));
     return {naive::residual_norm(in), g.dy, g.dresidual, g.dgamma, g.dbeta};
   }
 
   static std::vector<Tensor> run(DeviceSide& d) {
     const int64_t T = d.problem.rows().count(), C = d.problem.C;
-    const ResidualNorm forward{.ragged = d.ragged(), .y = d.in("y", {T, C}), .residual = d.in("residual", {T, C}, 1, 0.5f), .gamma = d.in("gamma", {C}, 0.2f, 1),
-                               .beta = d.in("beta", {C}), .epsilon = kEpsilon, .dropout = d.dropout(2), .mean = d.out({T}), .rstd = d.out({T}), .x = d.out({T, C})};
-    const ResidualNormGrad grad{.forward = forward, .dx = d.in("dx", {T, C}), .dy = d.out({T, C}), .dresidual = d.out({T, C}), .dgamma = d.out({C}), .dbeta = d.out({C})};
+    const ResidualNorm forward{.ragged = d.ragged(),
+                               .y = d.in("y", {T, C}),
+                               .residual = d.in("residual", {T, C}, 1, 0.5f),
+                               .gamma = d.in("gamma", {C}, 0.2f, 1),
+                               .beta = d.in("beta", {C}),
+                               .epsilon = kEpsilon,
+                               .dropout = d.dropout(2),
+                               .mean = d.out({T}),
+                               .rstd = d.out({T}),
+                               .x = d.out({T, C})};
+    const ResidualNormGrad grad{.forward = forward,
+                                .dx = d.in("dx", {T, C}),
+                                .dy = d.out({T, C}),
+                                .dresidual = d.out({T, C}),
+                                .dgamma = d.out({C}),
+                                .dbeta = d.out({C})};
     d.rig.ops().residual_norm(forward);
     d.rig.ops().residual_norm_grad(grad);
     return {forward.x, grad.dy, grad.dresidual, grad.dgamma, grad.dbeta};
@@ -228,14 +297,16 @@ struct SelectFirstRow {
   static Outputs<Real> naive(const Problem& p, int r) {
     const int64_t size = p.rows().count() * p.C, first = p.rows().sequences() * p.C;
     const auto dx = naive::select_first_grad(p.rows(), p.C, p.draw<Real>("dy", r, first));
-    return {naive::select_first(p.rows(), p.C, p.draw<Real>("x", r, size)), p.accumulate ? naive::added(p.draw<Real>("dx", r, size), dx) : dx};
+    return {naive::select_first(p.rows(), p.C, p.draw<Real>("x", r, size)),
+            p.accumulate ? naive::added(p.draw<Real>("dx", r, size), dx) : dx};
   }
 
   static std::vector<Tensor> run(DeviceSide& d) {
     const int64_t T = d.problem.rows().count(), B = d.problem.rows().sequences(), C = d.problem.C;
     const Tensor y = d.out({B, C}), dx = d.problem.accumulate ? d.in("dx", {T, C}) : d.out({T, C});
     d.rig.ops().select_first({.ragged = d.ragged(), .x = d.in("x", {T, C}), .y = y});
-    d.rig.ops().select_first_grad({.ragged = d.ragged(), .dy = d.in("dy", {B, C}), .dx = dx, .accumulate = d.problem.accumulate});
+    d.rig.ops().select_first_grad(
+        {.ragged = d.ragged(), .dy = d.in("dy", {B, C}), .dx = dx, .accumulate = d.problem.accumulate});
     return {y, dx};
   }
 };
@@ -253,7 +324,10 @@ struct CrossEntropyRow {
   static std::vector<Tensor> run(DeviceSide& d) {
     const int64_t B = d.problem.rows().sequences(), C = d.problem.C;
     const Tensor loss = d.out({1}), dlogits = d.out({B, C});
-    d.rig.ops().cross_entropy({.logits = d.in("logits", {B, C}, 3), .dlogits = dlogits, .labels = d.rig.array(labels(d.problem)), .loss = loss});
+    d.rig.ops().cross_entropy({.logits = d.in("logits", {B, C}, 3),
+                               .dlogits = dlogits,
+                               .labels = d.rig.array(labels(d.problem)),
+                               .loss = loss});
     return {loss, dlogits};
   }
 };
@@ -264,7 +338,9 @@ struct OptimizerRow {
   static constexpr const char* name = "clip_norm and adamw";
   static constexpr int64_t kSteps = 6;
   static constexpr float kLimit = 2;
-  static Schedule schedule(int r) { return {.learning_rate = 0.01 * (r + 1), .weight_decay = 0.1, .warmup_steps = 2, .steps = kSteps}; }
+  static Schedule schedule(int r) {
+    return {.learning_rate = 0.01 * (r + 1), .weight_decay = 0.1, .warmup_steps = 2, .steps = kSteps};
+  }
   static std::vector<ParameterRange> ranges(const Problem& p) {
     const int64_t T = p.rows().count();
     return {{0, 7 * T, true}, {7 * T + 5, T * p.C, false}};
@@ -285,7 +361,8 @@ struct OptimizerRow {
       for (const auto& range : ranges(p))
         for (int64_t i = range.begin; i < range.end; ++i) {
           naive::Moments<Real> s{values[i], m[i], v[i]};
-          naive::adamw(s, g[i] * scale, t, Real(schedule(r).rate(t)), range.decay ? Real(schedule(r).weight_decay) : Real{0});
+          naive::adamw(s, g[i] * scale, t, Real(schedule(r).rate(t)),
+                       range.decay ? Real(schedule(r).weight_decay) : Real{0});
           values[i] = s.p, m[i] = s.m, v[i] = s.v;
         }
     }
@@ -304,12 +381,20 @@ struct OptimizerRow {
       keep.insert(keep.end(), row.keep.begin(), row.keep.end());
     }
     const AdamWTable table{d.rig.array(rate), d.rig.array(inverse_root), d.rig.array(keep), kSteps};
-    const Tensor p = d.in("p", {size}), m = d.in("zero", {size}, 0), v = d.in("zero", {size}, 0), norm = d.out({1}), scale = d.out({1});
+    const Tensor p = d.in("p", {size}), m = d.in("zero", {size}, 0), v = d.in("zero", {size}, 0), norm = d.out({1}),
+                 scale = d.out({1});
     const Tensor rows = d.in("rows", {3, d.problem.C});
     for (int64_t t = 0; t < kSteps; ++t) {
       const Tensor g = d.in("g" + std::to_string(t), {size});
       d.rig.ops().clip_norm({.flat = g, .ranges = ranges, .rows = rows, .limit = kLimit, .norm = norm, .scale = scale});
-      d.rig.ops().adamw({.p = p, .g = g, .m = m, .v = v, .ranges = ranges, .scale = scale, .table = table, .step = d.rig.array(std::vector<int64_t>{t})});
+      d.rig.ops().adamw({.p = p,
+                         .g = g,
+                         .m = m,
+                         .v = v,
+                         .ranges = ranges,
+                         .scale = scale,
+                         .table = table,
+                         .step = d.rig.array(std::vector<int64_t>{t})});
     }
     return {norm, p, m, v};
   }
@@ -321,7 +406,8 @@ struct AddRow {
   template <class Real>
   static Outputs<Real> naive(const Problem& p, int r) {
     const int64_t size = p.rows().count() * p.C;
-    return {naive::added(p.draw<Real>("to", r, size), p.draw<Real>("from", r, size)), naive::Array<Real>(size, Real{-1.5f})};
+    return {naive::added(p.draw<Real>("to", r, size), p.draw<Real>("from", r, size)),
+            naive::Array<Real>(size, Real{-1.5f})};
   }
 
   static std::vector<Tensor> run(DeviceSide& d) {
@@ -343,7 +429,8 @@ template <class Row>
 OpRow row() {
   return {Row::name, Row::run, Row::template naive<double>, Row::template naive<float>};
 }
-inline const std::vector<OpRow> op_rows = {row<EmbedRow>(),        row<LinearRow>(),       row<AttentionRow>(), row<ResidualNormRow>(),
-                                           row<SelectFirstRow>(),  row<CrossEntropyRow>(), row<OptimizerRow>(), row<AddRow>()};
+inline const std::vector<OpRow> op_rows = {row<EmbedRow>(),        row<LinearRow>(),      row<AttentionRow>(),
+                                           row<ResidualNormRow>(), row<SelectFirstRow>(), row<CrossEntropyRow>(),
+                                           row<OptimizerRow>(),    row<AddRow>()};
 
 }  // namespace mpq

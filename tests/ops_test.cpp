@@ -25,12 +25,12 @@ Results run(Rig& rig, const OpRow& op, const Problem& problem) {
 std::vector<Problem> problems() {
   const std::vector<int32_t> ragged = {17, 1, 130, 2, 15, 49, 16, 48}, few = {3, 1, 18};
   return {
-      {.lengths = ragged, .C = 40, .heads = 2, .p = 0.1f},                                      // heads of 20
-      {.lengths = ragged, .C = 64, .heads = 8, .cls_only = true, .accumulate = true},           // of 8
+      {.lengths = ragged, .C = 40, .heads = 2, .p = 0.1f},                             // heads of 20
+      {.lengths = ragged, .C = 64, .heads = 8, .cls_only = true, .accumulate = true},  // of 8
       {.lengths = few, .C = 24, .heads = 1, .p = 0.5f, .accumulate = true, .replicas = {0, 1, 2}},
       {.lengths = few, .C = 100, .heads = 1, .p = 0.1f, .cls_only = true, .replicas = {2, 0, 5}},
       {.lengths = {1, 2, 33}, .C = 256, .heads = 1, .p = 0.3f},
-      {.lengths = {300}, .C = 192, .heads = 2, .p = 0.1f, .replicas = {1}},                     // of 96
+      {.lengths = {300}, .C = 192, .heads = 2, .p = 0.1f, .replicas = {1}},  // of 96
       {.lengths = {1}, .C = 8, .heads = 1},
   };
 }
@@ -43,11 +43,8 @@ double largest(const naive::Array<double>& a) {
 template <class Real>
 double error(const std::vector<Real>& a, const naive::Array<double>& exact) {
   double worst = 0;
-  for (size_t i = 0; i < exact.size(); ++i) {
-    const double distance = std::abs(double(a[i]) - exact[i]);
-    if (!(distance <= worst)) worst = distance;  // a NaN stays
-    if (std::isnan(worst)) return worst;
-  }
+  for (size_t i = 0; i < exact.size() && !std::isnan(worst); ++i)
+    if (const double d = std::abs(double(a[i]) - exact[i]); !(d <= worst)) worst = d;
   return worst;
 }
 
@@ -77,7 +74,8 @@ TEST_P(OpsTest, AsCloseToDoubleAsNaiveFloat32) {
 void expect_equal_bits(const Results& a, const Results& b) {
   ASSERT_EQ(a.size(), b.size());
   for (size_t r = 0; r < a.size(); ++r)
-    for (size_t i = 0; i < a[r].size(); ++i) EXPECT_TRUE(same_bits(a[r][i], b[r][i])) << "output " << i << ", replica " << r;
+    for (size_t i = 0; i < a[r].size(); ++i)
+      EXPECT_TRUE(same_bits(a[r][i], b[r][i])) << "output " << i << ", replica " << r;
 }
 
 TEST_P(OpsTest, AReplicaHasTheBitsItHasAlone) {

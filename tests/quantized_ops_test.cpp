@@ -32,14 +32,16 @@ Floats quantized_alone(const QuantSpec& spec, int rank, const naive::Rows& rows,
   for (int b = 0; b < rows.sequences(); ++b) {
     const int64_t step = rank == 3 ? rows.length(b) : 1;
     for (int64_t row = rows.starts[b]; row < rows.starts[b + 1]; row += step)
-      quantize(spec, Role::activation, rank == 3 ? QuantShape{3, {1, step, C}} : QuantShape{2, {1, C, 1}}, &x[row * C], &y[row * C]);
+      quantize(spec, Role::activation, rank == 3 ? QuantShape{3, {1, step, C}} : QuantShape{2, {1, C, 1}}, &x[row * C],
+               &y[row * C]);
   }
   return y;
 }
 
 TEST_P(QuantizedOpsTest, CopiesAreEachSequenceAlone) {
-  const std::vector<std::string> texts = {"integer(width=8,frac=4)", "block_fp(width=6,exponent=8,bias=127,block=*x16)", "none",
-                                          "block_log(width=4,bias_width=4,block=1x16)", "binary_residual(levels=2)"};
+  const std::vector<std::string> texts = {"integer(width=8,frac=4)", "block_fp(width=6,exponent=8,bias=127,block=*x16)",
+                                          "none", "block_log(width=4,bias_width=4,block=1x16)",
+                                          "binary_residual(levels=2)"};
   for (int rank : {2, 3}) {
     rig_->reset();
     const Problem problem{.lengths = {70, 1, 17, 130}, .C = 48, .p = 0.1f, .replicas = {0, 1, 2, 3, 4}};
@@ -54,23 +56,43 @@ TEST_P(QuantizedOpsTest, CopiesAreEachSequenceAlone) {
       pairs.emplace_back(x, copies.copy[0].xq);
       return copies;
     };
-    Linear1 linear{.ragged = d.ragged(), .x = d.in("x", {T, C}), .w = d.in("w", {C, C}, 0.2f), .activation = Activation::gelu, .dropout = d.dropout(1), .y = d.out({T, C})};
+    Linear1 linear{.ragged = d.ragged(),
+                   .x = d.in("x", {T, C}),
+                   .w = d.in("w", {C, C}, 0.2f),
+                   .activation = Activation::gelu,
+                   .dropout = d.dropout(1),
+                   .y = d.out({T, C})};
     linear.quantized = copies_of(linear.y);
     rig_->ops().linear({&linear, 1});
-    Attention attention{.keys = d.ragged(), .queries = d.ragged(), .heads = 3, .q = d.in("q", {T, C}), .k = d.in("k", {T, C}), .v = d.in("v", {T, C}),
-                        .stats = d.out({T, 3, 2}), .context = d.out({T, C})};
+    Attention attention{.keys = d.ragged(),
+                        .queries = d.ragged(),
+                        .heads = 3,
+                        .q = d.in("q", {T, C}),
+                        .k = d.in("k", {T, C}),
+                        .v = d.in("v", {T, C}),
+                        .stats = d.out({T, 3, 2}),
+                        .context = d.out({T, C})};
     attention.quantized = copies_of(attention.context);
     rig_->ops().attention(attention);
-    ResidualNorm norm{.ragged = d.ragged(), .y = d.in("y", {T, C}), .residual = d.in("residual", {T, C}), .gamma = d.in("gamma", {C}), .beta = d.in("beta", {C}),
-                      .epsilon = kEpsilon, .mean = d.out({T}), .rstd = d.out({T}), .x = d.out({T, C})};
+    ResidualNorm norm{.ragged = d.ragged(),
+                      .y = d.in("y", {T, C}),
+                      .residual = d.in("residual", {T, C}),
+                      .gamma = d.in("gamma", {C}),
+                      .beta = d.in("beta", {C}),
+                      .epsilon = kEpsilon,
+                      .mean = d.out({T}),
+                      .rstd = d.out({T}),
+                      .x = d.out({T, C})};
     norm.quantized = copies_of(norm.x);
     rig_->ops().residual_norm(norm);
     rig_->ops().quantize_copies(copies_of(linear.x), linear.x, d.ragged());
     rig_->expect_guards_intact();
     for (size_t i = 0; i < pairs.size(); ++i)
       for (int r = 0; r < d.R; ++r) {
-        const Floats expected = quantized_alone(parse_format(texts[r]), rank, problem.rows(), C, rig_->read(pairs[i].first, r));
-        EXPECT_TRUE(same_bits(rig_->read(pairs[i].second, r), expected)) << texts[r] << ", rank " << rank << ", producer " << i;
+        const Floats expected =
+            quantized_alone(parse_format(texts[r]), rank, problem.rows(), C, rig_->read(pairs[i].first, r));
+        EXPECT_TRUE(same_bits(rig_->read(pairs[i].second, r), expected))
+            << texts[r] << ", rank " << rank << ", producer " << i;
       }
   }
 }
@@ -84,7 +106,11 @@ TEST_P(QuantizedOpsTest, GradientThroughBinaryResidual) {
   const Floats means = {-0.8f, 0.4f, 0, 1}, before = {0.25f, -3, 7, 9};
   QuantSlot slot = this->slot({"binary_residual(levels=2)", "integer(width=8,frac=4)"});
   slot.trained = rig_->tensor({4}, {means, means});
-  const QuantizeGrad op{.ragged = d.ragged(), .slot = slot, .x = d.in("x", {T, C}), .dx = d.in("dx", {T, C}), .dtrained = rig_->tensor({4}, {before, before})};
+  const QuantizeGrad op{.ragged = d.ragged(),
+                        .slot = slot,
+                        .x = d.in("x", {T, C}),
+                        .dx = d.in("dx", {T, C}),
+                        .dtrained = rig_->tensor({4}, {before, before})};
   const Floats x = rig_->read(op.x), g = rig_->read(op.dx), other = rig_->read(op.dx, 1);
   rig_->ops().quantize_grad(op);
   rig_->expect_guards_intact();
@@ -95,7 +121,8 @@ TEST_P(QuantizedOpsTest, GradientThroughBinaryResidual) {
   for (size_t i = 0; i < x.size(); ++i) {
     const double b0 = sign(x[i]), r1 = x[i] - b0 * m0, b1 = sign(r1);
     const double inside0 = std::abs(x[i]) <= 1, inside1 = std::abs(r1) <= 1;
-    EXPECT_NEAR(dx[i], g[i] * (m0 * inside0 + m1 * inside1 * (1 - m0 * inside0)), 4 * 0x1p-24 * std::abs(g[i])) << "x = " << x[i];
+    EXPECT_NEAR(dx[i], g[i] * (m0 * inside0 + m1 * inside1 * (1 - m0 * inside0)), 4 * 0x1p-24 * std::abs(g[i]))
+        << "x = " << x[i];
     dm0 += sign(means[0]) * g[i] * (b0 - m1 * inside1 * b0);
     dm1 += sign(means[1]) * g[i] * b1;
     sum += std::abs(g[i]);
@@ -108,8 +135,8 @@ TEST_P(QuantizedOpsTest, GradientThroughBinaryResidual) {
   EXPECT_TRUE(same_bits(rig_->read(op.dtrained, 1), before));
 }
 
-// wq = w' |gamma|: dw' = dwq |gamma|, straight through to w; dgamma = sgn(gamma) sum of dwq w'. In replica 0 w' = sign w,
-// in 1 w' is w on a grid; in 2 the input trains nothing, and gamma stays out.
+// wq = w' |gamma|: dw' = dwq |gamma|, straight through to w; dgamma = sgn(gamma) sum of dwq w'. In replica 0 w' = sign
+// w, in 1 w' is w on a grid; in 2 the input trains nothing, and gamma stays out.
 TEST_P(QuantizedOpsTest, WeightsTimesGamma) {
   const Problem problem{.replicas = {0, 1, 2}};
   DeviceSide d(*rig_, problem);
@@ -117,9 +144,15 @@ TEST_P(QuantizedOpsTest, WeightsTimesGamma) {
   const std::vector<std::string> texts = {"binary()", "integer(width=8,frac=4)", "binary()"};
   const float gammas[] = {-0.7f, 1.5f, 3};
   QuantSlot input = slot({"binary_residual(levels=2)", "binary_residual(levels=3)", "none"});
-  input.trained = rig_->tensor({4}, {Floats{0, 0, 0, gammas[0]}, Floats{0, 0, 0, gammas[1]}, Floats{0, 0, 0, gammas[2]}});
-  const QuantizeWeights::Item item{.w = d.in("w", {N, K}), .wq = d.out({N, K}), .slot = slot(texts), .role = Role::weight, .input = input,
-                                   .dw = d.in("dwq", {N, K}), .dtrained = rig_->tensor({4}, std::vector<Floats>(3, Floats{0, 0, 0, 2}))};
+  input.trained =
+      rig_->tensor({4}, {Floats{0, 0, 0, gammas[0]}, Floats{0, 0, 0, gammas[1]}, Floats{0, 0, 0, gammas[2]}});
+  const QuantizeWeights::Item item{.w = d.in("w", {N, K}),
+                                   .wq = d.out({N, K}),
+                                   .slot = slot(texts),
+                                   .role = Role::weight,
+                                   .input = input,
+                                   .dw = d.in("dwq", {N, K}),
+                                   .dtrained = rig_->tensor({4}, std::vector<Floats>(3, Floats{0, 0, 0, 2}))};
   std::vector<Floats> dwq;
   for (int r : {0, 1, 2}) dwq.push_back(rig_->read(item.dw, r));
   rig_->ops().quantize_weights({{&item, 1}});

@@ -33,7 +33,8 @@ class Rig {
     Block block{arena_.array<float>(kGuard + replicas * stride), Floats(kGuard + replicas * stride)};
     for (float& f : block.expected) f = next_guard();
     Floats first = block.expected;
-    for (int r = 0; r < replicas; ++r) std::copy(values[r].begin(), values[r].end(), first.begin() + kGuard + r * stride);
+    for (int r = 0; r < replicas; ++r)
+      std::copy(values[r].begin(), values[r].end(), first.begin() + kGuard + r * stride);
     device_.copy_in(block.data, first.data(), first.size() * sizeof(float));
     block.size = size, block.stride = stride;
     blocks_.push_back(block);
@@ -59,7 +60,8 @@ class Rig {
       for (int64_t i = 0; i < static_cast<int64_t>(now.size()); ++i) {
         const bool guard = i < kGuard || (i - kGuard) % b.stride >= b.size;
         if (!guard) continue;
-        ASSERT_EQ(std::bit_cast<uint32_t>(now[i]), std::bit_cast<uint32_t>(b.expected[i])) << "tensor of " << b.size << " floats, float " << i - kGuard;
+        ASSERT_EQ(std::bit_cast<uint32_t>(now[i]), std::bit_cast<uint32_t>(b.expected[i]))
+            << "tensor of " << b.size << " floats, float " << i - kGuard;
       }
     }
   }

@@ -16,7 +16,8 @@ namespace {
 
 using Floats = std::vector<float>;
 
-const BertConfig small = {.layers = 2, .hidden = 16, .heads = 2, .ffn = 48, .vocabulary = 30, .positions = 24, .classes = 3};
+const BertConfig small = {
+    .layers = 2, .hidden = 16, .heads = 2, .ffn = 48, .vocabulary = 30, .positions = 24, .classes = 3};
 constexpr int64_t kSteps = 12;
 
 Split random_rows(const std::vector<int32_t>& lengths, unsigned seed) {
@@ -34,7 +35,9 @@ Batch batch_of(const std::vector<int32_t>& lengths, unsigned seed) {
   std::iota(rows.begin(), rows.end(), 0);
   return make_batch(random_rows(lengths, seed), rows);
 }
-Batch batch_at(int64_t step) { return batch_of({5, 1, 20, 3 + static_cast<int32_t>(step % 4)}, 100 + static_cast<unsigned>(step)); }
+Batch batch_at(int64_t step) {
+  return batch_of({5, 1, 20, 3 + static_cast<int32_t>(step % 4)}, 100 + static_cast<unsigned>(step));
+}
 
 struct Wish {
   std::string format = "none";
@@ -42,11 +45,14 @@ struct Wish {
   double rate = 1e-2;
 };
 Replica replica(const Bert& model, const Wish& w) {
-  return {.seed = w.seed, .schedule = {.learning_rate = w.rate, .weight_decay = 0.01, .warmup_steps = 2, .steps = kSteps},
+  return {.seed = w.seed,
+          .schedule = {.learning_rate = w.rate, .weight_decay = 0.01, .warmup_steps = 2, .steps = kSteps},
           .formats = std::vector<LinearSpec>(model.linears().size(), parse_linear_spec(w.format))};
 }
 std::unique_ptr<Session> open_session(Device& device, const Bert& model, std::vector<Replica> replicas) {
-  auto session = std::make_unique<Session>(device, model, std::move(replicas), SessionOptions{.batch_rows = 8, .eval_rows = 8, .max_tokens = small.positions});
+  auto session =
+      std::make_unique<Session>(device, model, std::move(replicas),
+                                SessionOptions{.batch_rows = 8, .eval_rows = 8, .max_tokens = small.positions});
   for (int r = 0; r < session->replicas(); ++r) session->initialise(r);
   return session;
 }
@@ -115,7 +121,7 @@ TEST(NaiveBert, Gradient) {
 
 double largest_difference(const auto& a, const naive::Array<double>& exact) {
   double worst = 0;
-  for (size_t i = 0; i < exact.size(); ++i)
+  for (size_t i = 0; i < exact.size() && !std::isnan(worst); ++i)
     if (const double d = std::abs(a[i] - exact[i]); !(d <= worst)) worst = d;
   return worst;
 }
@@ -140,26 +146,14 @@ TEST_P(SessionTest, GradientOfTheWholeModel) {
   for (const auto& [name, grad] : exact) {
     // A weight and its bias share one scale: the gradient of a key's bias is a sum of such terms that is zero.
     const std::string linear = name.substr(0, name.rfind('.'));
-    const double top = std::max(largest(exact.at(linear + ".weight")), exact.contains(linear + ".bias") ? largest(exact.at(linear + ".bias")) : 0);
+    const double top = std::max(largest(exact.at(linear + ".weight")),
+                                exact.contains(linear + ".bias") ? largest(exact.at(linear + ".bias")) : 0);
     const double allowed = 2 * largest_difference(careless.at(name), grad) + 4 * 0x1p-23 * top;
-    EXPECT_LE(largest_difference(session->gradient(0, *model_.parameters().find(name)), grad), allowed) << name << ", largest " << top;
+    EXPECT_LE(largest_difference(session->gradient(0, *model_.parameters().find(name)), grad), allowed)
+        << name << ", largest " << top;
     for (double g : grad) squares += g * g;
   }
   EXPECT_NEAR(result.norm[0], std::sqrt(squares), 1e-6 * std::sqrt(squares));
-}
-
-TEST_P(SessionTest, ClsOnlyLastLayerEqualsTheFullOne) {
-  // A second replica whose last layer has blocks over all rows of a sequence: the shortcut is off for both.
-  std::vector<Replica> both = {replica(model_, {}), replica(model_, {.format = "none", .seed = 43})};
-  const Bert& m = model_;
-  both[1].formats[m.layers.back().output.index] = parse_linear_spec("x=block_fp(width=12,exponent=8,bias=127,block=*x16);w=none;b=none");
-  const FormatTable short_cut(m, {both[0].formats}), whole(m, {both[0].formats, both[1].formats});
-  ASSERT_TRUE(short_cut.cls_only());
-  ASSERT_FALSE(whole.cls_only());
-  const auto alone = open_session(*device_, m, {both[0]}), full = open_session(*device_, m, both);
-  train(*alone, 4), train(*full, 4);
-  const auto a = everything(*alone, 0), b = everything(*full, 0);
-  for (size_t i = 0; i < a.size(); ++i) EXPECT_EQ(a[i], b[i]) << "item " << i;  // equal as numbers: zeros of either sign
 }
 
 void expect_same_bits(const std::vector<Floats>& a, const std::vector<Floats>& b) {
@@ -170,9 +164,27 @@ void expect_same_bits(const std::vector<Floats>& a, const std::vector<Floats>& b
   }
 }
 
+TEST_P(SessionTest, ClsOnlyLastLayerEqualsTheFullOne) {
+  // A second replica whose last layer has blocks over all rows of a sequence: the shortcut is off for both.
+  std::vector<Replica> both = {replica(model_, {}), replica(model_, {.format = "none", .seed = 43})};
+  const Bert& m = model_;
+  both[1].formats[m.layers.back().output.index] =
+      parse_linear_spec("x=block_fp(width=12,exponent=8,bias=127,block=*x16);w=none;b=none");
+  const FormatTable short_cut(m, {both[0].formats}), whole(m, {both[0].formats, both[1].formats});
+  ASSERT_FALSE(short_cut.input_over_sequence());
+  ASSERT_TRUE(whole.input_over_sequence());
+  const auto alone = open_session(*device_, m, {both[0]}), full = open_session(*device_, m, both);
+  train(*alone, 4), train(*full, 4);
+  expect_same_bits(everything(*alone, 0), everything(*full, 0));
+}
+
 TEST_P(SessionTest, AReplicaHasTheBitsItHasAlone) {
-  const std::vector<Wish> wishes = {{.seed = 1}, {"integer(width=8,frac=4)", 2, 3e-3}, {"block_fp(width=6,exponent=8,bias=127,block=1x16)", 3, 2e-3},
-                                    {"binary_residual(levels=2)", 4, 1e-3}, {"x=integer(width=8,frac=4);w=none;b=none", 5, 1e-3}};
+  const std::vector<Wish> wishes = {{.seed = 1},
+                                    {"integer(width=8,frac=4)", 2, 3e-3},
+                                    {"block_fp(width=6,exponent=8,bias=127,block=1x16)", 3, 2e-3},
+                                    {"binary_residual(levels=2)", 4, 1e-3},
+                                    {"block_fp(width=6,exponent=8,bias=127,block=*x16)", 6, 1e-3},
+                                    {"x=integer(width=8,frac=4);w=none;b=none", 5, 1e-3}};
   std::vector<Replica> replicas;
   for (const Wish& w : wishes) replicas.push_back(replica(model_, w));
   replicas.back().formats[0] = parse_linear_spec("binary_residual(levels=3)");  // one Linear among others
@@ -188,8 +200,9 @@ TEST_P(SessionTest, AReplicaHasTheBitsItHasAlone) {
 
 // One format for every Linear: every family, with the first of its choices in a search, and outputs with formats.
 std::vector<std::string> family_specs() {
-  std::vector<std::string> specs = {"none", "x=integer(width=8,frac=4);w=integer(width=8,frac=6);b=integer(width=8,frac=4);y=integer(width=8,frac=4)",
-                                    "x=none;w=none;b=none;y=block_fp(width=8,exponent=8,bias=127,block=*x16)"};
+  std::vector<std::string> specs = {
+      "none", "x=integer(width=8,frac=4);w=integer(width=8,frac=6);b=integer(width=8,frac=4);y=integer(width=8,frac=4)",
+      "x=none;w=none;b=none;y=block_fp(width=8,exponent=8,bias=127,block=*x16)"};
   for (const Family& f : families()) specs.emplace_back(f.choices[0]);
   return specs;
 }
@@ -204,8 +217,10 @@ TEST_P(SessionTest, ThreadsChangeNoBit) {
       set_threads(n);
       const auto session = open_session(*device_, model_, {replica(model_, {format})});
       train(*session, 3);
-      if (n == 1) one = everything(*session, 0);
-      else expect_same_bits(one, everything(*session, 0));
+      if (n == 1)
+        one = everything(*session, 0);
+      else
+        expect_same_bits(one, everything(*session, 0));
     }
   }
   set_threads(before);
@@ -249,12 +264,14 @@ TEST_P(SessionTest, GradientOfGammaAndOfTheLastMean) {
   constexpr int levels = 3;
   constexpr float h = 0x1p-7f;
   std::vector<Replica> replicas(linears.size(), replica(model_, {}));
-  for (size_t r = 0; r < linears.size(); ++r) replicas[r].formats[linears[r]->index] = parse_linear_spec("binary_residual(levels=3)");
+  for (size_t r = 0; r < linears.size(); ++r)
+    replicas[r].formats[linears[r]->index] = parse_linear_spec("binary_residual(levels=3)");
   const auto session = open_session(*device_, model_, replicas);
   const naive::Parameters<double> parameters = random_parameters(model_);
   for (int r = 0; r < session->replicas(); ++r)
     for (const auto& [name, values] : parameters)
-      if (!name.ends_with(".quantizer")) session->set(r, *model_.parameters().find(name), Floats(values.begin(), values.end()));
+      if (!name.ends_with(".quantizer"))
+        session->set(r, *model_.parameters().find(name), Floats(values.begin(), values.end()));
   const Batch batch = batch_at(0);
   session->compute_gradients(batch);
   for (int r = 0; r < session->replicas(); ++r)

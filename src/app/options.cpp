@@ -6,22 +6,6 @@
 #include "base/text.h"
 
 namespace mpq {
-namespace {
-
-struct Preset {
-  const char* name;
-  ModelShape shape;
-};
-
-// The small BERTs of Turc et al., "Well-Read Students Learn Better" (2019), and BERT base.
-constexpr Preset presets[] = {{"tiny", {2, 128, 2, 512}},
-                              {"mini", {4, 256, 4, 1024}},
-                              {"small", {4, 512, 8, 2048}},
-                              {"medium", {8, 512, 8, 2048}},
-                              {"base", {12, 768, 12, 3072}}};
-
-}  // namespace
-
 void DataArgs::add_to(CommandLine& line) {
   DataOptions& o = options_;
   line.group("Data");
@@ -80,28 +64,6 @@ void TrainArgs::add_to(CommandLine& line) {
   line.option("seed", seed, "N", "seeds initialisation, order and dropout", {.max = 4294967295.0});
   line.option("checkpoint-every", checkpoint_every, "STEPS", "write a resumable checkpoint; 0: at the end only",
               {.min = 0});
-}
-
-ModelShape TrainArgs::shape() const { return parse_model_shape(model); }
-
-ModelShape parse_model_shape(const std::string& text) {
-  for (const Preset& preset : presets)
-    if (text == preset.name) return preset.shape;
-  const UserError bad(
-      fmt::format("--model {} is not allowed", text),
-      "--model takes tiny, mini, small, medium, base or layers,hidden,heads,ffn (2,128,2,512), each from 1 "
-      "to 65536, hidden a multiple of heads, hidden/heads from 8 to 256");
-  std::vector<int> sizes;
-  for (std::string_view part : split(text, ',')) {
-    const auto size = parse_int(part);
-    if (!size || *size < 1 || *size > 65536) throw bad;
-    sizes.push_back(static_cast<int>(*size));
-  }
-  if (sizes.size() != 4) throw bad;
-  const ModelShape shape{sizes[0], sizes[1], sizes[2], sizes[3]};
-  const int head_width = shape.hidden / shape.heads;
-  if (shape.hidden % shape.heads != 0 || head_width < 8 || head_width > 256) throw bad;
-  return shape;
 }
 
 }  // namespace mpq

@@ -29,10 +29,6 @@ struct MachineArgs {
   void apply() const;
 };
 
-struct ModelShape {
-  int layers, hidden, heads, ffn;
-};
-
 // Training; the defaults are the labs' recipe.
 struct TrainArgs {
   std::string model = "tiny", init, decay = "linear";
@@ -41,10 +37,6 @@ struct TrainArgs {
   uint64_t seed = 42;
 
   void add_to(CommandLine& line);
-  ModelShape shape() const;  // UserError if --model names no preset and is no L,H,A,F
 };
-
-// A preset's name (tiny mini small medium base) or "layers,hidden,heads,ffn".
-ModelShape parse_model_shape(const std::string& text);
 
 }  // namespace mpq

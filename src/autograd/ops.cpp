@@ -39,31 +39,32 @@ Features embed(Tape& tape, const EmbedTerms& terms, const Ragged& ragged, const 
 
 namespace {
 
-// Where a Linear writes the gradient of what it read, and how it reaches the value: added at once where the quantizer's
-// gradient is the identity, through a buffer and quantize_grad where it is not.
+// Where a Linear writes the gradient of what it read. Linears of one input add to it in their order, through a buffer
+// where a quantizer's gradient stands between one of them and the input: a replica's sums, and so its bits, do not
+// depend on the formats of the others.
 struct InputGrad {
   Tensor dx;
-  bool accumulate;
+  bool accumulate, buffered;
 };
-InputGrad input_grad(Tape& tape, const Features& x, const Reader& reader) {
-  if (!reader.identity_gradient) return {tape.tensor(x.x->data.shape), false};
+InputGrad input_grad(Tape& tape, const Features& x, bool all_identity) {
   const auto target = tape.grad_target(x.x);
-  return {target.grad, target.accumulate};
+  if (all_identity || !target.accumulate) return {target.grad, target.accumulate, false};
+  return {tape.tensor(x.x->data.shape), false, true};
 }
 void finish_input_grad(Tape& tape, const Features& x, const Reader& reader, const InputGrad& grad) {
-  if (reader.identity_gradient) return;
-  tape.ops().quantize_grad({.ragged = x.ragged, .rank = x.rank, .slot = reader.slot, .x = x.x->data, .dx = grad.dx, .dtrained = reader.dtrained});
-  const auto target = tape.grad_target(x.x);
-  if (!target.accumulate) tape.ops().fill(target.grad, 0.0f);
-  tape.ops().add(grad.dx, target.grad);
+  if (!reader.identity_gradient)
+    tape.ops().quantize_grad({.ragged = x.ragged, .rank = x.rank, .slot = reader.slot, .x = x.x->data, .dx = grad.dx, .dtrained = reader.dtrained});
+  if (grad.buffered) tape.ops().add(grad.dx, x.x->grad);
 }
 
 void record_linear_grads(Tape& tape, const Features& x, std::vector<Linear1> forwards, std::vector<LinearTerms> terms, std::vector<Var> results) {
   tape.record([=, &tape] {
+    bool all_identity = true;
+    for (const LinearTerms& t : terms) all_identity &= t.input.identity_gradient;
     std::vector<Linear1Grad> grads;
     std::vector<InputGrad> inputs;
     for (size_t i = 0; i < forwards.size(); ++i) {
-      inputs.push_back(input_grad(tape, x, terms[i].input));
+      inputs.push_back(input_grad(tape, x, all_identity));
       grads.push_back({.forward = forwards[i], .dy = tape.grad_of(results[i]), .dx = inputs[i].dx, .accumulate = inputs[i].accumulate,
                        .dw = terms[i].dw, .dbias = terms[i].dbias});
     }

@@ -106,9 +106,11 @@ FormatTable::FormatTable(const Bert& model, const std::vector<std::vector<Linear
       if (reach(spec(r, linear.index, operand), Role::activation) == Reach::sequence) return true;
     return false;
   };
-  for (const Linear* linear : {&last.attention_output, &last.intermediate, &last.output})
-    cls_only_ &= !over_sequence(*linear, kX) && !over_sequence(*linear, kY);
-  cls_only_ &= !over_sequence(last.query, kY);
+  for (const Linear* linear : {&last.attention_output, &last.intermediate, &last.output}) {
+    input_over_sequence_ |= over_sequence(*linear, kX);
+    output_over_sequence_ |= over_sequence(*linear, kY);
+  }
+  output_over_sequence_ |= over_sequence(last.query, kY);
 }
 
 QuantSlot FormatTable::slot(int linear, int operand) const { return {&table_[linear * 4 + operand], int64_t{linears_} * 4, {}}; }
@@ -199,32 +201,52 @@ class Forward {
     return embed(tape_, terms, batch_.ragged, batch_.tokens, batch_.segments, hidden_dropout(0), attention_readers(0));
   }
 
+  // What the Linears of a layer read after its attention. In the last layer only the first rows go on; where a format
+  // there looks over the sequence, `whole` has the copies made from all rows, and theirs are taken.
+  struct Stages {
+    Features context, middle, wide, out;
+  };
+
   Features layer(const Features& x, size_t l) {
     const BertLayer& layer = model_.layers[l];
-    const bool last = l + 1 == model_.layers.size(), cls_only = last && formats_.cls_only();
-    Features rows = x;  // those whose output somebody reads
-    Var q, k, v;
-    if (cls_only) {
-      const LinearTerms key = terms(layer.key), value = terms(layer.value);
-      const auto kv = linears(tape_, x, std::array{1, 2}, std::array{&key, &value});
-      rows = select_first(tape_, x, batch_.single_rows);
-      k = kv[0], v = kv[1];
-      q = linear(tape_, rows, 0, terms(layer.query), {}).x;
-    } else {
-      const LinearTerms query = terms(layer.query), key = terms(layer.key), value = terms(layer.value);
+    const LinearTerms query = terms(layer.query), key = terms(layer.key), value = terms(layer.value);
+    if (l + 1 < model_.layers.size() || formats_.output_over_sequence()) {
       const auto qkv = linears(tape_, x, std::array{0, 1, 2}, std::array{&query, &key, &value});
-      q = qkv[0], k = qkv[1], v = qkv[2];
+      return after_projections(tape_, l, x, qkv, nullptr).out;
     }
+    auto qkv = linears(tape_, x, std::array{1, 2}, std::array{&key, &value});
+    const Features first = select_first(tape_, x, batch_.single_rows);
+    qkv.insert(qkv.begin(), linear(tape_, first, 0, query, {}).x);
+    if (!formats_.input_over_sequence()) return after_projections(tape_, l, first, qkv, nullptr).out;
+    Tape forward_only(tape_.ops(), tape_.arena(), tape_.replicas(), false);
+    const auto whole_qkv = linears(forward_only, x, std::array{0, 1, 2}, std::array{&query, &key, &value});
+    const Stages whole = after_projections(forward_only, l, x, whole_qkv, nullptr);
+    return after_projections(tape_, l, first, qkv, &whole).out;
+  }
+
+  Stages after_projections(Tape& tape, size_t l, const Features& rows, const std::vector<Var>& qkv, const Stages* whole) {
+    const BertLayer& layer = model_.layers[l];
     const int site = static_cast<int>(3 * l);
-    const Features context = attention(tape_, {batch_.ragged, rows.ragged, q, k, v, model_.config().heads},
-                                       dropout(model_.config().attention_dropout, site + 1), std::vector{reader(layer.attention_output)});
-    const Features attended = linear(tape_, context, 0, terms(layer.attention_output), {});
-    const Features middle = residual_norm(tape_, attended.x, rows.x, rows.ragged, norm(layer.attention_gamma, layer.attention_beta),
-                                          hidden_dropout(site + 2), std::vector{reader(layer.intermediate)});
-    const Features wide = linear(tape_, middle, 0, terms(layer.intermediate), {.activation = Activation::gelu, .readers = std::vector{reader(layer.output)}});
-    const Features narrow = linear(tape_, wide, 0, terms(layer.output), {});
-    return residual_norm(tape_, narrow.x, middle.x, rows.ragged, norm(layer.output_gamma, layer.output_beta), hidden_dropout(site + 3),
-                         last ? std::vector<Reader>{} : attention_readers(l + 1));
+    const bool last = l + 1 == model_.layers.size();
+    Stages s;
+    s.context = attention(tape, {batch_.ragged, rows.ragged, qkv[0], qkv[1], qkv[2], model_.config().heads},
+                          dropout(model_.config().attention_dropout, site + 1), std::vector{reader(layer.attention_output)});
+    if (whole) read_first_rows(s.context, whole->context);
+    const Features attended = linear(tape, s.context, 0, terms(layer.attention_output), {});
+    s.middle = residual_norm(tape, attended.x, rows.x, rows.ragged, norm(layer.attention_gamma, layer.attention_beta),
+                             hidden_dropout(site + 2), std::vector{reader(layer.intermediate)});
+    if (whole) read_first_rows(s.middle, whole->middle);
+    s.wide = linear(tape, s.middle, 0, terms(layer.intermediate), {.activation = Activation::gelu, .readers = std::vector{reader(layer.output)}});
+    if (whole) read_first_rows(s.wide, whole->wide);
+    const Features narrow = linear(tape, s.wide, 0, terms(layer.output), {});
+    s.out = residual_norm(tape, narrow.x, s.middle.x, rows.ragged, norm(layer.output_gamma, layer.output_beta), hidden_dropout(site + 3),
+                          last ? std::vector<Reader>{} : attention_readers(l + 1));
+    return s;
+  }
+
+  void read_first_rows(Features& first, const Features& whole) const {
+    if (first.read[0].data == first.x->data.data) return;
+    tape_.ops().select_first({.ragged = batch_.ragged, .x = whole.read[0], .y = first.read[0]});
   }
 
   Tape& tape_;

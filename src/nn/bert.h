@@ -1,5 +1,5 @@
 // BERT for sequence classification (Devlin et al. 2018; post-LayerNorm, erf GELU, tanh pooler), on ragged batches.
-// The last layer computes only what [CLS] needs, unless a number format there looks over the sequence.
+// The last layer computes only what [CLS] needs: all rows of keys and values, one row of everything after them.
 #pragma once
 #include <string>
 #include <vector>
@@ -74,7 +74,10 @@ class FormatTable {
   int replicas() const { return replicas_; }
   bool weights_quantized() const { return weights_quantized_; }  // any weight or bias of any replica
   bool weights_scaled() const { return weights_scaled_; }        // by gamma
-  bool cls_only() const { return cls_only_; }                    // no format of the last layer looks over the sequence
+  // In the last layer only [CLS] goes on. A format there that looks over the sequence still has to see every row: for
+  // the input of a Linear after the attention, or (then the shortcut is off) for the output of one.
+  bool input_over_sequence() const { return input_over_sequence_; }
+  bool output_over_sequence() const { return output_over_sequence_; }
   const QuantSpec& spec(int replica, int linear, int operand) const { return table_[(replica * linears_ + linear) * 4 + operand]; }
 
   Reader reader(const Bert& model, const BertTensors& t, const Linear& linear) const;      // empty slot if all are `none`
@@ -89,7 +92,8 @@ class FormatTable {
   int replicas_, linears_;
   std::vector<QuantSpec> table_;  // [R][linears][x, w, b, y]
   std::vector<int> shares_input_with_;  // the first Linear of the same input whose x formats are equal in every replica
-  bool weights_quantized_ = false, weights_scaled_ = false, cls_only_ = true;
+  bool weights_quantized_ = false, weights_scaled_ = false;
+  bool input_over_sequence_ = false, output_over_sequence_ = false;
 };
 
 // A batch where the device can read it.

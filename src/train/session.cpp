@@ -194,6 +194,7 @@ void Session::initialise(int replica) {
 
 void Session::set(int replica, const Parameter& p, std::span<const float> values) {
   check(static_cast<int64_t>(values.size()) == p.shape.size(), "{}: {} values for {}", p.name, values.size(), p.shape.size());
+  if (p.sparse) catch_up();  // updates still owed belong to the values that go
   device_.copy_in(view(memory_->tensors.values, p).f32(replica), values.data(), values.size_bytes());
   weights_ready_ = false;
 }

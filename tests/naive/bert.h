@@ -14,13 +14,20 @@ using Parameters = std::map<std::string, Array<Real>>;
 template <class Real>
 class BertPass {
  public:
-  BertPass(const BertConfig& config, const Parameters<Real>& parameters, const Rows& rows, const std::vector<int32_t>& tokens,
-           const std::vector<int32_t>& labels, uint64_t seed, int64_t step)
-      : config_(config), parameters_(parameters), rows_(rows), labels_(labels), seed_(seed), step_(step), embed_(embedding(tokens)) {
+  BertPass(const BertConfig& config, const Parameters<Real>& parameters, const Rows& rows,
+           const std::vector<int32_t>& tokens, const std::vector<int32_t>& labels, uint64_t seed, int64_t step)
+      : config_(config),
+        parameters_(parameters),
+        rows_(rows),
+        labels_(labels),
+        seed_(seed),
+        step_(step),
+        embed_(embedding(tokens)) {
     Array<Real> x = embed(embed_);
     for (int l = 0; l < config.layers; ++l) x = layer(l, x);
     const Rows single(std::vector<int32_t>(labels.size(), 1));
-    pooler_ = linear_of("bert.pooler.dense", select_first(rows, config.hidden, x), single, Function::tanh, config.hidden);
+    pooler_ =
+        linear_of("bert.pooler.dense", select_first(rows, config.hidden, x), single, Function::tanh, config.hidden);
     pooler_.mask = mask(config.hidden_dropout, 3 * config.layers + 1);
     classifier_ = linear_of("classifier", linear(pooler_), single, Function::none, config.classes);
     logits_ = linear(classifier_);
@@ -56,14 +63,28 @@ class BertPass {
 
   Embed<Real> embedding(const std::vector<int32_t>& tokens) const {
     const std::string e = "bert.embeddings.";
-    return {rows_, tokens, p(e + "word_embeddings.weight"), p(e + "position_embeddings.weight"), p(e + "token_type_embeddings.weight"),
-            p(e + "LayerNorm.weight"), p(e + "LayerNorm.bias"), Real(config_.layer_norm_epsilon), mask(config_.hidden_dropout, 0)};
+    return {rows_,
+            tokens,
+            p(e + "word_embeddings.weight"),
+            p(e + "position_embeddings.weight"),
+            p(e + "token_type_embeddings.weight"),
+            p(e + "LayerNorm.weight"),
+            p(e + "LayerNorm.bias"),
+            Real(config_.layer_norm_epsilon),
+            mask(config_.hidden_dropout, 0)};
   }
   Linear<Real> linear_of(const std::string& name, const Array<Real>& x, const Rows& rows, Function f, int64_t N) const {
     return {rows, x, p(name + ".weight"), p(name + ".bias"), f, {}, N, static_cast<int64_t>(x.size()) / rows.count()};
   }
-  ResidualNorm<Real> norm_of(const std::string& name, const Array<Real>& y, const Array<Real>& residual, int site) const {
-    return {rows_, y, residual, p(name + ".weight"), p(name + ".bias"), Real(config_.layer_norm_epsilon), mask(config_.hidden_dropout, site)};
+  ResidualNorm<Real> norm_of(const std::string& name, const Array<Real>& y, const Array<Real>& residual,
+                             int site) const {
+    return {rows_,
+            y,
+            residual,
+            p(name + ".weight"),
+            p(name + ".bias"),
+            Real(config_.layer_norm_epsilon),
+            mask(config_.hidden_dropout, site)};
   }
 
   Array<Real> layer(int l, const Array<Real>& x) {
@@ -73,7 +94,8 @@ class BertPass {
     s.query = linear_of(n + "attention.self.query", x, rows_, Function::none, C);
     s.key = linear_of(n + "attention.self.key", x, rows_, Function::none, C);
     s.value = linear_of(n + "attention.self.value", x, rows_, Function::none, C);
-    s.attention = {rows_, rows_, config_.heads, C, linear(s.query), linear(s.key), linear(s.value), mask(config_.attention_dropout, 3 * l + 1)};
+    s.attention = {rows_,           rows_,         config_.heads,   C,
+                   linear(s.query), linear(s.key), linear(s.value), mask(config_.attention_dropout, 3 * l + 1)};
     s.attention_output = linear_of(n + "attention.output.dense", attention(s.attention), rows_, Function::none, C);
     s.attention_norm = norm_of(n + "attention.output.LayerNorm", linear(s.attention_output), x, 3 * l + 2);
     const Array<Real> middle = residual_norm(s.attention_norm);

@@ -119,8 +119,8 @@ NormGrad<Real> layer_norm_grad(const Array<Real>& s, const Array<Real>& gamma, R
 template <class Real>
 struct Embed {
   Rows rows;
-  std::vector<int32_t> tokens;                       // [T]
-  Array<Real> word, position, type, gamma, beta;     // [V, C] [P, C] [types, C] [C] [C]
+  std::vector<int32_t> tokens;                    // [T]
+  Array<Real> word, position, type, gamma, beta;  // [V, C] [P, C] [types, C] [C] [C]
   Real epsilon;
   Mask mask;
 
@@ -151,7 +151,9 @@ template <class Real>
 EmbedGrad<Real> embed_grad(const Embed<Real>& in, const Array<Real>& dx) {
   const int C = in.C();
   const NormGrad<Real> norm = layer_norm_grad(in.sum(), in.gamma, in.epsilon, dropout(dx, in.rows, C, in.mask));
-  EmbedGrad<Real> g{norm.ds, Array<Real>(in.word.size()), Array<Real>(in.position.size()), Array<Real>(in.type.size()), norm.dgamma, norm.dbeta};
+  EmbedGrad<Real> g{
+      norm.ds,   Array<Real>(in.word.size()), Array<Real>(in.position.size()), Array<Real>(in.type.size()), norm.dgamma,
+      norm.dbeta};
   for (int b = 0; b < in.rows.sequences(); ++b)
     for (int i = 0; i < in.rows.length(b); ++i)
       for (int c = 0; c < C; ++c) {
@@ -217,7 +219,8 @@ struct LinearGrad {
 template <class Real>
 LinearGrad<Real> linear_grad(const Linear<Real>& in, const Array<Real>& dy) {
   const Array<Real> product = in.product();
-  LinearGrad<Real> g{dropout(dy, in.rows, static_cast<int>(in.N), in.mask), Array<Real>(in.x.size()), Array<Real>(in.w.size()), Array<Real>(in.N)};
+  LinearGrad<Real> g{dropout(dy, in.rows, static_cast<int>(in.N), in.mask), Array<Real>(in.x.size()),
+                     Array<Real>(in.w.size()), Array<Real>(in.N)};
   for (size_t i = 0; i < product.size(); ++i) g.dproduct[i] *= slope(in.function, product[i]);
   for (int64_t m = 0; m < in.rows.count(); ++m)
     for (int64_t n = 0; n < in.N; ++n) {
@@ -235,7 +238,7 @@ LinearGrad<Real> linear_grad(const Linear<Real>& in, const Array<Real>& dy) {
 
 template <class Real>
 struct Attention {
-  Rows keys, queries;   // queries: as many sequences, perhaps fewer rows
+  Rows keys, queries;  // queries: as many sequences, perhaps fewer rows
   int heads, C;
   Array<Real> q, k, v;  // [rows of queries, C] [T, C] [T, C]
   Mask mask;
@@ -273,7 +276,8 @@ Array<Real> attention(const Attention<Real>& in) {
     for (int j = 0; j < in.keys.length(b); ++j) {
       const Real weight = p[j] * in.factor(b, h, i, j);
       for (int d = 0; d < in.D(); ++d)
-        context[(in.queries.starts[b] + i) * in.C + h * in.D() + d] += weight * in.v[(in.keys.starts[b] + j) * in.C + h * in.D() + d];
+        context[(in.queries.starts[b] + i) * in.C + h * in.D() + d] +=
+            weight * in.v[(in.keys.starts[b] + j) * in.C + h * in.D() + d];
     }
   });
   return context;
@@ -395,7 +399,8 @@ struct Moments {
   Real p, m = 0, v = 0;
 };
 template <class Real>
-void adamw(Moments<Real>& s, Real g, int64_t t, Real lr, Real decay, Real beta1 = Real(0.9), Real beta2 = Real(0.999), Real epsilon = Real(1e-8)) {
+void adamw(Moments<Real>& s, Real g, int64_t t, Real lr, Real decay, Real beta1 = Real(0.9), Real beta2 = Real(0.999),
+           Real epsilon = Real(1e-8)) {
   s.m = beta1 * s.m + (1 - beta1) * g;
   s.v = beta2 * s.v + (1 - beta2) * g * g;
   const Real m_hat = s.m / (1 - std::pow(beta1, Real(t + 1))), v_hat = s.v / (1 - std::pow(beta2, Real(t + 1)));
