@@ -188,7 +188,7 @@ Json compare(const BenchContext& context, Device& device, const Bert& model, con
   const Timing a = float_steps.timing(), b = family_steps.timing();
   const FormatTable formats(model, {std::vector(model.linears().size(), spec)});
   const double flops_ratio =
-      forward_flops(context.model, split, formats.cls_only()) / forward_flops(context.model, split);
+      forward_flops(context.model, split, !formats.output_over_sequence()) / forward_flops(context.model, split);
   return {{"format", family.choices[0]},
           {"family", family.name},
           {"float_ms", a.median * 1e3},
