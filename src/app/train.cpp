@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <cmath>
 
 #include "app/commands.h"
 #include "app/format_options.h"
@@ -56,13 +57,15 @@ class Run {
   void train() {
     const auto start = Clock::now();
     const double before = state_.seconds;
+    const int64_t first = session_.step();
     try {
       train_with_progress(session_, setup_.data.train, plan_, "training",
                           [&](int64_t step, const Session::StepResult& result) {
+                            check_finite(step, result);
                             state_.loss.push_back(result.loss[0]);
                             state_.norm.push_back(result.norm[0]);
                             state_.seconds = before + since(start);
-                            if (step == 20) estimate(since(start) / 20);
+                            if (step == first + 20) estimate(since(start) / 20, steps_ - step);
                             const int every = options_.train.checkpoint_every;
                             if (every > 0 && step % every == 0 && step < steps_) write(true);
                           });
@@ -120,9 +123,16 @@ class Run {
         t.weight_decay, t.dropout, t.clip, t.seed, specs);
   }
 
-  void estimate(double seconds_a_step) const {
-    fmt::print(stderr, "estimated: {} for the {} steps\n", human_seconds(seconds_a_step * static_cast<double>(steps_)),
-               steps_);
+  static void estimate(double seconds_a_step, int64_t left) {
+    fmt::print(stderr, "estimated: {} for the {} steps left\n",
+               human_seconds(seconds_a_step * static_cast<double>(left)), left);
+  }
+
+  static void check_finite(int64_t step, const Session::StepResult& result) {
+    if (std::isfinite(result.loss[0]) && std::isfinite(result.norm[0])) return;
+    throw UserError(fmt::format("the training diverged at step {}: loss {}, gradient norm {}", step, result.loss[0],
+                                result.norm[0]),
+                    "a smaller --lr, a --warmup or a wider --format; nothing of this step was written");
   }
 
   void write(bool unfinished) {
