@@ -1,4 +1,6 @@
 // mpq search as a user meets it: complete, cached, killed and continued, shared by two processes.
+#include <fmt/format.h>
+
 #include <set>
 
 #include "search/storage.h"
@@ -57,7 +59,8 @@ TEST_F(SearchCommandTest, EveryFamilyInOneTableAgainAndAgain) {
   const Outcome all = search("all", "--family all --trials 2 --json");
   ASSERT_EQ(all.code, 0) << all.err;
   std::set<std::string> families;
-  for (const auto& r : all.result().at("results")) families.insert(r.at("family"));
+  const nlohmann::json result = all.result();
+  for (const auto& r : result.at("results")) families.insert(r.at("family"));
   EXPECT_EQ(families.size(), 12u);
   EXPECT_NE(all.err.find("estimated: at most"), std::string::npos) << all.err;
   EXPECT_NE(all.err.find("of memory"), std::string::npos);
@@ -87,13 +90,13 @@ TEST_F(SearchCommandTest, KilledAndContinuedItEndsWithTheSameTable) {
 }
 
 TEST_F(SearchCommandTest, ALongTrialGoesOnFromItsCheckpoint) {
-  const std::string what = "--family binary_residual --trials 1 --epochs 200 --checkpoint-every 10";
+  const std::string what = "--family binary_residual --trials 1 --epochs 40 --checkpoint-every 20";
   ASSERT_EQ(search("whole", what).code, 0);
   interrupt(start(command("killed", what)), SIGKILL,
             [&] { return fs::exists(path("killed") / "running/search-binary_residual-0/training_state.json"); });
   const int64_t step =
       nlohmann::json::parse(file("killed/running/search-binary_residual-0/training_state.json")).at("step");
-  EXPECT_GE(step, 10);
+  EXPECT_GE(step, 20);
   ASSERT_EQ(search("killed", what).code, 0);
   EXPECT_EQ(table("killed"), table("whole"));
   const char* model = "/models/search-binary_residual/trial-0/model.safetensors";
@@ -112,8 +115,6 @@ TEST_F(SearchCommandTest, TwoProcessesShareAStudy) {
 }
 
 TEST_F(SearchCommandTest, DuplicatesAreAnsweredFromTheCache) {
-  ASSERT_EQ(search("out", "--family binary_residual --sampler random --trials 3 --parallel 3 --mode all-layers").code,
-            0);
   ASSERT_EQ(
       search(
           "layers",
@@ -144,11 +145,6 @@ TEST_F(SearchCommandTest, ABudgetPrunesWithoutTraining) {
   }
   EXPECT_EQ(pruned, 6);
   EXPECT_EQ(trials("out", "none")[0].state, TrialState::complete) << "the float control has no budget";
-}
-
-TEST_F(SearchCommandTest, DivergedTrialsCountAsTheMajority) {
-  const Outcome outcome = search("out", "--family integer --trials 1 --lr 1 --clip 0 --epochs 200 --decay constant");
-  ASSERT_EQ(outcome.code, 0) << outcome.err;
 }
 
 TEST_F(SearchCommandTest, OtherWaysToSearch) {

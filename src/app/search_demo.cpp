@@ -11,7 +11,7 @@ namespace mpq {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr double kBaseEpochs = 10, kBaseRate = 1e-3, kTrialEpochs = 0.5, kTrialRate = 2.5e-4;
+constexpr double kBaseEpochs = 8, kBaseRate = 1e-3, kTrialEpochs = 0.5, kTrialRate = 2.5e-4;
 
 // The base model: trained longer and at a higher rate than the trials that start from it.
 TrainArgs base_of(const TrainArgs& trial) {

@@ -51,6 +51,8 @@ FamilySearch::FamilySearch(const FamilySpace& space, const SearchOptions& option
       models_(fs::path(options.out) / "models" / study_.options().name) {
   check_recipe(storage, study_.options().name, recipe);
   if (study_.trials().empty()) discard(models_);  // of a study that was deleted
+  for (const FrozenTrial& t : study_.trials())
+    if (t.finished()) discard(job(t.number, {}).running);  // killed between the result and the tidying up
 }
 
 bool FamilySearch::run_wave(const Done& done) {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "app/table.h"
 #include "base/file.h"
 #include "base/statistics.h"
@@ -55,7 +57,8 @@ Table trials_of(const std::vector<FamilyResult>& results) {
   Table table{{"family", "trial", "accuracy", "bits"}, {}};
   for (const FamilyResult& r : results)
     for (size_t i = 0; i < r.series.trials.size(); ++i)
-      table.add({r.family, std::to_string(i), fmt::format("{:.6f}", r.series.trials[i].accuracy),
+      table.add({r.family, std::to_string(i),
+                 std::isnan(r.series.trials[i].accuracy) ? "-" : fmt::format("{:.6f}", r.series.trials[i].accuracy),
                  fmt::format("{:.4f}", r.series.trials[i].bits)});
   return table;
 }
