@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <cmath>
 
 #include "app/commands.h"
 #include "app/format_options.h"
@@ -31,7 +32,11 @@ struct Options {
 class Run {
  public:
   Run(const Options& options, const Setup& setup, Device& device)
-      : options_(options), setup_(setup), model_(setup.config), plan_(plan_of(options.train)), steps_(plan_.steps(setup.data.train.row_count())),
+      : options_(options),
+        setup_(setup),
+        model_(setup.config),
+        plan_(plan_of(options.train)),
+        steps_(plan_.steps(setup.data.train.row_count())),
         replica_{options.train.seed, schedule_of(options.train, steps_), formats()},
         session_(device, model_, {replica_}, session_options(options.train, setup.data_options)) {}
 
@@ -43,27 +48,33 @@ class Run {
         state_ = *state;
         return;
       }
-    if (options_.resume) throw UserError(fmt::format("--resume: {} holds no unfinished run", options_.out), "leave --resume away to start one");
+    if (options_.resume)
+      throw UserError(fmt::format("--resume: {} holds no unfinished run", options_.out),
+                      "leave --resume away to start one");
     start_weights(session_, 0, setup_);
   }
 
   void train() {
     const auto start = Clock::now();
     const double before = state_.seconds;
+    const int64_t first = session_.step();
     try {
-      train_with_progress(session_, setup_.data.train, plan_, "training", [&](int64_t step, const Session::StepResult& result) {
-        state_.loss.push_back(result.loss[0]);
-        state_.norm.push_back(result.norm[0]);
-        state_.seconds = before + since(start);
-        if (step == 20) estimate(since(start) / 20);
-        const int every = options_.train.checkpoint_every;
-        if (every > 0 && step % every == 0 && step < steps_) write(true);
-      });
+      train_with_progress(session_, setup_.data.train, plan_, "training",
+                          [&](int64_t step, const Session::StepResult& result) {
+                            check_finite(step, result);
+                            state_.loss.push_back(result.loss[0]);
+                            state_.norm.push_back(result.norm[0]);
+                            state_.seconds = before + since(start);
+                            if (step == first + 20) estimate(since(start) / 20, steps_ - step);
+                            const int every = options_.train.checkpoint_every;
+                            if (every > 0 && step % every == 0 && step < steps_) write(true);
+                          });
     } catch (const Stopped&) {
       if (session_.step() < steps_) write(true);
       throw;
     }
-    trained_rows_ = static_cast<double>(steps_) / static_cast<double>((setup_.data.train.row_count() + plan_.batch - 1) / plan_.batch) *
+    trained_rows_ = static_cast<double>(steps_) /
+                    static_cast<double>((setup_.data.train.row_count() + plan_.batch - 1) / plan_.batch) *
                     static_cast<double>(setup_.data.train.row_count());
     write(false);
   }
@@ -105,26 +116,38 @@ class Run {
     const TrainArgs& t = options_.train;
     std::string specs;
     for (const LinearSpec& s : replica_.formats) specs += to_text(s) + "|";
-    return fmt::format("data {} model {} init {} epochs {} batch {} lr {} warmup {} decay {} wd {} dropout {} clip {} seed {} formats {}",
-                       setup_.data.fingerprint, t.init.empty() ? t.model : "", t.init, t.epochs, t.batch, t.lr, t.warmup, t.decay, t.weight_decay,
-                       t.dropout, t.clip, t.seed, specs);
+    return fmt::format(
+        "data {} model {} init {} epochs {} batch {} lr {} warmup {} decay {} wd {} dropout {} clip {} seed {} formats "
+        "{}",
+        setup_.data.fingerprint, t.init.empty() ? t.model : "", t.init, t.epochs, t.batch, t.lr, t.warmup, t.decay,
+        t.weight_decay, t.dropout, t.clip, t.seed, specs);
   }
 
-  void estimate(double seconds_a_step) const {
-    fmt::print(stderr, "estimated: {} for the {} steps\n", human_seconds(seconds_a_step * static_cast<double>(steps_)), steps_);
+  static void estimate(double seconds_a_step, int64_t left) {
+    fmt::print(stderr, "estimated: {} for the {} steps left\n",
+               human_seconds(seconds_a_step * static_cast<double>(left)), left);
+  }
+
+  static void check_finite(int64_t step, const Session::StepResult& result) {
+    if (std::isfinite(result.loss[0]) && std::isfinite(result.norm[0])) return;
+    throw UserError(fmt::format("the training diverged at step {}: loss {}, gradient norm {}", step, result.loss[0],
+                                result.norm[0]),
+                    "a smaller --lr, a --warmup or a wider --format; nothing of this step was written");
   }
 
   void write(bool unfinished) {
     if (options_.out.empty()) return;
     state_.optimizer = unfinished ? session_.optimizer_state(0) : OptimizerState{};
     state_.options = fingerprint();
-    write_checkpoint(options_.out, session_, 0, *setup_.data.tokenizer, setup_.checkpoint_info(), unfinished ? &state_ : nullptr);
+    write_checkpoint(options_.out, session_, 0, *setup_.data.tokenizer, setup_.checkpoint_info(),
+                     unfinished ? &state_ : nullptr);
     if (!unfinished) write_curve();
   }
 
   void write_curve() const {
     std::string text = "step\tloss\tnorm\n";
-    for (size_t i = 0; i < state_.loss.size(); ++i) text += fmt::format("{}\t{:.9g}\t{:.9g}\n", i + 1, state_.loss[i], state_.norm[i]);
+    for (size_t i = 0; i < state_.loss.size(); ++i)
+      text += fmt::format("{}\t{:.9g}\t{:.9g}\n", i + 1, state_.loss[i], state_.norm[i]);
     write_file_atomic(std::filesystem::path(options_.out) / "loss.tsv", text);
   }
 
@@ -140,8 +163,10 @@ class Run {
 };
 
 void print_plan(const Setup& setup, const Run& run, const Options& options, const Device& device) {
-  fmt::print(stderr, "{}\n{}\n{}: {} steps of {} rows; {} of memory\n", setup.data.description, describe(setup.config), device.describe(), run.steps(),
-             options.train.batch, human_bytes(Session::memory(run.model(), {run.replica()}, session_options(options.train, setup.data_options))));
+  fmt::print(
+      stderr, "{}\n{}\n{}: {} steps of {} rows; {} of memory\n", setup.data.description, describe(setup.config),
+      device.describe(), run.steps(), options.train.batch,
+      human_bytes(Session::memory(run.model(), {run.replica()}, session_options(options.train, setup.data_options))));
   if (options.out.empty()) fmt::print(stderr, "nothing will be kept: name a folder with --out DIR\n");
 }
 
@@ -150,9 +175,12 @@ void print_plan(const Setup& setup, const Run& run, const Options& options, cons
 int run_train(const Args& args) {
   Options options;
   CommandLine line("train",
-                   "mpq train [data] [training] [--format SPEC] [--out DIR] [--resume]\n\nTrains a classifier from random weights or from --init DIR; "
-                   "the defaults are the labs' recipe. With --format its\nLinears are quantized in every step (quantization-aware training). A fifth of the "
-                   "training data is held out for\nvalidation (--valid 0: none). The folder it writes is a Hugging Face model.\n\nExample: mpq train --data imdb "
+                   "mpq train [data] [training] [--format SPEC] [--out DIR] [--resume]\n\nTrains a classifier from "
+                   "random weights or from --init DIR; "
+                   "the defaults are the labs' recipe. With --format its\nLinears are quantized in every step "
+                   "(quantization-aware training). A fifth of the "
+                   "training data is held out for\nvalidation (--valid 0: none). The folder it writes is a Hugging "
+                   "Face model.\n\nExample: mpq train --data imdb "
                    "--format \"integer(width=8,frac=4)\" --out runs/int8");
   options.data.add_to(line);
   options.train.add_to(line);
@@ -175,7 +203,8 @@ int run_train(const Args& args) {
   run.start();
   run.train();
   const nlohmann::ordered_json result = run.evaluate();
-  if (line.json()) print_json(result);
+  if (line.json())
+    print_json(result);
   else
     for (const auto& [key, value] : result.items()) fmt::print("{:<18} {}\n", key, value.dump());
   return 0;

@@ -19,7 +19,8 @@ DataOptions with_tokenizer(DataOptions options, const std::string& init) {
 
 }  // namespace
 
-Setup::Setup(DataOptions options, const TrainArgs& train) : data_options(with_tokenizer(std::move(options), train.init)) {
+Setup::Setup(DataOptions options, const TrainArgs& train)
+    : data_options(with_tokenizer(std::move(options), train.init)) {
   if (!train.init.empty()) init = read_checkpoint(train.init);
   data = load_dataset(data_options);
   if (init) {
@@ -27,7 +28,8 @@ Setup::Setup(DataOptions options, const TrainArgs& train) : data_options(with_to
     replace_labels(*init, data.label_names);
     config = init->config;
     if (data_options.max_tokens > config.positions)
-      throw UserError(fmt::format("--max-tokens {}: the checkpoint {} has {} positions", data_options.max_tokens, train.init, config.positions),
+      throw UserError(fmt::format("--max-tokens {}: the checkpoint {} has {} positions", data_options.max_tokens,
+                                  train.init, config.positions),
                       fmt::format("at most {}", config.positions));
   } else {
     config = parse_model(train.model);
@@ -41,8 +43,10 @@ Setup::Setup(DataOptions options, const TrainArgs& train) : data_options(with_to
 TrainPlan plan_of(const TrainArgs& train) { return {train.epochs, train.batch, train.seed}; }
 
 Schedule schedule_of(const TrainArgs& train, int64_t steps) {
-  return {.learning_rate = train.lr, .weight_decay = train.weight_decay,
-          .warmup_steps = static_cast<int64_t>(std::ceil(train.warmup * static_cast<double>(steps))), .steps = steps,
+  return {.learning_rate = train.lr,
+          .weight_decay = train.weight_decay,
+          .warmup_steps = static_cast<int64_t>(std::ceil(train.warmup * static_cast<double>(steps))),
+          .steps = steps,
           .decay = parse_decay(train.decay)};
 }
 
@@ -51,17 +55,20 @@ SessionOptions session_options(const TrainArgs& train, const DataOptions& data) 
 }
 
 void start_weights(Session& session, int replica, const Setup& setup) {
-  if (setup.init) load_into(session, replica, *setup.init);
-  else session.initialise(replica);
+  if (setup.init)
+    load_into(session, replica, *setup.init);
+  else
+    session.initialise(replica);
 }
 
 std::string describe(const BertConfig& c) {
   const Bert model(c);
-  return fmt::format("BERT with {} layers, hidden {}, {} heads, feed-forward {}, vocabulary {}: {} parameters", c.layers, c.hidden, c.heads,
-                     c.ffn, c.vocabulary, model.parameters().count());
+  return fmt::format("BERT with {} layers, hidden {}, {} heads, feed-forward {}, vocabulary {}: {} parameters",
+                     c.layers, c.hidden, c.heads, c.ffn, c.vocabulary, model.parameters().count());
 }
 
-void train_with_progress(Session& session, const Split& split, const TrainPlan& plan, const std::string& what, const AfterStep& after) {
+void train_with_progress(Session& session, const Split& split, const TrainPlan& plan, const std::string& what,
+                         const AfterStep& after) {
   Progress progress(what, plan.steps(split.row_count()), "steps", session.step());
   train(session, split, plan, [&](int64_t step, const Session::StepResult& result) {
     const bool stop = stop_requested();

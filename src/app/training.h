@@ -33,7 +33,8 @@ std::string describe(const BertConfig& config);
 
 // Trains with a progress bar and, after the first steps, an estimate; `after` sees every step. Throws Stopped between
 // steps once a stop is asked for (after `after` has seen the step).
-void train_with_progress(Session& session, const Split& split, const TrainPlan& plan, const std::string& what, const AfterStep& after);
+void train_with_progress(Session& session, const Split& split, const TrainPlan& plan, const std::string& what,
+                         const AfterStep& after);
 std::vector<Evaluation> evaluate_with_progress(Session& session, const Split& split, const std::string& what);
 
 }  // namespace mpq

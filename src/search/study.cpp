@@ -236,6 +236,12 @@ void Study::heartbeat() {
   storage_.heartbeat(ids);
 }
 
+bool Study::others_run() const {
+  return std::any_of(trials_.begin(), trials_.end(), [&](const FrozenTrial& t) {
+    return t.state == TrialState::running && t.system_attrs.contains(kOwnerAttr) && !in_flight_.contains(t.number);
+  });
+}
+
 const FrozenTrial* Study::find_same_params(const Trial& trial) const {
   for (const FrozenTrial& other : trials_)
     if (other.state == TrialState::complete && other.same_params(trial.record())) return &other;

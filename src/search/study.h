@@ -6,6 +6,7 @@
 //     for (Trial& trial : wave) study.tell(trial, f(trial.suggest_categorical("x", {"a", "b"})));
 //   }
 #pragma once
+#include <algorithm>
 #include <nlohmann/json_fwd.hpp>
 #include <set>
 
@@ -88,6 +89,11 @@ class Study {
 
   // A COMPLETE trial with the same parameters, the first one if there are several: its value can stand in.
   const FrozenTrial* find_same_params(const Trial& trial) const;
+
+  // How many trials asking for `trials` gives in all: a grid has no more than its points.
+  int64_t most_trials(int64_t trials) const { return std::min(trials, most_trials_); }
+  // Whether, as last read, living processes of mpq have trials in flight that are not ours.
+  bool others_run() const;
 
   const std::vector<FrozenTrial>& trials() const { return trials_; }  // by number, as last read
   const FrozenTrial* best_trial() const { return mpq::best_trial(trials_, options_.direction); }

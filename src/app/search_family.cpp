@@ -1,0 +1,157 @@
+#include "app/search_family.h"
+
+#include <cmath>
+
+#include "base/text.h"
+
+namespace mpq {
+namespace fs = std::filesystem;
+namespace {
+
+StudyOptions study_options(const FamilySpace& space, const SearchOptions& options, const Bert& model) {
+  const SearchMode mode = options.mode == "per-layer" ? SearchMode::per_layer : SearchMode::all_layers;
+  return {.name = options.study + "-" + space.family,
+          .sampler = {.name = options.sampler, .seed = static_cast<uint32_t>(options.train.seed)},
+          .parallel = static_cast<int>(options.parallel),
+          .trials = options.trials,
+          .space = space.space(model, mode),
+          .metric = options.select + " accuracy"};
+}
+
+void check_recipe(Storage& storage, const std::string& study, const std::string& recipe) {
+  const StudyRecord record = storage.read_study(study);
+  const auto known = record.user_attrs.find("mpq:recipe");
+  const std::string json = nlohmann::json(recipe).dump();
+  if (known == record.user_attrs.end())
+    storage.set_study_attr(record.id, AttributeKind::user, "mpq:recipe", json);
+  else if (known->second != json)
+    throw UserError(fmt::format("the study {} was made with another recipe: {}", study, known->second),
+                    fmt::format("this run's is {}; choose another --study or --out", json));
+}
+
+double number(const FrozenTrial& t, const char* key) {
+  const auto at = t.user_attrs.find(key);
+  return at == t.user_attrs.end() ? 0 : parse_double(at->second).value_or(0);
+}
+
+void discard(const fs::path& folder) {
+  std::error_code ignored;  // what stays costs room and nothing else
+  fs::remove_all(folder, ignored);
+}
+
+}  // namespace
+
+FamilySearch::FamilySearch(const FamilySpace& space, const SearchOptions& options, TrialRunner& runner,
+                           Storage& storage, const std::string& recipe)
+    : family_(space.family),
+      options_(options),
+      runner_(runner),
+      recipe_(recipe),
+      study_(storage, study_options(space, options, runner.model())),
+      models_(fs::path(options.out) / "models" / study_.options().name) {
+  check_recipe(storage, study_.options().name, recipe);
+  if (study_.trials().empty()) discard(models_);  // of a study that was deleted
+  for (const FrozenTrial& t : study_.trials())
+    if (t.finished()) discard(job(t.number, {}).running);  // killed between the result and the tidying up
+}
+
+bool FamilySearch::run_wave(const Done& done) {
+  // One session a trial, also within a wave. TrialRunner could give the members of a wave to one session of several
+  // replicas, with the same bits; on the CPU a replica shares nothing with its neighbours but the loop over them.
+  std::vector<Trial> wave = study_.ask(options_.trials);
+  for (Trial& trial : wave) {
+    run(trial);
+    done(study_.trials().at(static_cast<size_t>(trial.number())));
+  }
+  return !wave.empty();
+}
+
+// One trial, to its end: over budget, known already, or trained. The float control has no budget to keep.
+void FamilySearch::run(Trial& trial) {
+  const std::vector<LinearSpec> specs = specs_of(runner_.model(), trial.record());
+  const double bits = bits_per_linear_weight(runner_.model(), specs);
+  trial.set_user_attr("mpq:bits", bits);
+  trial.set_user_attr("mpq:bits_per_parameter", bits_per_parameter(runner_.model(), specs));
+  if (options_.max_bits && family_ != "none") {
+    trial.set_constraints({bits - *options_.max_bits});
+    if (bits > *options_.max_bits) return study_.tell(trial, TrialState::pruned);
+  }
+  if (const FrozenTrial* same = study_.find_same_params(trial)) return repeat(trial, *same);
+  train(trial, specs);
+}
+
+void FamilySearch::train(Trial& trial, const std::vector<LinearSpec>& specs) {
+  const auto keep_if_best = [&](Session& session, const TrialResult& result) {
+    const FrozenTrial* best = study_.best_trial();
+    if (!best || result.value > best->values[0]) runner_.write(model_folder(trial.number()), session);
+  };
+  const TrialJob job = this->job(trial.number(), specs);
+  const TrialResult result = runner_.run(job, keep_if_best, [&] { study_.heartbeat(); });
+  trial.set_user_attr("mpq:seconds", result.seconds);
+  trial.set_user_attr("mpq:correct", result.correct);
+  trial.set_user_attr("mpq:rows", runner_.selection_rows());
+  if (result.diverged) trial.set_user_attr("mpq:diverged", true);
+  study_.tell(trial, result.value);
+  discard(job.running);
+  drop_beaten_models();
+}
+
+// The trials of a study share one seed: equal formats, equal result.
+void FamilySearch::repeat(Trial& trial, const FrozenTrial& same) {
+  for (const char* key : {"mpq:correct", "mpq:rows", "mpq:diverged"})
+    if (const auto at = same.user_attrs.find(key); at != same.user_attrs.end())
+      trial.set_user_attr(key, nlohmann::json::parse(at->second));
+  trial.set_user_attr("mpq:same_as", same.number);
+  study_.tell(trial, same.values.at(0));
+}
+
+// Only the best trial's model stays; those of trials that another process has not finished are its own affair.
+void FamilySearch::drop_beaten_models() const {
+  const FrozenTrial* best = study_.best_trial();
+  for (const FrozenTrial& t : study_.trials())
+    if (t.finished() && best && t.number != best->number && fs::exists(model_folder(t.number)))
+      discard(model_folder(t.number));
+}
+
+TrialJob FamilySearch::job(int64_t number, const std::vector<LinearSpec>& specs) const {
+  const std::string& study = study_.options().name;
+  return {.name = fmt::format("{} trial {}", family_, number),
+          .formats = specs,
+          .seed = options_.train.seed,
+          .running = fs::path(options_.out) / "running" / fmt::format("{}-{}", study, number),
+          .recipe = recipe_};
+}
+
+fs::path FamilySearch::model_folder(int64_t number) const { return models_ / fmt::format("trial-{}", number); }
+
+fs::path FamilySearch::winner_model() {
+  const FrozenTrial& winner = *study_.best_trial();
+  const fs::path folder = model_folder(winner.number);
+  if (!fs::exists(folder / "model.safetensors"))
+    runner_.run(
+        job(winner.number, specs_of(runner_.model(), winner)),
+        [&](Session& session, const TrialResult&) { runner_.write(folder, session); }, [] {});
+  return folder;
+}
+
+FamilyResult FamilySearch::result() const {
+  FamilyResult r{.family = family_, .series = {family_, {}}};
+  for (const FrozenTrial& t : study_.trials()) {
+    const double accuracy = t.state == TrialState::complete && !t.values.empty() ? t.values[0] : std::nan("");
+    r.series.trials.push_back({accuracy, number(t, "mpq:bits")});
+    r.trials += t.finished();
+    r.seconds += number(t, "mpq:seconds");
+  }
+  const FrozenTrial* winner = study_.best_trial();
+  if (!winner) return r;
+  r.winner = winner->number;
+  r.diverged = winner->user_attrs.contains("mpq:diverged");
+  r.formats = specs_of(runner_.model(), *winner);
+  r.linear_bits = bits_per_linear_weight(runner_.model(), r.formats);
+  r.parameter_bits = bits_per_parameter(runner_.model(), r.formats);
+  r.correct = static_cast<int64_t>(number(*winner, "mpq:correct"));
+  r.rows = static_cast<int64_t>(number(*winner, "mpq:rows"));
+  return r;
+}
+
+}  // namespace mpq

@@ -1,0 +1,176 @@
+// mpq search as a user meets it: complete, cached, killed and continued, shared by two processes.
+#include <fmt/format.h>
+
+#include <set>
+
+#include "search/storage.h"
+#include "tests/run_mpq.h"
+
+namespace mpq {
+namespace {
+namespace fs = std::filesystem;
+
+class SearchCommandTest : public RunMpq {
+ protected:
+  static constexpr const char* small =
+      " --valid 0.25 --rows 64 --max-tokens 24 --model 1,16,2,32 --batch 16 --lr 1e-3 --data {}/data.tsv --test "
+      "{}/test.tsv ";
+
+  SearchCommandTest() {
+    for (const auto& [name, rows] : {std::pair{"data.tsv", 96}, {"test.tsv", 48}}) {
+      std::string text = "text\tlabel\n";
+      for (int i = 0; i < rows; ++i)
+        text += fmt::format("the {} number {} of {} was {}\t{}\n", i % 3 ? "plot" : "cast", i, name,
+                            i % 2 ? "superb" : "dull", i % 2 ? "good" : "bad");
+      write_file_atomic(path(name), text);
+    }
+  }
+
+  std::string command(const std::string& out, const std::string& more) const {
+    return "search" + std::string(small) + more + " --out {}/" + out;
+  }
+  Outcome search(const std::string& out, const std::string& more, const std::string& before = "") {
+    return mpq(command(out, more), before);
+  }
+  std::vector<FrozenTrial> trials(const std::string& out, const std::string& study) const {
+    const auto storage = open_storage("sqlite:///" + (path(out) / "study.db").string(), OpenMode::existing);
+    return storage->read_trials(storage->read_study("search-" + study).id, 0);
+  }
+  int finished(const std::string& out, const std::string& study) const {
+    if (!fs::exists(path(out) / "study.db")) return 0;
+    try {
+      int n = 0;
+      for (const FrozenTrial& t : trials(out, study)) n += t.finished();
+      return n;
+    } catch (const std::exception&) {  // not created yet
+      return 0;
+    }
+  }
+  // The table without its last column, which is the time.
+  std::string table(const std::string& out) const {
+    std::string text;
+    for (std::string_view line : split(file(out + "/table.tsv"), '\n'))
+      text += std::string(line.substr(0, line.rfind('\t'))) + "\n";
+    return text;
+  }
+};
+
+TEST_F(SearchCommandTest, EveryFamilyInOneTableAgainAndAgain) {
+  const Outcome all = search("all", "--family all --trials 2 --json");
+  ASSERT_EQ(all.code, 0) << all.err;
+  std::set<std::string> families;
+  const nlohmann::json result = all.result();
+  for (const auto& r : result.at("results")) families.insert(r.at("family"));
+  EXPECT_EQ(families.size(), 12u);
+  EXPECT_NE(all.err.find("estimated: at most"), std::string::npos) << all.err;
+  EXPECT_NE(all.err.find("of memory"), std::string::npos);
+  for (const char* name : {"best_so_far.tsv", "pareto.tsv", "winners.tsv", "trials.tsv"})
+    EXPECT_FALSE(file(std::string("all/") + name).empty());
+  const std::string before = table("all");
+  EXPECT_EQ(search("all", "--family all --trials 2").code, 0);
+  EXPECT_EQ(table("all"), before);
+}
+
+TEST_F(SearchCommandTest, KilledAndContinuedItEndsWithTheSameTable) {
+  const std::string what =
+      "--family integer,binary_residual --mode per-layer --trials 6 --parallel 2 --epochs 4 --checkpoint-every 3";
+  ASSERT_EQ(search("whole", what).code, 0);
+  const auto halfway = [&] { return finished("killed", "binary_residual") >= 3; };
+  interrupt(start(command("killed", what)), SIGKILL, halfway);
+  const int kept = finished("killed", "binary_residual");
+  EXPECT_GE(kept, 3);
+  const auto completed = trials("killed", "binary_residual")[0].completed;
+  const Outcome stopped =
+      interrupt(start(command("killed", what)), SIGINT, [&] { return finished("killed", "binary_residual") > kept; });
+  EXPECT_EQ(stopped.code, 130) << stopped.err;
+  ASSERT_EQ(search("killed", what).code, 0);
+  EXPECT_EQ(trials("killed", "binary_residual")[0].completed, completed) << "a finished trial ran again";
+  EXPECT_EQ(table("killed"), table("whole"));
+  for (const auto& entry : fs::directory_iterator(path("killed") / "running")) ADD_FAILURE() << entry.path();
+}
+
+TEST_F(SearchCommandTest, ALongTrialGoesOnFromItsCheckpoint) {
+  const std::string what = "--family binary_residual --trials 1 --epochs 40 --checkpoint-every 20";
+  ASSERT_EQ(search("whole", what).code, 0);
+  interrupt(start(command("killed", what)), SIGKILL,
+            [&] { return fs::exists(path("killed") / "running/search-binary_residual-0/training_state.json"); });
+  const int64_t step =
+      nlohmann::json::parse(file("killed/running/search-binary_residual-0/training_state.json")).at("step");
+  EXPECT_GE(step, 20);
+  ASSERT_EQ(search("killed", what).code, 0);
+  EXPECT_EQ(table("killed"), table("whole"));
+  const char* model = "/models/search-binary_residual/trial-0/model.safetensors";
+  EXPECT_TRUE(file("whole" + std::string(model)) == file("killed" + std::string(model)));
+}
+
+TEST_F(SearchCommandTest, TwoProcessesShareAStudy) {
+  const std::string what = "--family integer --mode per-layer --trials 8 --sampler random --epochs 3";
+  const Process one = start(command("shared", what)), two = start(command("shared", what));
+  const Outcome first = finish(one), second = finish(two);
+  EXPECT_EQ(first.code, 0) << first.err;
+  EXPECT_EQ(second.code, 0) << second.err;
+  const auto all = trials("shared", "integer");
+  ASSERT_EQ(all.size(), 8u);
+  for (const FrozenTrial& t : all) EXPECT_EQ(t.state, TrialState::complete);
+}
+
+TEST_F(SearchCommandTest, DuplicatesAreAnsweredFromTheCache) {
+  ASSERT_EQ(
+      search(
+          "layers",
+          "--family binary --mode per-layer --sampler random --trials 40 --parallel 40 --epochs 0.1 --model 1,16,2,32")
+          .code,
+      0);
+  std::set<std::string> seen;
+  int same = 0;
+  for (const FrozenTrial& t : trials("layers", "binary")) {
+    std::string key;
+    for (const TrialParameter& p : t.params) key += fmt::format("{} ", p.value);
+    const bool repeated = !seen.insert(key).second;
+    EXPECT_EQ(t.user_attrs.contains("mpq:same_as"), repeated);
+    same += repeated;
+  }
+  RecordProperty("duplicates", same);
+}
+
+TEST_F(SearchCommandTest, ABudgetPrunesWithoutTraining) {
+  const Outcome outcome = search("out", "--space lab3-task1 --trials 9 --max-bits 10 --sampler grid");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  int pruned = 0;
+  for (const FrozenTrial& t : trials("out", "integer")) {
+    ASSERT_EQ(t.constraints.size(), 1u);
+    EXPECT_EQ(t.state == TrialState::pruned, t.constraints[0] > 0);
+    EXPECT_EQ(t.user_attrs.contains("mpq:seconds"), t.state == TrialState::complete);
+    pruned += t.state == TrialState::pruned;
+  }
+  EXPECT_EQ(pruned, 6);
+  EXPECT_EQ(trials("out", "none")[0].state, TrialState::complete) << "the float control has no budget";
+}
+
+TEST_F(SearchCommandTest, OtherWaysToSearch) {
+  ASSERT_EQ(mpq("train" + std::string(small) + "--out {}/model").code, 0);
+  const Outcome ptq = search("ptq", "--family integer --trials 2 --epochs 0 --init {}/model");
+  EXPECT_EQ(ptq.code, 0) << ptq.err;
+  const Outcome test = search("test", "--family log --trials 1 --select test --confirm 2 --json");
+  ASSERT_EQ(test.code, 0) << test.err;
+  EXPECT_TRUE(test.result().at("results")[0].at("test_accuracy").is_null());
+  EXPECT_EQ(test.result().at("results")[0].at("confirmed").size(), 2u);
+}
+
+TEST_F(SearchCommandTest, WhatCannotBeDoneSaysSoAndLeavesNothing) {
+  for (const char* bad : {"--family nonsense", "--space nowhere", "--mode sideways", "--device cuda", "--epochs 0",
+                          "--space lab3-task1 --family log"}) {
+    const Outcome outcome = search("bad", bad);
+    EXPECT_EQ(outcome.code, 2) << bad << outcome.err;
+    EXPECT_NE(outcome.err.find("hint: "), std::string::npos) << bad << outcome.err;
+  }
+  EXPECT_FALSE(fs::exists(path("bad/table.tsv")));
+  ASSERT_EQ(search("out", "--family log --trials 1").code, 0);
+  const Outcome other = search("out", "--family log --trials 2 --dropout 0.2");
+  EXPECT_EQ(other.code, 2);
+  EXPECT_NE(other.err.find("another recipe"), std::string::npos) << other.err;
+  EXPECT_EQ(search("full", "--family log --trials 1", "trap '' XFSZ; ulimit -f 20;").code, 2);
+}
+
+}  // namespace
+}  // namespace mpq

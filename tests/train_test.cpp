@@ -1,0 +1,118 @@
+// mpq train, eval and predict as a user meets them: the same bits whatever the threads, the vector width or the
+// interruptions.
+#include "tests/run_mpq.h"
+
+namespace mpq {
+namespace {
+namespace fs = std::filesystem;
+
+class TrainTest : public RunMpq {
+ protected:
+  static constexpr const char* tiny = "--data synthetic --rows 160 --model 1,16,2,32 --max-tokens 32 --lr 1e-3 ";
+
+  Outcome train(const std::string& out, const std::string& more, const std::string& before = "") {
+    return mpq("train --json " + std::string(tiny) + more + " --out {}/" + out, before);
+  }
+  void expect_same(const std::string& a, const std::string& b) {
+    EXPECT_TRUE(file(a + "/model.safetensors") == file(b + "/model.safetensors")) << a << " " << b;
+    EXPECT_EQ(file(a + "/loss.tsv"), file(b + "/loss.tsv"));
+  }
+};
+
+TEST_F(TrainTest, TheSameBitsAgainForAnyThreadsAndVectorWidth) {
+  const Outcome first = train("a", "--threads 1");
+  ASSERT_EQ(first.code, 0) << first.err;
+  for (const char* key : {"test_accuracy", "valid_accuracy", "train_rows_per_s", "eval_rows_per_s", "seconds"})
+    EXPECT_TRUE(first.result().at(key).is_number()) << key;
+  EXPECT_EQ(train("b", "--threads 1").code, 0);
+  EXPECT_EQ(train("c", "--threads 2").code, 0);
+  EXPECT_EQ(train("d", "--threads 2", "MPQ_SIMD=avx2").code, 0);
+  for (const char* other : {"b", "c", "d"}) expect_same("a", other);
+  train("e", "--seed 7");
+  EXPECT_FALSE(file("a/model.safetensors") == file("e/model.safetensors"));
+}
+
+TEST_F(TrainTest, InterruptedAndResumedItEndsWithTheSameBits) {
+  const std::string formats = "--epochs 20 --format \"binary_residual(levels=2)\" --checkpoint-every 20";
+  ASSERT_EQ(train("whole", formats).code, 0);
+  const auto begun = [&](const char* out) {
+    return [this, out] { return fs::exists(path(out) / "training_state.json"); };
+  };
+  for (const auto& [out, signal, code] : {std::tuple{"killed", SIGKILL, 128 + SIGKILL}, {"stopped", SIGINT, 130}}) {
+    const Outcome ended =
+        interrupt(start("train " + std::string(tiny) + formats + " --out {}/" + out), signal, begun(out));
+    EXPECT_EQ(ended.code, code) << ended.err;
+    const Outcome resumed = train(out, formats + " --resume");
+    ASSERT_EQ(resumed.code, 0) << resumed.err;
+    expect_same("whole", out);
+    EXPECT_FALSE(fs::exists(path(out) / "training_state.json"));
+  }
+  EXPECT_TRUE(file("whole/mpq.safetensors") == file("killed/mpq.safetensors"));
+}
+
+TEST_F(TrainTest, ATimeoutStopsItAndOnlyTheSameRunGoesOn) {
+  const Outcome out_of_time = train("run", "--epochs 1000 --timeout 0.4");
+  EXPECT_EQ(out_of_time.code, 0) << out_of_time.err;
+  EXPECT_NE(out_of_time.err.find("stopped: "), std::string::npos);
+  const Outcome other = train("run", "--epochs 1000 --dropout 0 --resume");
+  EXPECT_EQ(other.code, 2);
+  EXPECT_NE(other.err.find("other options"), std::string::npos) << other.err;
+  EXPECT_EQ(train("new", "--resume").code, 2);
+}
+
+TEST_F(TrainTest, EveryFamilyTrainsAndEvaluates) {
+  for (const char* family :
+       {"integer(width=8,frac=4)", "minifloat_denorm(width=8,exponent=4,bias=7)",
+        "minifloat_ieee(width=8,exponent=4,bias=7)", "log(width=8,bias=7)",
+        "block_fp(width=7,exponent=8,bias=127,block=1x16)",
+        "block_minifloat(width=16,exponent=4,bias_width=8,block=1x16)", "block_log(width=4,bias_width=4,block=1x16)",
+        "binary()", "binary_scaling", "binary_residual(levels=3)", "mxint_hardware(width=12,exponent=4,tile=1x16)"}) {
+    const Outcome outcome = train("qat", "--rows 40 --format '" + std::string(family) + "'");
+    EXPECT_EQ(outcome.code, 0) << family << outcome.err;
+    const Outcome eval = mpq("eval --json --checkpoint {}/qat --data synthetic --rows 40");
+    ASSERT_EQ(eval.code, 0) << family << eval.err;
+    EXPECT_EQ(eval.result().at("accuracy"), outcome.result().at("test_accuracy")) << family;
+  }
+}
+
+TEST_F(TrainTest, EvalQuantizesAndPredictAgreesWithIt) {
+  ASSERT_EQ(train("model", "--epochs 3 --layer-format classifier='integer(width=8,frac=4)'").code, 0);
+  EXPECT_NE(file("model/mpq.json").find("\"classifier\": \"integer(width=8,frac=4)\""), std::string::npos);
+  const Outcome exact = mpq("eval --json --checkpoint {}/model --rows 160");
+  const Outcome coarse = mpq("eval --json --checkpoint {}/model --rows 160 --format 'integer(width=2,frac=1)'");
+  ASSERT_EQ(exact.code, 0) << exact.err;
+  EXPECT_EQ(exact.result().at("confusion").size(), 2u);
+  EXPECT_NE(exact.result().at("loss"), coarse.result().at("loss"));
+
+  write_file_atomic(path("data.tsv"), "text\tlabel\nthe plot was dull.\tnegative\nthe cast was superb.\tpositive\n");
+  write_file_atomic(path("texts"), "the plot was dull.\nthe cast was superb.\n");
+  const Outcome predicted = mpq("predict --json --checkpoint {}/model --in {}/texts");
+  ASSERT_EQ(predicted.code, 0) << predicted.err;
+  const Outcome judged = mpq("eval --json --checkpoint {}/model --data {}/data.tsv --test {}/data.tsv --valid 0");
+  ASSERT_EQ(judged.code, 0) << judged.err;
+  int correct = 0, row = 0;
+  for (std::string_view line : split(trim(predicted.out), '\n')) {
+    const auto json = nlohmann::json::parse(line);
+    if (!json.contains("label")) continue;
+    correct += json.at("label") == (row++ == 0 ? "negative" : "positive");
+  }
+  EXPECT_EQ(row, 2);
+  EXPECT_EQ(judged.result().at("accuracy").get<double>(), correct / 2.0);
+}
+
+TEST_F(TrainTest, WhatCannotBeDoneSaysSoAndLeavesNothing) {
+  for (const char* bad : {"--device cuda", "--model 1,16", "--format nonsense", "--layer-format nowhere=binary()"}) {
+    const Outcome outcome = train("bad", bad);
+    EXPECT_EQ(outcome.code, 2) << bad << outcome.err;
+    EXPECT_NE(outcome.err.find("hint: "), std::string::npos) << bad << outcome.err;
+  }
+  const Outcome full = train("full", "--model 1,64,2,256", "trap '' XFSZ; ulimit -f 100;");  // blocks of 1024 bytes
+  EXPECT_EQ(full.code, 2) << full.err;
+  for (const auto& entry : fs::directory_iterator(path("")))
+    EXPECT_FALSE(entry.path().filename().string().starts_with("bad") ||
+                 entry.path().filename().string().starts_with("full"))
+        << entry.path();
+}
+
+}  // namespace
+}  // namespace mpq
