@@ -116,10 +116,7 @@ TEST_F(SearchCommandTest, TwoProcessesShareAStudy) {
 
 TEST_F(SearchCommandTest, DuplicatesAreAnsweredFromTheCache) {
   ASSERT_EQ(
-      search(
-          "layers",
-          "--family binary --mode per-layer --sampler random --trials 40 --parallel 40 --epochs 0.1 --model 1,16,2,32")
-          .code,
+      search("layers", "--family binary --mode per-layer --sampler random --trials 40 --parallel 40 --epochs 0.5").code,
       0);
   std::set<std::string> seen;
   int same = 0;

@@ -67,9 +67,9 @@ TEST_F(TrainTest, EveryFamilyTrainsAndEvaluates) {
         "block_fp(width=7,exponent=8,bias=127,block=1x16)",
         "block_minifloat(width=16,exponent=4,bias_width=8,block=1x16)", "block_log(width=4,bias_width=4,block=1x16)",
         "binary()", "binary_scaling", "binary_residual(levels=3)", "mxint_hardware(width=12,exponent=4,tile=1x16)"}) {
-    const Outcome outcome = train("qat", "--rows 40 --format '" + std::string(family) + "'");
+    const Outcome outcome = train("qat", "--format '" + std::string(family) + "'");
     EXPECT_EQ(outcome.code, 0) << family << outcome.err;
-    const Outcome eval = mpq("eval --json --checkpoint {}/qat --data synthetic --rows 40");
+    const Outcome eval = mpq("eval --json --checkpoint {}/qat --data synthetic --rows 160");
     ASSERT_EQ(eval.code, 0) << family << eval.err;
     EXPECT_EQ(eval.result().at("accuracy"), outcome.result().at("test_accuracy")) << family;
   }
@@ -101,13 +101,14 @@ TEST_F(TrainTest, EvalQuantizesAndPredictAgreesWithIt) {
 }
 
 TEST_F(TrainTest, WhatCannotBeDoneSaysSoAndLeavesNothing) {
-  for (const char* bad : {"--device cuda", "--model 1,16", "--format nonsense", "--layer-format nowhere=binary()"}) {
+  for (const char* bad : {"--device cuda", "--batch 0", "--format nonsense", "--layer-format nowhere=none"}) {
     const Outcome outcome = train("bad", bad);
     EXPECT_EQ(outcome.code, 2) << bad << outcome.err;
     EXPECT_NE(outcome.err.find("hint: "), std::string::npos) << bad << outcome.err;
   }
-  const Outcome full = train("full", "--model 1,64,2,256", "trap '' XFSZ; ulimit -f 100;");  // blocks of 1024 bytes
+  const Outcome full = train("full", "", "trap '' XFSZ; ulimit -f 10;");  // blocks of 1024 bytes
   EXPECT_EQ(full.code, 2) << full.err;
+  EXPECT_NE(full.err.find("File too large"), std::string::npos) << full.err;
   for (const auto& entry : fs::directory_iterator(path("")))
     EXPECT_FALSE(entry.path().filename().string().starts_with("bad") ||
                  entry.path().filename().string().starts_with("full"))
