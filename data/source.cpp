@@ -71,7 +71,7 @@ SplitSource aclimdb_source(const fs::path& path, const std::string& split) {
 }
 
 SplitSource synthetic_source(bool train) {
-  return {"the synthetic corpus", fmt::format("synthetic 1 {}", train ? "train" : "test"), [=] {
+  return {"the synthetic corpus", fmt::format("{} {}", synthetic_fingerprint(), train ? "train" : "test"), [=] {
             auto corpus = make_synthetic_corpus();
             return train ? std::move(corpus.train) : std::move(corpus.test);
           }};

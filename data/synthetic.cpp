@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/philox.h"
+#include "base/text.h"
 
 namespace mpq {
 namespace {
@@ -103,9 +104,10 @@ std::string sentence(std::string_view pattern, bool positive, Draws& draws) {
   return out;
 }
 
-// Three to five opinions, about half of them in the other side's words, with neutral sentences between.
+// Three to five opinions, a third of them in the other side's words, with neutral sentences between.
 std::string make_review(bool positive, Draws& draws) {
-  const Choices* kinds[] = {&kPlain, &kPlain, &kPlain, &kPlain, &kNegated, &kNegated, &kContrast, &kElsewhere};
+  const Choices* kinds[] = {&kPlain, &kPlain, &kPlain, &kPlain, &kPlain, &kPlain, &kPlain, &kPlain,
+                            &kNegated, &kNegated, &kContrast, &kElsewhere};
   std::string text;
   for (uint32_t opinions = 3 + draws.below(3); opinions > 0; --opinions) {
     if (draws.below(3) == 0) text += sentence(draws.from(kNeutral), positive, draws) + " ";
@@ -129,6 +131,12 @@ std::vector<Row> make_rows(uint32_t first, uint32_t count) {
 
 }  // namespace
 
-SyntheticCorpus make_synthetic_corpus() { return {make_rows(0, 4000), make_rows(4000, 1000)}; }
+std::string synthetic_fingerprint() {
+  uint64_t hash = hash64("");
+  for (const Row& row : make_rows(0, 100)) hash = hash64(row.text, hash);
+  return fmt::format("synthetic {:016x}", hash);
+}
+
+SyntheticCorpus make_synthetic_corpus() { return {make_rows(0, 10000), make_rows(10000, 2000)}; }
 
 }  // namespace mpq

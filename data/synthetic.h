@@ -16,4 +16,7 @@ struct SyntheticCorpus {
 
 SyntheticCorpus make_synthetic_corpus();
 
+// Names the texts that this generator makes: token caches must not outlive a change to it.
+std::string synthetic_fingerprint();
+
 }  // namespace mpq

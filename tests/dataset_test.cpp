@@ -84,8 +84,8 @@ TEST(AppendRowTest, HeadKeepsTheBeginning) {
 
 TEST(SyntheticTest, IsBalancedDeterministicAndShort) {
   const auto a = make_synthetic_corpus(), b = make_synthetic_corpus();
-  ASSERT_EQ(a.train.size(), 4000u);
-  ASSERT_EQ(a.test.size(), 1000u);
+  ASSERT_EQ(a.train.size(), 10000u);
+  ASSERT_EQ(a.test.size(), 2000u);
   std::map<std::string, int> labels;
   std::set<std::string> texts, train_films;
   for (size_t i = 0; i < a.train.size(); ++i) {
@@ -103,8 +103,8 @@ TEST(SyntheticTest, IsBalancedDeterministicAndShort) {
 TEST_F(DatasetTest, SyntheticLoadsWithItsOwnTokenizer) {
   DataOptions o;
   const Dataset data = load_dataset(o);
-  EXPECT_EQ(data.train.row_count() + data.valid.row_count(), 4000);
-  EXPECT_EQ(data.test.row_count(), 1000);
+  EXPECT_EQ(data.train.row_count() + data.valid.row_count(), 10000);
+  EXPECT_EQ(data.test.row_count(), 2000);
   EXPECT_EQ(data.label_names, (std::vector<std::string>{"negative", "positive"}));
   int64_t unknown = 0;
   for (int32_t token : data.test.tokens) unknown += token == data.tokenizer->special().unk;

@@ -11,7 +11,7 @@ namespace mpq {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr double kBaseEpochs = 8, kBaseRate = 1e-3, kTrialEpochs = 0.5, kTrialRate = 2.5e-4;
+constexpr double kBaseEpochs = 4, kBaseRate = 1e-3, kTrialEpochs = 0.5, kTrialRate = 2.5e-4;
 
 // The base model: trained longer and at a higher rate than the trials that start from it.
 TrainArgs base_of(const TrainArgs& trial) {
@@ -50,7 +50,7 @@ void prepare_demo(SearchOptions& options, const CommandLine& line, Device& devic
   const auto unless_given = [&](const char* name, auto& value, auto recipe) {
     if (!line.given(name)) value = recipe;
   };
-  unless_given("model", options.train.model, std::string("3,64,2,128"));
+  unless_given("model", options.train.model, std::string("2,64,2,128"));
   unless_given("batch", options.train.batch, 16);
   unless_given("dropout", options.train.dropout, 0.0);
   unless_given("epochs", options.train.epochs, kTrialEpochs);
