@@ -24,78 +24,93 @@ int allowed_cpus() {
   return std::max(1u, std::thread::hardware_concurrency());
 }
 
+// A job is a generation of tickets: the upper half of `ticket_` is the generation, the lower half the next task. A task
+// is claimed by compare-and-swap, so a worker that wakes late, when the job is done or another one runs, claims nothing
+// of the old one; and the caller waits for tasks to end, never for workers to wake.
 class Pool {
  public:
   explicit Pool(int threads) {
     for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
   }
   ~Pool() {
-    {
-      std::lock_guard lock(mutex_);
-      closing_ = true;
-      generation_.fetch_add(1, std::memory_order_release);
-    }
-    wake_.notify_all();
+    closing_ = true;
+    publish(0);
     for (auto& w : workers_) w.join();
   }
 
   void run(int64_t tasks, const std::function<void(int64_t)>& task) {
+    check(tasks < int64_t{1} << 32, "{} tasks", tasks);
     task_ = &task;
-    tasks_ = tasks;
-    next_.store(0, std::memory_order_relaxed);
-    active_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-    {
-      std::lock_guard lock(mutex_);
-      generation_.fetch_add(1, std::memory_order_release);
-    }
-    wake_.notify_all();
-    drain();
-    while (active_.load(std::memory_order_acquire) != 0) __builtin_ia32_pause();
+    done_.store(0, std::memory_order_relaxed);
+    publish(tasks);
+    drain(ticket_.load(std::memory_order_relaxed) >> 32);
+    for (int spin = 0; done_.load(std::memory_order_acquire) != tasks; ++spin)
+      if (spin < kSpins) __builtin_ia32_pause();
+      else std::this_thread::yield();
     if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
   }
 
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
  private:
-  void drain() {
+  static constexpr int kSpins = 4000;  // some tens of microseconds: the next job usually follows sooner
+
+  void publish(int64_t tasks) {
+    {
+      std::lock_guard lock(mutex_);
+      tasks_.store(tasks, std::memory_order_relaxed);
+      ticket_.store(((ticket_.load(std::memory_order_relaxed) >> 32) + 1) << 32, std::memory_order_release);
+    }
+    wake_.notify_all();
+  }
+
+  void drain(uint64_t generation) {
     inside_task = true;
-    for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < tasks_;) try {
-        (*task_)(i);
-      } catch (...) {
-        std::lock_guard lock(mutex_);
-        if (!error_) error_ = std::current_exception();
-      }
+    uint64_t ticket = ticket_.load(std::memory_order_acquire);
+    for (;;) {
+      const auto i = static_cast<int64_t>(ticket & 0xFFFFFFFF);
+      if (ticket >> 32 != generation || i >= tasks_.load(std::memory_order_relaxed)) break;
+      if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+      run_task(i);
+      ticket = ticket_.load(std::memory_order_acquire);
+    }
     inside_task = false;
   }
 
-  // The next job usually follows within microseconds: look for it a while before sleeping.
-  void await(uint64_t seen) {
-    for (int spin = 0; spin < 4000; ++spin) {
-      if (generation_.load(std::memory_order_acquire) != seen) return;
+  void run_task(int64_t i) {
+    try {
+      (*task_)(i);
+    } catch (...) {
+      std::lock_guard lock(mutex_);
+      if (!error_) error_ = std::current_exception();
+    }
+    done_.fetch_add(1, std::memory_order_release);
+  }
+
+  uint64_t await(uint64_t seen) {
+    const auto generation = [&] { return ticket_.load(std::memory_order_acquire) >> 32; };
+    for (int spin = 0; spin < kSpins; ++spin) {
+      if (generation() != seen) return generation();
       __builtin_ia32_pause();
     }
     std::unique_lock lock(mutex_);
-    wake_.wait(lock, [&] { return generation_.load(std::memory_order_acquire) != seen; });
+    wake_.wait(lock, [&] { return generation() != seen; });
+    return generation();
   }
 
   void work() {
-    for (uint64_t seen = 0;;) {
-      await(seen);
-      seen = generation_.load(std::memory_order_acquire);
-      if (closing_) return;
-      drain();
-      active_.fetch_sub(1, std::memory_order_acq_rel);
+    for (uint64_t seen = 0; !closing_;) {
+      seen = await(seen);
+      drain(seen);
     }
   }
 
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::atomic<uint64_t> generation_{0};
-  std::atomic<int64_t> next_{0};
-  std::atomic<int> active_{0};
+  std::atomic<uint64_t> ticket_{0};
+  std::atomic<int64_t> tasks_{0}, done_{0};
   std::atomic<bool> closing_{false};
-  int64_t tasks_ = 0;
   const std::function<void(int64_t)>* task_ = nullptr;
   std::exception_ptr error_;
 };
