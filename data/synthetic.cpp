@@ -106,8 +106,8 @@ std::string sentence(std::string_view pattern, bool positive, Draws& draws) {
 
 // Three to five opinions, a third of them in the other side's words, with neutral sentences between.
 std::string make_review(bool positive, Draws& draws) {
-  const Choices* kinds[] = {&kPlain, &kPlain, &kPlain, &kPlain, &kPlain, &kPlain, &kPlain, &kPlain,
-                            &kNegated, &kNegated, &kContrast, &kElsewhere};
+  const Choices* kinds[] = {&kPlain, &kPlain, &kPlain,   &kPlain,   &kPlain,    &kPlain,
+                            &kPlain, &kPlain, &kNegated, &kNegated, &kContrast, &kElsewhere};
   std::string text;
   for (uint32_t opinions = 3 + draws.below(3); opinions > 0; --opinions) {
     if (draws.below(3) == 0) text += sentence(draws.from(kNeutral), positive, draws) + " ";

@@ -2,7 +2,8 @@
 // demo and the tests run without a download, and shows nothing about real text.
 //
 // Counting words is not enough for it: a third of the opinions is negated ("not dull at all"), or a contrast that sets
-// a minor point against the verdict ("the plot was weak, but the acting was superb"), or judges another film in passing.
+// a minor point against the verdict ("the plot was weak, but the acting was superb"), or judges another film in
+// passing.
 #pragma once
 #include <vector>
 

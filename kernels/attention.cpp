@@ -34,7 +34,8 @@ struct Head {
 };
 
 void scores(const Head& head, int64_t i0, int64_t n, const float* packed_k, float* s) {
-  gemm(n, head.L, head.D, {head.op.q.f32(head.r) + head.query_offset(i0), head.C, 1}, packed_panels(packed_k, head.D), {}, s, head.step);
+  gemm(n, head.L, head.D, {head.op.q.f32(head.r) + head.query_offset(i0), head.C, 1}, packed_panels(packed_k, head.D),
+       {}, s, head.step);
 }
 
 void softmax_row(const Head& head, int64_t i, float* s) {
@@ -70,7 +71,8 @@ void head_forward(const Head& head) {
 
 // One row: s holds scores, ds holds d context v^T. Afterwards s holds the dropped probabilities, ds the gradient of the
 // unscaled scores. The sum of p dp is taken from these very products, not from context and its gradient: then a row's
-// gradients add up to zero but for their own roundings, on which the gradient of the keys' bias, pure cancellation, rests.
+// gradients add up to zero but for their own roundings, on which the gradient of the keys' bias, pure cancellation,
+// rests.
 void softmax_row_grad(const Head& head, int64_t i, float* s, float* ds) {
   const F16 scale = set(head.scale), top = set(-head.stats(i)[0]), inverse = set(head.stats(i)[1]);
   F16 sum = zero();
@@ -80,8 +82,10 @@ void softmax_row_grad(const Head& head, int64_t i, float* s, float* ds) {
     store(ds + j, product, m);
     store(s + j, select(less(zero(), factor), p, zero() - p), m);  // the sign remembers what was dropped
   };
-  if (head.key.on) for_dropout(head.key, static_cast<uint32_t>(i), head.dropout_row(), head.L, multiply);
-  else for_lanes(head.L, [&](int64_t j, M16 m) { multiply(j, m, set(1.0f)); });
+  if (head.key.on)
+    for_dropout(head.key, static_cast<uint32_t>(i), head.dropout_row(), head.L, multiply);
+  else
+    for_lanes(head.L, [&](int64_t j, M16 m) { multiply(j, m, set(1.0f)); });
   const F16 minus_sum = set(-sum_lanes(sum)), keep = set(head.key.scale);
   for_lanes(head.L, [&](int64_t j, M16 m) {
     const F16 p = load(s + j, m);

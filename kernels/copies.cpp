@@ -10,17 +10,21 @@
 namespace {
 
 const QuantSpec& spec_of(const QuantSlot& slot, int replica) { return slot.specs[replica * slot.stride]; }
-const float* trained_of(const QuantSlot& slot, int replica) { return slot.trained ? slot.trained.f32(replica) : nullptr; }
+const float* trained_of(const QuantSlot& slot, int replica) {
+  return slot.trained ? slot.trained.f32(replica) : nullptr;
+}
 bool within_row(const QuantSpec& spec) { return reach(spec, Role::activation) != Reach::sequence; }
 
-void quantize_block(const QuantSlot& slot, int rank, int replica, const float* x, float* xq, int64_t rows, int64_t cols) {
+void quantize_block(const QuantSlot& slot, int rank, int replica, const float* x, float* xq, int64_t rows,
+                    int64_t cols) {
   const QuantShape shape = rank == 3 ? QuantShape{3, {1, rows, cols}} : QuantShape{2, {rows, cols, 1}};
   quantize(spec_of(slot, replica), Role::activation, shape, x, xq, trained_of(slot, replica));
 }
 
 }  // namespace
 
-void quantize_rows(const QuantSlot& slot, int rank, const Tensor& from, const Tensor& to, int r, int64_t first, int64_t last) {
+void quantize_rows(const QuantSlot& slot, int rank, const Tensor& from, const Tensor& to, int r, int64_t first,
+                   int64_t last) {
   if (!within_row(spec_of(slot, r))) return;
   const int64_t cols = from.cols();
   quantize_block(slot, rank, r, from.f32(r) + first * cols, to.f32(r) + first * cols, last - first, cols);
@@ -56,7 +60,8 @@ void quantize_sequences(const QuantizedCopies& copies, const Tensor& x, const Ra
 
 void CpuOps::quantize_copies(const QuantizedCopies& copies, const Tensor& x, const Ragged& ragged) {
   if (copies.count == 0) return;
-  for_rows(copies.copy[0].xq.replicas, x.rows(), 64, [&](int r, int64_t first, int64_t last) { quantize_rows(copies, x, r, first, last); });
+  for_rows(copies.copy[0].xq.replicas, x.rows(), 64,
+           [&](int r, int64_t first, int64_t last) { quantize_rows(copies, x, r, first, last); });
   quantize_sequences(copies, x, ragged);
 }
 
@@ -71,8 +76,8 @@ void CpuOps::quantize_grad(const QuantizeGrad& op) {
       const int64_t first = op.ragged.starts[b], rows = op.ragged.starts[b + 1] - first;
       const QuantShape shape = op.rank == 3 ? QuantShape{3, {1, rows, cols}} : QuantShape{2, {rows, cols, 1}};
       float* dx = op.dx.f32(r) + first * cols;
-      mpq::MPQ_ISA::quantize_grad(spec, Role::activation, shape, op.x.f32(r) + first * cols, dx, dx, trained_of(op.slot, r),
-                                  op.dtrained ? op.dtrained.f32(r) : nullptr);
+      mpq::MPQ_ISA::quantize_grad(spec, Role::activation, shape, op.x.f32(r) + first * cols, dx, dx,
+                                  trained_of(op.slot, r), op.dtrained ? op.dtrained.f32(r) : nullptr);
     }
   });
 }
@@ -96,7 +101,8 @@ void CpuOps::quantize_weights(const QuantizeWeights& op) {
   });
 }
 
-// wq = w' |gamma|, w' the quantized w: dw = dwq |gamma|, dgamma = sgn(gamma) sum of dwq w' (MASE's LinearBinaryResidualSign).
+// wq = w' |gamma|, w' the quantized w: dw = dwq |gamma|, dgamma = sgn(gamma) sum of dwq w' (MASE's
+// LinearBinaryResidualSign).
 void CpuOps::quantize_weights_grad(const QuantizeWeights& op) {
   const int replicas = op.items.empty() ? 1 : op.items[0].dw.replicas;
   parallel_for(static_cast<int64_t>(op.items.size()) * replicas, [&](int64_t task) {

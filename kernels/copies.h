@@ -11,7 +11,8 @@ void quantize_rows(const QuantizedCopies& copies, const Tensor& x, int replica, 
 void quantize_sequences(const QuantizedCopies& copies, const Tensor& x, const Ragged& ragged);
 
 // The same for one slot in place (a Linear's output format).
-void quantize_rows(const QuantSlot& slot, int rank, const Tensor& from, const Tensor& to, int replica, int64_t first, int64_t last);
+void quantize_rows(const QuantSlot& slot, int rank, const Tensor& from, const Tensor& to, int replica, int64_t first,
+                   int64_t last);
 void quantize_sequences(const QuantSlot& slot, int rank, const Tensor& from, const Tensor& to, const Ragged& ragged);
 
 #include "kernels/isa_end.h"

@@ -35,31 +35,31 @@ void for_ragged_rows(const Ragged& ragged, int64_t first, int64_t last, Visit vi
   }
 }
 
-#define MPQ_DECLARE_CPU_OPS(isa)                                      \
-  namespace isa {                                                     \
-  class CpuOps final : public Ops {                                   \
-   public:                                                            \
-    void quantize_weights(const QuantizeWeights&) override;           \
-    void quantize_weights_grad(const QuantizeWeights&) override;      \
-    void quantize_grad(const QuantizeGrad&) override;                 \
+#define MPQ_DECLARE_CPU_OPS(isa)                                                         \
+  namespace isa {                                                                        \
+  class CpuOps final : public Ops {                                                      \
+   public:                                                                               \
+    void quantize_weights(const QuantizeWeights&) override;                              \
+    void quantize_weights_grad(const QuantizeWeights&) override;                         \
+    void quantize_grad(const QuantizeGrad&) override;                                    \
     void quantize_copies(const QuantizedCopies&, const Tensor&, const Ragged&) override; \
-    void embed(const Embed&) override;                                \
-    void embed_grad(const EmbedGrad&) override;                       \
-    void linear(std::span<const Linear1>) override;                   \
-    void linear_grad(std::span<const Linear1Grad>) override;          \
-    void attention(const Attention&) override;                        \
-    void attention_grad(const AttentionGrad&) override;               \
-    void residual_norm(const ResidualNorm&) override;                 \
-    void residual_norm_grad(const ResidualNormGrad&) override;        \
-    void select_first(const SelectFirst&) override;                   \
-    void select_first_grad(const SelectFirstGrad&) override;          \
-    void cross_entropy(const CrossEntropy&) override;                 \
-    void clip_norm(const ClipNorm&) override;                         \
-    void adamw(const AdamW&) override;                                \
-    void adamw_rows(const AdamWRows&) override;                       \
-    void add(const Tensor&, const Tensor&) override;                  \
-    void fill(const Tensor&, float) override;                         \
-  };                                                                  \
+    void embed(const Embed&) override;                                                   \
+    void embed_grad(const EmbedGrad&) override;                                          \
+    void linear(std::span<const Linear1>) override;                                      \
+    void linear_grad(std::span<const Linear1Grad>) override;                             \
+    void attention(const Attention&) override;                                           \
+    void attention_grad(const AttentionGrad&) override;                                  \
+    void residual_norm(const ResidualNorm&) override;                                    \
+    void residual_norm_grad(const ResidualNormGrad&) override;                           \
+    void select_first(const SelectFirst&) override;                                      \
+    void select_first_grad(const SelectFirstGrad&) override;                             \
+    void cross_entropy(const CrossEntropy&) override;                                    \
+    void clip_norm(const ClipNorm&) override;                                            \
+    void adamw(const AdamW&) override;                                                   \
+    void adamw_rows(const AdamWRows&) override;                                          \
+    void add(const Tensor&, const Tensor&) override;                                     \
+    void fill(const Tensor&, float) override;                                            \
+  };                                                                                     \
   }
 MPQ_DECLARE_CPU_OPS(avx2)
 MPQ_DECLARE_CPU_OPS(avx512)

@@ -1,5 +1,6 @@
 // Dropout masks by address (tensor/ops.h): Philox on 16 counters at once, 16 random bits an element.
-// Element e of a row uses counter word 0 = e / 128 * 16 + e % 16 and, of its four outputs, the half number e % 128 / 16.
+// Element e of a row uses counter word 0 = e / 128 * 16 + e % 16 and, of its four outputs, the half number e % 128
+// / 16.
 #pragma once
 #include "kernels/simd.h"
 #include "tensor/ops.h"
@@ -8,16 +9,20 @@
 
 struct DropoutKey {
   uint32_t k0 = 0, k1 = 0, step = 0;
-  int32_t threshold = 0;   // dropped where the 16 bits are below it
-  float scale = 1;         // of what is kept
+  int32_t threshold = 0;  // dropped where the 16 bits are below it
+  float scale = 1;        // of what is kept
   bool on = false;
 };
 
 MPQ_INLINE DropoutKey dropout_key(const Dropout& d, int replica) {
   if (d.p <= 0) return {};
   const uint64_t seed = d.seeds[replica];
-  return {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32) ^ (d.site * 0x9E3779B9u + 0x7F4A7C15u),
-          static_cast<uint32_t>(*d.step), static_cast<int32_t>(d.p * 65536.0f + 0.5f), 1.0f / (1.0f - d.p), true};
+  return {static_cast<uint32_t>(seed),
+          static_cast<uint32_t>(seed >> 32) ^ (d.site * 0x9E3779B9u + 0x7F4A7C15u),
+          static_cast<uint32_t>(*d.step),
+          static_cast<int32_t>(d.p * 65536.0f + 0.5f),
+          1.0f / (1.0f - d.p),
+          true};
 }
 
 struct Bits128 {
@@ -52,7 +57,8 @@ MPQ_INLINE void for_dropout(const DropoutKey& key, uint32_t c1, uint32_t c2, int
       const I16 word = random.word[s / 2];
       const I16 half = s % 2 ? shift_right<16>(word) : word & seti(0xFFFF);
       const int64_t left = end - e - s * 16;
-      visit(e + s * 16, first_lanes(left < 16 ? static_cast<int>(left) : 16), select(less(half, threshold), drop, keep));
+      visit(e + s * 16, first_lanes(left < 16 ? static_cast<int>(left) : 16),
+            select(less(half, threshold), drop, keep));
     }
   }
 }

@@ -83,7 +83,8 @@ void CpuOps::embed_grad(const EmbedGrad& op) {
       float* to = op.dposition.f32(r) + p * C;
       std::fill_n(to, C, 0.0f);
       for (int32_t b = 0; b < f.ragged.sequences; ++b)
-        if (f.ragged.starts[b] + p < f.ragged.starts[b + 1]) add_row(to, op.dx.f32(r) + (f.ragged.starts[b] + p) * C, C);
+        if (f.ragged.starts[b] + p < f.ragged.starts[b + 1])
+          add_row(to, op.dx.f32(r) + (f.ragged.starts[b] + p) * C, C);
     }
   });
 }
@@ -99,16 +100,19 @@ void CpuOps::select_first_grad(const SelectFirstGrad& op) {
   const int64_t C = op.dx.cols();
   if (!op.accumulate) fill(op.dx, 0.0f);
   for (int r = 0; r < op.dx.replicas; ++r)
-    for (int32_t b = 0; b < op.ragged.sequences; ++b) add_row(op.dx.f32(r) + op.ragged.starts[b] * C, op.dy.f32(r) + b * C, C);
+    for (int32_t b = 0; b < op.ragged.sequences; ++b)
+      add_row(op.dx.f32(r) + op.ragged.starts[b] * C, op.dy.f32(r) + b * C, C);
 }
 
 void CpuOps::add(const Tensor& from, const Tensor& to) {
   const int64_t size = to.shape.size();
-  for_rows(to.replicas, size, 1 << 14, [&](int r, int64_t first, int64_t last) { add_row(to.f32(r) + first, from.f32(r) + first, last - first); });
+  for_rows(to.replicas, size, 1 << 14,
+           [&](int r, int64_t first, int64_t last) { add_row(to.f32(r) + first, from.f32(r) + first, last - first); });
 }
 
 void CpuOps::fill(const Tensor& t, float value) {
-  for_rows(t.replicas, t.shape.size(), 1 << 16, [&](int r, int64_t first, int64_t last) { std::fill(t.f32(r) + first, t.f32(r) + last, value); });
+  for_rows(t.replicas, t.shape.size(), 1 << 16,
+           [&](int r, int64_t first, int64_t last) { std::fill(t.f32(r) + first, t.f32(r) + last, value); });
 }
 
 #include "kernels/isa_end.h"

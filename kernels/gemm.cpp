@@ -10,14 +10,15 @@ namespace {
 constexpr int64_t kDepth = 256;  // k at a time: a panel of B then stays in the first-level cache
 
 template <int MR, int NV, class Lanes>
-MPQ_INLINE void tile(int64_t k, AView a, const float* b, int64_t b_step, Start start, bool add_to_c, float* c, int64_t c_step,
-                     Lanes lanes) {
+MPQ_INLINE void tile(int64_t k, AView a, const float* b, int64_t b_step, Start start, bool add_to_c, float* c,
+                     int64_t c_step, Lanes lanes) {
   // Every loop over rows and vectors is unrolled whole, so that `sum` lives in registers.
   F16 sum[MR][NV];
 #pragma GCC unroll 16
   for (int i = 0; i < MR; ++i)
 #pragma GCC unroll 4
-    for (int v = 0; v < NV; ++v) sum[i][v] = start.from ? load(start.from + i * start.row_step + v * 16, lanes(v)) : zero();
+    for (int v = 0; v < NV; ++v)
+      sum[i][v] = start.from ? load(start.from + i * start.row_step + v * 16, lanes(v)) : zero();
   for (int64_t p = 0; p < k; ++p, b += b_step) {
     F16 row[NV];
 #pragma GCC unroll 4
@@ -40,15 +41,19 @@ MPQ_INLINE void tile(int64_t k, AView a, const float* b, int64_t b_step, Start s
 
 // Whole vectors or a masked last one, and the two layouts of A, as constants of the compiler.
 template <int MR, int NV>
-[[gnu::noinline]] void tile_of(int64_t k, AView a, const float* b, int64_t b_step, Start start, bool add_to_c,
-                              float* c, int64_t c_step, int columns) {
+[[gnu::noinline]] void tile_of(int64_t k, AView a, const float* b, int64_t b_step, Start start, bool add_to_c, float* c,
+                               int64_t c_step, int columns) {
   const auto run = [&](auto lanes) __attribute__((always_inline)) {
-    if (a.row_step == 1) tile<MR, NV>(k, {a.a, 1, a.k_step}, b, b_step, start, add_to_c, c, c_step, lanes);
-    else tile<MR, NV>(k, {a.a, a.row_step, 1}, b, b_step, start, add_to_c, c, c_step, lanes);
+    if (a.row_step == 1)
+      tile<MR, NV>(k, {a.a, 1, a.k_step}, b, b_step, start, add_to_c, c, c_step, lanes);
+    else
+      tile<MR, NV>(k, {a.a, a.row_step, 1}, b, b_step, start, add_to_c, c, c_step, lanes);
   };
   const M16 all = first_lanes(16), last = first_lanes(columns - (NV - 1) * 16);
-  if (columns == NV * 16) run([=](int) { return AllLanes{}; });
-  else run([=](int v) { return v == NV - 1 ? last : all; });
+  if (columns == NV * 16)
+    run([=](int) { return AllLanes{}; });
+  else
+    run([=](int v) { return v == NV - 1 ? last : all; });
 }
 
 using TileFunction = void (*)(int64_t, AView, const float*, int64_t, Start, bool, float*, int64_t, int);
@@ -66,7 +71,8 @@ TileFunction tile_function(int rows, int vectors) {
 }
 
 // All tiles of C for `depth` steps of k from k0.
-void tiles(int64_t m, int64_t n, int64_t k0, int64_t depth, AView a, BView b, Start start, bool add_to_c, float* c, int64_t c_step) {
+void tiles(int64_t m, int64_t n, int64_t k0, int64_t depth, AView a, BView b, Start start, bool add_to_c, float* c,
+           int64_t c_step) {
   for (int64_t j = 0; j < n; j += kPanel) {
     const int columns = static_cast<int>(std::min<int64_t>(kPanel, n - j));
     const float* panel = b.b + j / kPanel * b.panel_step + k0 * b.k_step;
@@ -75,7 +81,8 @@ void tiles(int64_t m, int64_t n, int64_t k0, int64_t depth, AView a, BView b, St
       Start from = start;
       if (from.from) from.from += i * from.row_step + j;
       const AView at{a.a + i * a.row_step + k0 * a.k_step, a.row_step, a.k_step};
-      tile_function(rows, (columns + 15) / 16)(depth, at, panel, b.k_step, from, add_to_c, c + i * c_step + j, c_step, columns);
+      tile_function(rows, (columns + 15) / 16)(depth, at, panel, b.k_step, from, add_to_c, c + i * c_step + j, c_step,
+                                               columns);
     }
   }
 }

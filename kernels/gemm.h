@@ -10,9 +10,9 @@
 #ifdef MPQ_ISA_avx512
 inline constexpr int kTileRows = 12, kTileVectors = 2;  // 24 accumulators of 32 registers
 #else
-inline constexpr int kTileRows = 6, kTileVectors = 1;   // 12 of 16 (a vector is two registers)
+inline constexpr int kTileRows = 6, kTileVectors = 1;  // 12 of 16 (a vector is two registers)
 #endif
-inline constexpr int kPanel = 16 * kTileVectors;        // columns of a packed panel
+inline constexpr int kPanel = 16 * kTileVectors;  // columns of a packed panel
 
 // A(m, k) = a[m * row_step + k * k_step]: one of the two steps is 1.
 struct AView {

@@ -12,8 +12,8 @@
 
 namespace {
 
-constexpr int64_t kRows = 96;      // of x a task: its y stays in the second-level cache
-constexpr int64_t kOutputs = 24;   // of w a task in the weight gradient
+constexpr int64_t kRows = 96;     // of x a task: its y stays in the second-level cache
+constexpr int64_t kOutputs = 24;  // of w a task in the weight gradient
 
 void activate(const Linear1& op, int r, int64_t first, int64_t last) {
   const int64_t n = op.y.cols();
@@ -67,8 +67,8 @@ void activate_grad(const Linear1Grad& op, int r, int64_t first, int64_t last) {
     });
 }
 
-// dw[n0 ... n1) and dbias of those outputs: sums over the rows in ascending order, dw sequence by sequence (a chain over
-// all rows would lose digits). Rows of zero gradient change no bit: a CLS-only layer leaves them out.
+// dw[n0 ... n1) and dbias of those outputs: sums over the rows in ascending order, dw sequence by sequence (a chain
+// over all rows would lose digits). Rows of zero gradient change no bit: a CLS-only layer leaves them out.
 void weight_grad(const Linear1Grad& op, int r, int64_t n0, int64_t n1) {
   const Linear1& f = op.forward;
   const int64_t n = f.y.cols(), k = f.x.cols(), rows = f.x.rows();
@@ -78,8 +78,10 @@ void weight_grad(const Linear1Grad& op, int r, int64_t n0, int64_t n1) {
     const AView dy_of_sequence{dy + first * n, 1, n};
     const BView x_of_sequence = rows_of(f.x.f32(r) + first * k, k);
     float* dw = op.dw.f32(r) + n0 * k;
-    if (b == 0) gemm(n1 - n0, k, count, dy_of_sequence, x_of_sequence, {}, dw, k);
-    else gemm_add(n1 - n0, k, count, dy_of_sequence, x_of_sequence, dw, k);
+    if (b == 0)
+      gemm(n1 - n0, k, count, dy_of_sequence, x_of_sequence, {}, dw, k);
+    else
+      gemm_add(n1 - n0, k, count, dy_of_sequence, x_of_sequence, dw, k);
   }
   if (!op.dbias) return;
   for_lanes(n1 - n0, [&](int64_t i, M16 m) {
@@ -110,8 +112,10 @@ void CpuOps::linear(std::span<const Linear1> ops) {
       const float* w = packed + at[p] + r * packed_size(n, k);
       gemm(last - first, n, k, {op.x.f32(r) + first * k, k, 1}, packed_panels(w, k),
            {op.bias ? op.bias.f32(r) : nullptr, 0}, op.y.f32(r) + first * n, n);
-      if (!op.y_format) finish(op, r, first, last);
-      else quantize_rows(op.y_format, op.y_rank, op.y, op.y, r, first, last);
+      if (!op.y_format)
+        finish(op, r, first, last);
+      else
+        quantize_rows(op.y_format, op.y_rank, op.y, op.y, r, first, last);
     });
     if (op.y_format) {
       quantize_sequences(op.y_format, op.y_rank, op.y, op.y, op.ragged);
@@ -132,8 +136,10 @@ void CpuOps::linear_grad(std::span<const Linear1Grad> ops) {
       float* dx = op.dx.f32(r) + first * k;
       const AView dy{op.dy.f32(r) + first * n, n, 1};
       const BView w = rows_of(op.forward.w.f32(r), k);
-      if (op.accumulate) gemm_add(last - first, k, n, dy, w, dx, k);
-      else gemm(last - first, k, n, dy, w, {}, dx, k);
+      if (op.accumulate)
+        gemm_add(last - first, k, n, dy, w, dx, k);
+      else
+        gemm(last - first, k, n, dy, w, {}, dx, k);
     }
   });
   std::vector<int64_t> blocks;  // tasks of each problem, summed up

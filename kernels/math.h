@@ -9,9 +9,9 @@
 MPQ_INLINE F16 exp(F16 x) {
   x = min(max(x, set(-87.0f)), set(88.0f));
   const F16 n = rint(x * set(1.44269504f));
-  F16 r = fma(n, set(-0.693359375f), x);          // ln 2 in two parts (Cody and Waite)
+  F16 r = fma(n, set(-0.693359375f), x);  // ln 2 in two parts (Cody and Waite)
   r = fma(n, set(2.12194440e-4f), r);
-  F16 p = set(1.9875691500e-4f);                  // Cephes expf: minimax on [-ln 2 / 2, ln 2 / 2]
+  F16 p = set(1.9875691500e-4f);  // Cephes expf: minimax on [-ln 2 / 2, ln 2 / 2]
   p = fma(p, r, set(1.3981999507e-3f));
   p = fma(p, r, set(8.3334519073e-3f));
   p = fma(p, r, set(4.1665795894e-2f));

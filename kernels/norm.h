@@ -11,7 +11,8 @@ struct RowStats {
   float mean, rstd;
 };
 
-inline RowStats layer_norm_row(const float* s, const float* gamma, const float* beta, float epsilon, int64_t n, float* x) {
+inline RowStats layer_norm_row(const float* s, const float* gamma, const float* beta, float epsilon, int64_t n,
+                               float* x) {
   F16 sum = zero();
   for_lanes(n, [&](int64_t i, M16 m) { sum = sum + load(s + i, m); });
   const float mean = sum_lanes(sum) / static_cast<float>(n);
@@ -28,7 +29,8 @@ inline RowStats layer_norm_row(const float* s, const float* gamma, const float* 
 }
 
 // ds from dx.
-inline void layer_norm_row_grad(const float* s, RowStats stats, const float* gamma, int64_t n, const float* dx, float* ds) {
+inline void layer_norm_row_grad(const float* s, RowStats stats, const float* gamma, int64_t n, const float* dx,
+                                float* ds) {
   const F16 mean = set(stats.mean), rstd = set(stats.rstd);
   F16 sum_g = zero(), sum_gx = zero();
   for_lanes(n, [&](int64_t i, M16 m) {
@@ -43,8 +45,8 @@ inline void layer_norm_row_grad(const float* s, RowStats stats, const float* gam
   });
 }
 
-// dgamma and dbeta: for each column one chain over the rows in ascending order, so that rows of zero gradient (a CLS-only
-// layer leaves them out) change nothing.
+// dgamma and dbeta: for each column one chain over the rows in ascending order, so that rows of zero gradient (a
+// CLS-only layer leaves them out) change nothing.
 struct NormColumns {
   Tensor s, mean, rstd, dx, dgamma, dbeta;
 };

@@ -1,4 +1,5 @@
-// The CPU device: memory, and the operations of the best instruction set this machine has. Compiled once, at the baseline.
+// The CPU device: memory, and the operations of the best instruction set this machine has. Compiled once, at the
+// baseline.
 #include <sys/mman.h>
 
 #include <cstdlib>
@@ -35,8 +36,10 @@ class AlignedBuffer {
 class CpuDevice final : public Device {
  public:
   explicit CpuDevice(Simd isa) : isa_(isa) {
-    if (isa == Simd::avx512) ops_ = std::make_unique<avx512::CpuOps>();
-    else ops_ = std::make_unique<avx2::CpuOps>();
+    if (isa == Simd::avx512)
+      ops_ = std::make_unique<avx512::CpuOps>();
+    else
+      ops_ = std::make_unique<avx2::CpuOps>();
   }
   ~CpuDevice() override {
     for (auto [data, size] : blocks_) ::munmap(data, size);
@@ -46,7 +49,9 @@ class CpuDevice final : public Device {
   Arena reserve(size_t bytes) override {
     bytes = std::max<size_t>(bytes, 4096);
     void* data = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (data == MAP_FAILED) throw UserError(fmt::format("out of memory: {} bytes asked for", bytes), "a smaller --batch or --model needs less");
+    if (data == MAP_FAILED)
+      throw UserError(fmt::format("out of memory: {} bytes asked for", bytes),
+                      "a smaller --batch or --model needs less");
     ::madvise(data, bytes, MADV_HUGEPAGE);
     blocks_.emplace_back(data, bytes);
 #ifdef MPQ_DEBUG

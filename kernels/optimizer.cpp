@@ -33,8 +33,14 @@ struct Coefficients {
 };
 Coefficients coefficients(const AdamWTable& t, int r, int64_t step, bool decay) {
   const int64_t at = r * t.steps + step;
-  return {set(t.rate[at]), set(t.inverse_root[at]), set(decay ? t.keep[at] : 1.0f), set(t.beta1), set(t.beta2),
-          set(1.0f - t.beta1), set(1.0f - t.beta2), set(t.epsilon)};
+  return {set(t.rate[at]),
+          set(t.inverse_root[at]),
+          set(decay ? t.keep[at] : 1.0f),
+          set(t.beta1),
+          set(t.beta2),
+          set(1.0f - t.beta1),
+          set(1.0f - t.beta2),
+          set(t.epsilon)};
 }
 
 MPQ_INLINE void update(const Coefficients& c, F16 g, F16& p, F16& m, F16& v) {
@@ -72,9 +78,11 @@ void CpuOps::clip_norm(const ClipNorm& op) {
   parallel_for(replicas * tasks, [&](int64_t task) {
     const int r = static_cast<int>(task / tasks);
     const int64_t i = task % tasks;
-    if (i + 1 < tasks) sums[task] = square_sum(op.flat.f32(r), op.ranges[i].begin, op.ranges[i].end);
+    if (i + 1 < tasks)
+      sums[task] = square_sum(op.flat.f32(r), op.ranges[i].begin, op.ranges[i].end);
     else if (op.rows)
-      for (int64_t u = 0; u < op.rows.rows(); ++u) sums[task] += square_sum(op.rows.f32(r) + u * op.rows.cols(), op.rows.cols());
+      for (int64_t u = 0; u < op.rows.rows(); ++u)
+        sums[task] += square_sum(op.rows.f32(r) + u * op.rows.cols(), op.rows.cols());
   });
   for (int r = 0; r < replicas; ++r) {
     double total = 0;

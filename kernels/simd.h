@@ -17,9 +17,15 @@
 
 #ifdef MPQ_ISA_avx512
 
-struct F16 { __m512 v; };
-struct I16 { __m512i v; };
-struct M16 { __mmask16 v; };
+struct F16 {
+  __m512 v;
+};
+struct I16 {
+  __m512i v;
+};
+struct M16 {
+  __mmask16 v;
+};
 
 MPQ_INLINE F16 load(const float* p) { return {_mm512_loadu_ps(p)}; }
 MPQ_INLINE void store(float* p, F16 a) { _mm512_storeu_ps(p, a.v); }
@@ -45,8 +51,14 @@ MPQ_INLINE I16 operator+(I16 a, I16 b) { return {_mm512_add_epi32(a.v, b.v)}; }
 MPQ_INLINE I16 operator^(I16 a, I16 b) { return {_mm512_xor_si512(a.v, b.v)}; }
 MPQ_INLINE I16 operator&(I16 a, I16 b) { return {_mm512_and_si512(a.v, b.v)}; }
 MPQ_INLINE I16 operator|(I16 a, I16 b) { return {_mm512_or_si512(a.v, b.v)}; }
-template <int n> MPQ_INLINE I16 shift_left(I16 a) { return {_mm512_slli_epi32(a.v, n)}; }
-template <int n> MPQ_INLINE I16 shift_right(I16 a) { return {_mm512_srli_epi32(a.v, n)}; }
+template <int n>
+MPQ_INLINE I16 shift_left(I16 a) {
+  return {_mm512_slli_epi32(a.v, n)};
+}
+template <int n>
+MPQ_INLINE I16 shift_right(I16 a) {
+  return {_mm512_srli_epi32(a.v, n)};
+}
 MPQ_INLINE M16 less(F16 a, F16 b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
 MPQ_INLINE M16 less(I16 a, I16 b) { return {_mm512_cmplt_epi32_mask(a.v, b.v)}; }
 MPQ_INLINE F16 select(M16 m, F16 yes, F16 no) { return {_mm512_mask_blend_ps(m.v, no.v, yes.v)}; }
@@ -56,11 +68,17 @@ MPQ_INLINE I16 multiply_high(I16 a, uint32_t b) {  // unsigned 32 x 32 -> upper 
   const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64(a.v, 32), m);
   return {_mm512_mask_blend_epi32(0xAAAA, even, odd)};
 }
-MPQ_INLINE I16 multiply_low(I16 a, uint32_t b) { return {_mm512_mullo_epi32(a.v, _mm512_set1_epi32(static_cast<int>(b)))}; }
-struct F8 { __m256 v; };
+MPQ_INLINE I16 multiply_low(I16 a, uint32_t b) {
+  return {_mm512_mullo_epi32(a.v, _mm512_set1_epi32(static_cast<int>(b)))};
+}
+struct F8 {
+  __m256 v;
+};
 MPQ_INLINE F8 low_half(F16 a) { return {_mm512_castps512_ps256(a.v)}; }
 MPQ_INLINE F8 high_half(F16 a) { return {_mm512_extractf32x8_ps(a.v, 1)}; }
-struct D16 { __m512d lo, hi; };
+struct D16 {
+  __m512d lo, hi;
+};
 MPQ_INLINE D16 zero_double() { return {_mm512_setzero_pd(), _mm512_setzero_pd()}; }
 MPQ_INLINE D16 operator+(D16 a, F16 b) {
   return {_mm512_add_pd(a.lo, _mm512_cvtps_pd(low_half(b).v)), _mm512_add_pd(a.hi, _mm512_cvtps_pd(high_half(b).v))};
@@ -71,15 +89,29 @@ MPQ_INLINE F16 to_float(D16 a) {
 
 #else
 
-struct F16 { __m256 lo, hi; };
-struct I16 { __m256i lo, hi; };
-struct M16 { __m256 lo, hi; };
+struct F16 {
+  __m256 lo, hi;
+};
+struct I16 {
+  __m256i lo, hi;
+};
+struct M16 {
+  __m256 lo, hi;
+};
 
 MPQ_INLINE F16 load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
 MPQ_INLINE void store(float* p, F16 a) { _mm256_storeu_ps(p, a.lo), _mm256_storeu_ps(p + 8, a.hi); }
-MPQ_INLINE F16 set(float x) { const __m256 v = _mm256_set1_ps(x); return {v, v}; }
-MPQ_INLINE I16 seti(int32_t x) { const __m256i v = _mm256_set1_epi32(x); return {v, v}; }
-MPQ_INLINE I16 lane_index() { return {_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15)}; }
+MPQ_INLINE F16 set(float x) {
+  const __m256 v = _mm256_set1_ps(x);
+  return {v, v};
+}
+MPQ_INLINE I16 seti(int32_t x) {
+  const __m256i v = _mm256_set1_epi32(x);
+  return {v, v};
+}
+MPQ_INLINE I16 lane_index() {
+  return {_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15)};
+}
 MPQ_INLINE M16 first_lanes(int n) {
   const I16 i = lane_index();
   const __m256i c = _mm256_set1_epi32(n);
@@ -96,7 +128,9 @@ MPQ_INLINE F16 operator+(F16 a, F16 b) { return {_mm256_add_ps(a.lo, b.lo), _mm2
 MPQ_INLINE F16 operator-(F16 a, F16 b) { return {_mm256_sub_ps(a.lo, b.lo), _mm256_sub_ps(a.hi, b.hi)}; }
 MPQ_INLINE F16 operator*(F16 a, F16 b) { return {_mm256_mul_ps(a.lo, b.lo), _mm256_mul_ps(a.hi, b.hi)}; }
 MPQ_INLINE F16 operator/(F16 a, F16 b) { return {_mm256_div_ps(a.lo, b.lo), _mm256_div_ps(a.hi, b.hi)}; }
-MPQ_INLINE F16 fma(F16 a, F16 b, F16 c) { return {_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)}; }
+MPQ_INLINE F16 fma(F16 a, F16 b, F16 c) {
+  return {_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
+}
 MPQ_INLINE F16 max(F16 a, F16 b) { return {_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi)}; }
 MPQ_INLINE F16 min(F16 a, F16 b) { return {_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi)}; }
 MPQ_INLINE F16 sqrt(F16 a) { return {_mm256_sqrt_ps(a.lo), _mm256_sqrt_ps(a.hi)}; }
@@ -111,9 +145,17 @@ MPQ_INLINE I16 operator+(I16 a, I16 b) { return {_mm256_add_epi32(a.lo, b.lo), _
 MPQ_INLINE I16 operator^(I16 a, I16 b) { return {_mm256_xor_si256(a.lo, b.lo), _mm256_xor_si256(a.hi, b.hi)}; }
 MPQ_INLINE I16 operator&(I16 a, I16 b) { return {_mm256_and_si256(a.lo, b.lo), _mm256_and_si256(a.hi, b.hi)}; }
 MPQ_INLINE I16 operator|(I16 a, I16 b) { return {_mm256_or_si256(a.lo, b.lo), _mm256_or_si256(a.hi, b.hi)}; }
-template <int n> MPQ_INLINE I16 shift_left(I16 a) { return {_mm256_slli_epi32(a.lo, n), _mm256_slli_epi32(a.hi, n)}; }
-template <int n> MPQ_INLINE I16 shift_right(I16 a) { return {_mm256_srli_epi32(a.lo, n), _mm256_srli_epi32(a.hi, n)}; }
-MPQ_INLINE M16 less(F16 a, F16 b) { return {_mm256_cmp_ps(a.lo, b.lo, _CMP_LT_OQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_LT_OQ)}; }
+template <int n>
+MPQ_INLINE I16 shift_left(I16 a) {
+  return {_mm256_slli_epi32(a.lo, n), _mm256_slli_epi32(a.hi, n)};
+}
+template <int n>
+MPQ_INLINE I16 shift_right(I16 a) {
+  return {_mm256_srli_epi32(a.lo, n), _mm256_srli_epi32(a.hi, n)};
+}
+MPQ_INLINE M16 less(F16 a, F16 b) {
+  return {_mm256_cmp_ps(a.lo, b.lo, _CMP_LT_OQ), _mm256_cmp_ps(a.hi, b.hi, _CMP_LT_OQ)};
+}
 MPQ_INLINE M16 less(I16 a, I16 b) {
   return {_mm256_castsi256_ps(_mm256_cmpgt_epi32(b.lo, a.lo)), _mm256_castsi256_ps(_mm256_cmpgt_epi32(b.hi, a.hi))};
 }
@@ -133,11 +175,17 @@ MPQ_INLINE I16 multiply_low(I16 a, uint32_t b) {
   const __m256i m = _mm256_set1_epi32(static_cast<int>(b));
   return {_mm256_mullo_epi32(a.lo, m), _mm256_mullo_epi32(a.hi, m)};
 }
-struct F8 { __m256 v; };
+struct F8 {
+  __m256 v;
+};
 MPQ_INLINE F8 low_half(F16 a) { return {a.lo}; }
 MPQ_INLINE F8 high_half(F16 a) { return {a.hi}; }
-struct D16 { __m256d v[4]; };
-MPQ_INLINE D16 zero_double() { return {{_mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd()}}; }
+struct D16 {
+  __m256d v[4];
+};
+MPQ_INLINE D16 zero_double() {
+  return {{_mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd(), _mm256_setzero_pd()}};
+}
 MPQ_INLINE D16 operator+(D16 a, F16 b) {
   return {{_mm256_add_pd(a.v[0], _mm256_cvtps_pd(_mm256_castps256_ps128(b.lo))),
            _mm256_add_pd(a.v[1], _mm256_cvtps_pd(_mm256_extractf128_ps(b.lo, 1))),
@@ -145,7 +193,8 @@ MPQ_INLINE D16 operator+(D16 a, F16 b) {
            _mm256_add_pd(a.v[3], _mm256_cvtps_pd(_mm256_extractf128_ps(b.hi, 1)))}};
 }
 MPQ_INLINE F16 to_float(D16 a) {
-  return {_mm256_set_m128(_mm256_cvtpd_ps(a.v[1]), _mm256_cvtpd_ps(a.v[0])), _mm256_set_m128(_mm256_cvtpd_ps(a.v[3]), _mm256_cvtpd_ps(a.v[2]))};
+  return {_mm256_set_m128(_mm256_cvtpd_ps(a.v[1]), _mm256_cvtpd_ps(a.v[0])),
+          _mm256_set_m128(_mm256_cvtpd_ps(a.v[3]), _mm256_cvtpd_ps(a.v[2]))};
 }
 
 #endif

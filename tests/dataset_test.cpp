@@ -94,9 +94,9 @@ TEST(SyntheticTest, IsBalancedDeterministicAndShort) {
     texts.insert(a.train[i].text);
     train_films.insert(a.train[i].group);
   }
-  EXPECT_EQ(labels["positive"], 2000);
-  EXPECT_EQ(labels["negative"], 2000);
-  EXPECT_GT(texts.size(), 3990u);
+  EXPECT_EQ(labels["positive"], 5000);
+  EXPECT_EQ(labels["negative"], 5000);
+  EXPECT_GT(texts.size(), 9900u);
   for (const Row& row : a.test) EXPECT_FALSE(train_films.contains(row.group));
 }
 
@@ -109,7 +109,7 @@ TEST_F(DatasetTest, SyntheticLoadsWithItsOwnTokenizer) {
   int64_t unknown = 0;
   for (int32_t token : data.test.tokens) unknown += token == data.tokenizer->special().unk;
   EXPECT_EQ(unknown, 0);
-  EXPECT_LT(data.test.tokens.size(), 80'000u);  // words are whole pieces
+  EXPECT_LT(data.test.tokens.size(), 160'000u);  // words are whole pieces
   EXPECT_EQ(load_dataset(o).fingerprint, data.fingerprint);
 }
 

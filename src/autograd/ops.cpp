@@ -20,19 +20,35 @@ CopyPlan plan_copies(Tape& tape, std::span<const Reader> readers, Tensor x, int 
   return plan;
 }
 
-Features embed(Tape& tape, const EmbedTerms& terms, const Ragged& ragged, const int32_t* tokens, const TokenSegments& segments,
-               const Dropout& dropout, std::span<const Reader> readers) {
+Features embed(Tape& tape, const EmbedTerms& terms, const Ragged& ragged, const int32_t* tokens,
+               const TokenSegments& segments, const Dropout& dropout, std::span<const Reader> readers) {
   const int64_t T = ragged.rows, C = terms.gamma.shape[0];
   Var x = tape.var({T, C});
   const CopyPlan plan = plan_copies(tape, readers, x->data, 3);
-  const Embed forward{.ragged = ragged, .tokens = tokens, .word = terms.word, .position = terms.position, .type = terms.type,
-                      .gamma = terms.gamma, .beta = terms.beta, .epsilon = terms.epsilon, .dropout = dropout,
-                      .sum = tape.tensor({T, C}), .mean = tape.tensor({T}), .rstd = tape.tensor({T}), .x = x->data,
+  const Embed forward{.ragged = ragged,
+                      .tokens = tokens,
+                      .word = terms.word,
+                      .position = terms.position,
+                      .type = terms.type,
+                      .gamma = terms.gamma,
+                      .beta = terms.beta,
+                      .epsilon = terms.epsilon,
+                      .dropout = dropout,
+                      .sum = tape.tensor({T, C}),
+                      .mean = tape.tensor({T}),
+                      .rstd = tape.tensor({T}),
+                      .x = x->data,
                       .quantized = plan.copies};
   tape.ops().embed(forward);
   tape.record([=, &tape] {
-    tape.ops().embed_grad({.forward = forward, .segments = segments, .dx = tape.grad_of(x), .dword = terms.dword,
-                           .dposition = terms.dposition, .dtype = terms.dtype, .dgamma = terms.dgamma, .dbeta = terms.dbeta});
+    tape.ops().embed_grad({.forward = forward,
+                           .segments = segments,
+                           .dx = tape.grad_of(x),
+                           .dword = terms.dword,
+                           .dposition = terms.dposition,
+                           .dtype = terms.dtype,
+                           .dgamma = terms.dgamma,
+                           .dbeta = terms.dbeta});
   });
   return {x, plan.read, ragged, 3};
 }
@@ -53,11 +69,17 @@ InputGrad input_grad(Tape& tape, const Features& x, bool all_identity) {
 }
 void finish_input_grad(Tape& tape, const Features& x, const Reader& reader, const InputGrad& grad) {
   if (!reader.identity_gradient)
-    tape.ops().quantize_grad({.ragged = x.ragged, .rank = x.rank, .slot = reader.slot, .x = x.x->data, .dx = grad.dx, .dtrained = reader.dtrained});
+    tape.ops().quantize_grad({.ragged = x.ragged,
+                              .rank = x.rank,
+                              .slot = reader.slot,
+                              .x = x.x->data,
+                              .dx = grad.dx,
+                              .dtrained = reader.dtrained});
   if (grad.buffered) tape.ops().add(grad.dx, x.x->grad);
 }
 
-void record_linear_grads(Tape& tape, const Features& x, std::vector<Linear1> forwards, std::vector<LinearTerms> terms, std::vector<Var> results) {
+void record_linear_grads(Tape& tape, const Features& x, std::vector<Linear1> forwards, std::vector<LinearTerms> terms,
+                         std::vector<Var> results) {
   tape.record([=, &tape] {
     bool all_identity = true;
     for (const LinearTerms& t : terms) all_identity &= t.input.identity_gradient;
@@ -65,8 +87,12 @@ void record_linear_grads(Tape& tape, const Features& x, std::vector<Linear1> for
     std::vector<InputGrad> inputs;
     for (size_t i = 0; i < forwards.size(); ++i) {
       inputs.push_back(input_grad(tape, x, all_identity));
-      grads.push_back({.forward = forwards[i], .dy = tape.grad_of(results[i]), .dx = inputs[i].dx, .accumulate = inputs[i].accumulate,
-                       .dw = terms[i].dw, .dbias = terms[i].dbias});
+      grads.push_back({.forward = forwards[i],
+                       .dy = tape.grad_of(results[i]),
+                       .dx = inputs[i].dx,
+                       .accumulate = inputs[i].accumulate,
+                       .dw = terms[i].dw,
+                       .dbias = terms[i].dbias});
     }
     tape.ops().linear_grad(grads);
     for (size_t i = 0; i < forwards.size(); ++i) finish_input_grad(tape, x, terms[i].input, inputs[i]);
@@ -74,7 +100,13 @@ void record_linear_grads(Tape& tape, const Features& x, std::vector<Linear1> for
 }
 
 Linear1 forward_of(const Features& x, int reader, const LinearTerms& terms, Tensor y) {
-  return {.ragged = x.ragged, .x = x.read[reader], .w = terms.w, .bias = terms.bias, .y_format = terms.output, .y_rank = x.rank, .y = y};
+  return {.ragged = x.ragged,
+          .x = x.read[reader],
+          .w = terms.w,
+          .bias = terms.bias,
+          .y_format = terms.output,
+          .y_rank = x.rank,
+          .y = y};
 }
 
 }  // namespace
@@ -92,7 +124,8 @@ Features linear(Tape& tape, const Features& x, int reader, const LinearTerms& te
   return {y, plan.read, x.ragged, x.rank};
 }
 
-std::vector<Var> linears(Tape& tape, const Features& x, std::span<const int> readers, std::span<const LinearTerms* const> terms) {
+std::vector<Var> linears(Tape& tape, const Features& x, std::span<const int> readers,
+                         std::span<const LinearTerms* const> terms) {
   std::vector<Linear1> forwards;
   std::vector<LinearTerms> all;
   std::vector<Var> results;
@@ -110,30 +143,53 @@ Features attention(Tape& tape, const AttentionInputs& in, const Dropout& dropout
   const Shape shape = in.q->data.shape;
   Var context = tape.var(shape);
   const CopyPlan plan = plan_copies(tape, readers, context->data, 3);
-  const Attention forward{.keys = in.keys, .queries = in.queries, .heads = in.heads, .q = in.q->data, .k = in.k->data, .v = in.v->data,
-                          .dropout = dropout, .stats = tape.tensor({shape[0], in.heads, 2}), .context = context->data, .quantized = plan.copies};
+  const Attention forward{.keys = in.keys,
+                          .queries = in.queries,
+                          .heads = in.heads,
+                          .q = in.q->data,
+                          .k = in.k->data,
+                          .v = in.v->data,
+                          .dropout = dropout,
+                          .stats = tape.tensor({shape[0], in.heads, 2}),
+                          .context = context->data,
+                          .quantized = plan.copies};
   tape.ops().attention(forward);
   tape.record([=, &tape] {
     // q, k and v have no other consumer: their gradients are set, never added to.
-    tape.ops().attention_grad({.forward = forward, .dcontext = tape.grad_of(context), .dq = tape.grad_target(in.q).grad,
-                               .dk = tape.grad_target(in.k).grad, .dv = tape.grad_target(in.v).grad});
+    tape.ops().attention_grad({.forward = forward,
+                               .dcontext = tape.grad_of(context),
+                               .dq = tape.grad_target(in.q).grad,
+                               .dk = tape.grad_target(in.k).grad,
+                               .dv = tape.grad_target(in.v).grad});
   });
   return {context, plan.read, in.queries, 3};
 }
 
-Features residual_norm(Tape& tape, Var y, Var residual, const Ragged& ragged, const NormTerms& terms, const Dropout& dropout,
-                       std::span<const Reader> readers, int rank) {
+Features residual_norm(Tape& tape, Var y, Var residual, const Ragged& ragged, const NormTerms& terms,
+                       const Dropout& dropout, std::span<const Reader> readers, int rank) {
   const Shape shape = y->data.shape;
   Var x = tape.var(shape);
   const CopyPlan plan = plan_copies(tape, readers, x->data, rank);
-  const ResidualNorm forward{.ragged = ragged, .y = y->data, .residual = residual->data, .gamma = terms.gamma, .beta = terms.beta,
-                             .epsilon = terms.epsilon, .dropout = dropout, .mean = tape.tensor({shape[0]}), .rstd = tape.tensor({shape[0]}),
-                             .x = x->data, .quantized = plan.copies};
+  const ResidualNorm forward{.ragged = ragged,
+                             .y = y->data,
+                             .residual = residual->data,
+                             .gamma = terms.gamma,
+                             .beta = terms.beta,
+                             .epsilon = terms.epsilon,
+                             .dropout = dropout,
+                             .mean = tape.tensor({shape[0]}),
+                             .rstd = tape.tensor({shape[0]}),
+                             .x = x->data,
+                             .quantized = plan.copies};
   tape.ops().residual_norm(forward);
   tape.record([=, &tape] {
     // The last consumer of y and the last of the residual in forward order: both gradients are set here.
-    tape.ops().residual_norm_grad({.forward = forward, .dx = tape.grad_of(x), .dy = tape.grad_target(y).grad,
-                                   .dresidual = tape.grad_target(residual).grad, .dgamma = terms.dgamma, .dbeta = terms.dbeta});
+    tape.ops().residual_norm_grad({.forward = forward,
+                                   .dx = tape.grad_of(x),
+                                   .dy = tape.grad_target(y).grad,
+                                   .dresidual = tape.grad_target(residual).grad,
+                                   .dgamma = terms.dgamma,
+                                   .dbeta = terms.dbeta});
   });
   return {x, plan.read, ragged, rank};
 }
@@ -152,7 +208,8 @@ Features select_first(Tape& tape, const Features& x, const Ragged& single_rows) 
   }
   tape.record([=, &tape] {
     const auto target = tape.grad_target(x.x);
-    tape.ops().select_first_grad({.ragged = x.ragged, .dy = tape.grad_of(first), .dx = target.grad, .accumulate = target.accumulate});
+    tape.ops().select_first_grad(
+        {.ragged = x.ragged, .dy = tape.grad_of(first), .dx = target.grad, .accumulate = target.accumulate});
   });
   return result;
 }

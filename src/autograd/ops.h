@@ -20,7 +20,7 @@ struct Features {
   Var x = nullptr;
   std::array<Tensor, 3> read;
   Ragged ragged;
-  int rank = 3;                   // what a format sees: 3 = [1, S, C] of each sequence, 2 = [1, C] of each row
+  int rank = 3;  // what a format sees: 3 = [1, S, C] of each sequence, 2 = [1, C] of each row
 };
 
 // The quantized copies an operation has to make for `readers`; readers with equal slots share one.
@@ -32,10 +32,10 @@ CopyPlan plan_copies(Tape& tape, std::span<const Reader> readers, Tensor x, int 
 
 // A Linear as one step sees it: master weights stay elsewhere, products use their quantized values.
 struct LinearTerms {
-  Tensor w, bias;      // [N, K] [N], quantized (or the masters themselves)
-  Tensor dw, dbias;    // gradients of the masters; empty if frozen
-  Reader input;        // how it reads its input
-  QuantSlot output;    // format of its output, or empty
+  Tensor w, bias;    // [N, K] [N], quantized (or the masters themselves)
+  Tensor dw, dbias;  // gradients of the masters; empty if frozen
+  Reader input;      // how it reads its input
+  QuantSlot output;  // format of its output, or empty
 };
 
 struct EmbedTerms {
@@ -49,8 +49,8 @@ struct NormTerms {
   float epsilon;
 };
 
-Features embed(Tape& tape, const EmbedTerms& terms, const Ragged& ragged, const int32_t* tokens, const TokenSegments& segments,
-               const Dropout& dropout, std::span<const Reader> readers);
+Features embed(Tape& tape, const EmbedTerms& terms, const Ragged& ragged, const int32_t* tokens,
+               const TokenSegments& segments, const Dropout& dropout, std::span<const Reader> readers);
 
 struct LinearOptions {
   Activation activation = Activation::none;
@@ -59,7 +59,8 @@ struct LinearOptions {
 };
 // y_i = dropout(activation(x w_i^T + b_i)): one Linear, or several that read the same rows.
 Features linear(Tape& tape, const Features& x, int reader, const LinearTerms& terms, const LinearOptions& options);
-std::vector<Var> linears(Tape& tape, const Features& x, std::span<const int> readers, std::span<const LinearTerms* const> terms);
+std::vector<Var> linears(Tape& tape, const Features& x, std::span<const int> readers,
+                         std::span<const LinearTerms* const> terms);
 
 struct AttentionInputs {
   Ragged keys, queries;
@@ -68,8 +69,8 @@ struct AttentionInputs {
 };
 Features attention(Tape& tape, const AttentionInputs& inputs, const Dropout& dropout, std::span<const Reader> readers);
 
-Features residual_norm(Tape& tape, Var y, Var residual, const Ragged& ragged, const NormTerms& terms, const Dropout& dropout,
-                       std::span<const Reader> readers, int rank = 3);
+Features residual_norm(Tape& tape, Var y, Var residual, const Ragged& ragged, const NormTerms& terms,
+                       const Dropout& dropout, std::span<const Reader> readers, int rank = 3);
 
 // The first row of every sequence, as sequences of one row; what each reader reads is selected too.
 Features select_first(Tape& tape, const Features& x, const Ragged& single_rows);

@@ -13,7 +13,7 @@ namespace mpq {
 // A tensor on the tape with the place of its gradient.
 struct Value {
   Tensor data;
-  Tensor grad;            // taken from the arena when the first consumer's gradient arrives
+  Tensor grad;  // taken from the arena when the first consumer's gradient arrives
   bool has_grad = false;
 };
 using Var = Value*;  // owned by the tape; valid until its reset()
@@ -21,7 +21,8 @@ using Var = Value*;  // owned by the tape; valid until its reset()
 class Tape {
  public:
   // With `recording` false only forwards run and nothing is kept for gradients (evaluation).
-  Tape(Ops& ops, Arena& arena, int replicas, bool recording) : ops_(ops), arena_(arena), replicas_(replicas), recording_(recording) {}
+  Tape(Ops& ops, Arena& arena, int replicas, bool recording)
+      : ops_(ops), arena_(arena), replicas_(replicas), recording_(recording) {}
 
   Ops& ops() const { return ops_; }
   Arena& arena() const { return arena_; }

@@ -45,8 +45,10 @@ class Pool {
     publish(tasks);
     drain(ticket_.load(std::memory_order_relaxed) >> 32);
     for (int spin = 0; done_.load(std::memory_order_acquire) != tasks; ++spin)
-      if (spin < kSpins) __builtin_ia32_pause();
-      else std::this_thread::yield();
+      if (spin < kSpins)
+        __builtin_ia32_pause();
+      else
+        std::this_thread::yield();
     if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
   }
 
@@ -70,7 +72,8 @@ class Pool {
     for (;;) {
       const auto i = static_cast<int64_t>(ticket & 0xFFFFFFFF);
       if (ticket >> 32 != generation || i >= tasks_.load(std::memory_order_relaxed)) break;
-      if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+      if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel, std::memory_order_acquire))
+        continue;
       run_task(i);
       ticket = ticket_.load(std::memory_order_acquire);
     }

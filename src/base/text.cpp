@@ -46,15 +46,18 @@ std::optional<size_t> find_invalid_utf8(std::string_view text) {
     const unsigned a = byte(i), b = byte(i + 1);
     size_t tail = 0;
     bool ok = true;
-    if (a < 0x80) tail = 0;
-    else if (a >= 0xC2 && a <= 0xDF) tail = 1;
+    if (a < 0x80)
+      tail = 0;
+    else if (a >= 0xC2 && a <= 0xDF)
+      tail = 1;
     else if (a >= 0xE0 && a <= 0xEF) {
       tail = 2;
       ok = !(a == 0xE0 && b < 0xA0) && !(a == 0xED && b > 0x9F);
     } else if (a >= 0xF0 && a <= 0xF4) {
       tail = 3;
       ok = !(a == 0xF0 && b < 0x90) && !(a == 0xF4 && b > 0x8F);
-    } else ok = false;
+    } else
+      ok = false;
     for (size_t k = 1; ok && k <= tail; ++k) ok = (byte(i + k) & 0xC0) == 0x80;
     if (!ok) return i;
     i += tail + 1;

@@ -19,8 +19,8 @@ std::optional<double> parse_double(std::string_view text);
 // Offset of the first byte that breaks UTF-8 (RFC 3629: no overlong forms, no surrogates), or nothing.
 std::optional<size_t> find_invalid_utf8(std::string_view text);
 
-std::string human_bytes(uint64_t bytes);     // 1.5 GiB
-std::string human_seconds(double seconds);   // 2 min 05 s
+std::string human_bytes(uint64_t bytes);    // 1.5 GiB
+std::string human_seconds(double seconds);  // 2 min 05 s
 
 // 64-bit FNV-1a: names cache files; not for anything hostile.
 uint64_t hash64(std::string_view bytes, uint64_t start = 0xcbf29ce484222325ull);

@@ -10,7 +10,8 @@ struct Preset {
   int layers, hidden;
 };
 // Turc et al., "Well-Read Students Learn Better", 2019: heads of 64, feed-forward of 4 x hidden.
-constexpr Preset presets[] = {{"tiny", 2, 128}, {"mini", 4, 256}, {"small", 4, 512}, {"medium", 8, 512}, {"base", 12, 768}};
+constexpr Preset presets[] = {
+    {"tiny", 2, 128}, {"mini", 4, 256}, {"small", 4, 512}, {"medium", 8, 512}, {"base", 12, 768}};
 
 }  // namespace
 
@@ -22,12 +23,14 @@ BertConfig parse_model(const std::string& text) {
       return c;
     }
   const auto parts = split(text, ',');
-  const char* allowed = "allowed: tiny, mini, small, medium, base, or L,H,A,F (layers, hidden, heads, feed-forward), e.g. 4,256,4,1024";
+  const char* allowed =
+      "allowed: tiny, mini, small, medium, base, or L,H,A,F (layers, hidden, heads, feed-forward), e.g. 4,256,4,1024";
   int* fields[] = {&c.layers, &c.hidden, &c.heads, &c.ffn};
   if (parts.size() != 4) throw UserError(fmt::format("--model {}: no such model", text), allowed);
   for (int i = 0; i < 4; ++i) {
     const auto n = parse_int(parts[i]);
-    if (!n || *n < 1 || *n > 65536) throw UserError(fmt::format("--model {}: {} is not a size", text, parts[i]), allowed);
+    if (!n || *n < 1 || *n > 65536)
+      throw UserError(fmt::format("--model {}: {} is not a size", text, parts[i]), allowed);
     *fields[i] = static_cast<int>(*n);
   }
   if (c.hidden % c.heads != 0 || c.hidden / c.heads < 8 || c.hidden / c.heads > 256)
@@ -37,8 +40,9 @@ BertConfig parse_model(const std::string& text) {
 }
 
 Linear Bert::add_linear(const std::string& name, int out, int in) {
-  Linear linear{name, &parameters_.add(name + ".weight", {out, in}, true), &parameters_.add(name + ".bias", {out}, false),
-                &parameters_.add(name + ".quantizer", {4}, false), static_cast<int>(linears_.size())};
+  Linear linear{name, &parameters_.add(name + ".weight", {out, in}, true),
+                &parameters_.add(name + ".bias", {out}, false), &parameters_.add(name + ".quantizer", {4}, false),
+                static_cast<int>(linears_.size())};
   linears_.push_back(nullptr);  // filled when the Linear has its final place
   return linear;
 }
@@ -69,7 +73,8 @@ Bert::Bert(const BertConfig& config) : config_(config) {
   classifier = add_linear("classifier", config.classes, C);
   word = &parameters_.add(e + "word_embeddings.weight", {config.vocabulary, C}, true, true);
   for (BertLayer& layer : layers)
-    for (Linear* linear : {&layer.query, &layer.key, &layer.value, &layer.attention_output, &layer.intermediate, &layer.output})
+    for (Linear* linear :
+         {&layer.query, &layer.key, &layer.value, &layer.attention_output, &layer.intermediate, &layer.output})
       linears_[linear->index] = linear;
   linears_[pooler.index] = &pooler;
   linears_[classifier.index] = &classifier;
@@ -113,7 +118,9 @@ FormatTable::FormatTable(const Bert& model, const std::vector<std::vector<Linear
   output_over_sequence_ |= over_sequence(last.query, kY);
 }
 
-QuantSlot FormatTable::slot(int linear, int operand) const { return {&table_[linear * 4 + operand], int64_t{linears_} * 4, {}}; }
+QuantSlot FormatTable::slot(int linear, int operand) const {
+  return {&table_[linear * 4 + operand], int64_t{linears_} * 4, {}};
+}
 
 bool FormatTable::any(int linear, int operand) const {
   for (int r = 0; r < replicas_; ++r)
@@ -148,11 +155,17 @@ std::vector<QuantizeWeights::Item> FormatTable::weight_items(const Bert& model, 
   for (const Linear* linear : model.linears()) {
     const LinearTerms terms = this->terms(model, t, *linear);
     const auto add = [&](const Parameter& p, Operand operand, Role role, QuantSlot input) {
-      items.push_back({.w = view(t.values, p), .wq = view(t.quantized, p), .slot = slot(linear->index, operand), .role = role,
-                       .input = input, .dw = t.grads ? view(t.grads, p) : Tensor{}, .dtrained = t.grads ? view(t.grads, *linear->trained) : Tensor{}});
+      items.push_back({.w = view(t.values, p),
+                       .wq = view(t.quantized, p),
+                       .slot = slot(linear->index, operand),
+                       .role = role,
+                       .input = input,
+                       .dw = t.grads ? view(t.grads, p) : Tensor{},
+                       .dtrained = t.grads ? view(t.grads, *linear->trained) : Tensor{}});
     };
     const bool scaled = bool(terms.input.slot.trained);
-    if (any(linear->index, kW) || scaled) add(*linear->weight, kW, Role::weight, scaled ? terms.input.slot : QuantSlot{});
+    if (any(linear->index, kW) || scaled)
+      add(*linear->weight, kW, Role::weight, scaled ? terms.input.slot : QuantSlot{});
     if (any(linear->index, kB)) add(*linear->bias, kB, Role::bias, {});
   }
   return items;
@@ -163,7 +176,8 @@ namespace {
 // One forward pass; its members name what every layer needs.
 class Forward {
  public:
-  Forward(Tape& tape, const Bert& model, const BertTensors& t, const FormatTable& formats, const BertBatch& batch, const DropoutState& dropout)
+  Forward(Tape& tape, const Bert& model, const BertTensors& t, const FormatTable& formats, const BertBatch& batch,
+          const DropoutState& dropout)
       : tape_(tape), model_(model), t_(t), formats_(formats), batch_(batch), dropout_(dropout) {}
 
   Var run() {
@@ -172,8 +186,10 @@ class Forward {
     if (x.ragged.rows != batch_.single_rows.rows) x = select_first(tape_, x, batch_.single_rows);
     const Linear &pooler = model_.pooler, &classifier = model_.classifier;
     x = read_again(tape_, x, std::vector{reader(pooler)}, 2);  // pooler and classifier see one row [1, C]
-    x = linear(tape_, x, 0, terms(pooler), {.activation = Activation::tanh, .dropout = hidden_dropout(3 * model_.config().layers + 1),
-                                            .readers = std::vector{reader(classifier)}});
+    x = linear(tape_, x, 0, terms(pooler),
+               {.activation = Activation::tanh,
+                .dropout = hidden_dropout(3 * model_.config().layers + 1),
+                .readers = std::vector{reader(classifier)}});
     return linear(tape_, x, 0, terms(classifier), {}).x;
   }
 
@@ -195,9 +211,17 @@ class Forward {
   }
 
   Features embeddings() {
-    const EmbedTerms terms{value(model_.word), value(model_.position), value(model_.type), value(model_.embedding_gamma),
-                           value(model_.embedding_beta), t_.dword, grad(model_.position), grad(model_.type),
-                           grad(model_.embedding_gamma), grad(model_.embedding_beta), model_.config().layer_norm_epsilon};
+    const EmbedTerms terms{value(model_.word),
+                           value(model_.position),
+                           value(model_.type),
+                           value(model_.embedding_gamma),
+                           value(model_.embedding_beta),
+                           t_.dword,
+                           grad(model_.position),
+                           grad(model_.type),
+                           grad(model_.embedding_gamma),
+                           grad(model_.embedding_beta),
+                           model_.config().layer_norm_epsilon};
     return embed(tape_, terms, batch_.ragged, batch_.tokens, batch_.segments, hidden_dropout(0), attention_readers(0));
   }
 
@@ -224,23 +248,26 @@ class Forward {
     return after_projections(tape_, l, first, qkv, &whole).out;
   }
 
-  Stages after_projections(Tape& tape, size_t l, const Features& rows, const std::vector<Var>& qkv, const Stages* whole) {
+  Stages after_projections(Tape& tape, size_t l, const Features& rows, const std::vector<Var>& qkv,
+                           const Stages* whole) {
     const BertLayer& layer = model_.layers[l];
     const int site = static_cast<int>(3 * l);
     const bool last = l + 1 == model_.layers.size();
     Stages s;
-    s.context = attention(tape, {batch_.ragged, rows.ragged, qkv[0], qkv[1], qkv[2], model_.config().heads},
-                          dropout(model_.config().attention_dropout, site + 1), std::vector{reader(layer.attention_output)});
+    s.context =
+        attention(tape, {batch_.ragged, rows.ragged, qkv[0], qkv[1], qkv[2], model_.config().heads},
+                  dropout(model_.config().attention_dropout, site + 1), std::vector{reader(layer.attention_output)});
     if (whole) read_first_rows(s.context, whole->context);
     const Features attended = linear(tape, s.context, 0, terms(layer.attention_output), {});
     s.middle = residual_norm(tape, attended.x, rows.x, rows.ragged, norm(layer.attention_gamma, layer.attention_beta),
                              hidden_dropout(site + 2), std::vector{reader(layer.intermediate)});
     if (whole) read_first_rows(s.middle, whole->middle);
-    s.wide = linear(tape, s.middle, 0, terms(layer.intermediate), {.activation = Activation::gelu, .readers = std::vector{reader(layer.output)}});
+    s.wide = linear(tape, s.middle, 0, terms(layer.intermediate),
+                    {.activation = Activation::gelu, .readers = std::vector{reader(layer.output)}});
     if (whole) read_first_rows(s.wide, whole->wide);
     const Features narrow = linear(tape, s.wide, 0, terms(layer.output), {});
-    s.out = residual_norm(tape, narrow.x, s.middle.x, rows.ragged, norm(layer.output_gamma, layer.output_beta), hidden_dropout(site + 3),
-                          last ? std::vector<Reader>{} : attention_readers(l + 1));
+    s.out = residual_norm(tape, narrow.x, s.middle.x, rows.ragged, norm(layer.output_gamma, layer.output_beta),
+                          hidden_dropout(site + 3), last ? std::vector<Reader>{} : attention_readers(l + 1));
     return s;
   }
 
@@ -259,7 +286,8 @@ class Forward {
 
 }  // namespace
 
-Var forward(Tape& tape, const Bert& model, const BertTensors& tensors, const FormatTable& formats, const BertBatch& batch, const DropoutState& dropout) {
+Var forward(Tape& tape, const Bert& model, const BertTensors& tensors, const FormatTable& formats,
+            const BertBatch& batch, const DropoutState& dropout) {
   return Forward(tape, model, tensors, formats, batch, dropout).run();
 }
 

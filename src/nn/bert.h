@@ -59,10 +59,10 @@ class Bert {
 
 // The numbers one step works with, for R replicas.
 struct BertTensors {
-  Tensor values;      // flat [R][size] masters
-  Tensor quantized;   // flat [R][dense size]: quantized weights and biases; or empty
-  Tensor grads;       // flat [R][dense size]; or empty
-  Tensor dword;       // [U, C] compact; or empty
+  Tensor values;     // flat [R][size] masters
+  Tensor quantized;  // flat [R][dense size]: quantized weights and biases; or empty
+  Tensor grads;      // flat [R][dense size]; or empty
+  Tensor dword;      // [U, C] compact; or empty
 };
 
 // The formats of every Linear of every replica, as the operations read them.
@@ -78,9 +78,11 @@ class FormatTable {
   // the input of a Linear after the attention, or (then the shortcut is off) for the output of one.
   bool input_over_sequence() const { return input_over_sequence_; }
   bool output_over_sequence() const { return output_over_sequence_; }
-  const QuantSpec& spec(int replica, int linear, int operand) const { return table_[(replica * linears_ + linear) * 4 + operand]; }
+  const QuantSpec& spec(int replica, int linear, int operand) const {
+    return table_[(replica * linears_ + linear) * 4 + operand];
+  }
 
-  Reader reader(const Bert& model, const BertTensors& t, const Linear& linear) const;      // empty slot if all are `none`
+  Reader reader(const Bert& model, const BertTensors& t, const Linear& linear) const;  // empty slot if all are `none`
   LinearTerms terms(const Bert& model, const BertTensors& t, const Linear& linear) const;
   // One item per weight and bias that any replica quantizes (bind once per set of tensors).
   std::vector<QuantizeWeights::Item> weight_items(const Bert& model, const BertTensors& t) const;
@@ -90,7 +92,7 @@ class FormatTable {
   bool any(int linear, int operand) const;
 
   int replicas_, linears_;
-  std::vector<QuantSpec> table_;  // [R][linears][x, w, b, y]
+  std::vector<QuantSpec> table_;        // [R][linears][x, w, b, y]
   std::vector<int> shares_input_with_;  // the first Linear of the same input whose x formats are equal in every replica
   bool weights_quantized_ = false, weights_scaled_ = false;
   bool input_over_sequence_ = false, output_over_sequence_ = false;
@@ -98,10 +100,10 @@ class FormatTable {
 
 // A batch where the device can read it.
 struct BertBatch {
-  Ragged ragged, single_rows;   // single_rows: B sequences of one row
-  const int32_t* tokens;        // [T]
-  TokenSegments segments;       // training only
-  const int32_t* labels;        // [B]; training only
+  Ragged ragged, single_rows;  // single_rows: B sequences of one row
+  const int32_t* tokens;       // [T]
+  TokenSegments segments;      // training only
+  const int32_t* labels;       // [B]; training only
 };
 
 struct DropoutState {
@@ -111,7 +113,7 @@ struct DropoutState {
 };
 
 // Logits [B, classes].
-Var forward(Tape& tape, const Bert& model, const BertTensors& tensors, const FormatTable& formats, const BertBatch& batch,
-            const DropoutState& dropout);
+Var forward(Tape& tape, const Bert& model, const BertTensors& tensors, const FormatTable& formats,
+            const BertBatch& batch, const DropoutState& dropout);
 
 }  // namespace mpq

@@ -29,8 +29,10 @@ std::vector<ParameterRange> ParameterSet::dense_ranges() const {
     if (p.sparse) continue;
     const int64_t end = p.offset + p.shape.size();
     // The padding between neighbours is zero and stays zero under AdamW.
-    if (!ranges.empty() && ranges.back().decay == p.decay) ranges.back().end = end;
-    else ranges.push_back({p.offset, end, p.decay});
+    if (!ranges.empty() && ranges.back().decay == p.decay)
+      ranges.back().end = end;
+    else
+      ranges.push_back({p.offset, end, p.decay});
   }
   return ranges;
 }

@@ -33,7 +33,8 @@ const TrialParameter* FrozenTrial::find(std::string_view name) const {
 }
 
 bool FrozenTrial::same_params(const FrozenTrial& other) const {
-  return params.size() == other.params.size() && std::all_of(params.begin(), params.end(), [&](const TrialParameter& p) {
+  return params.size() == other.params.size() &&
+         std::all_of(params.begin(), params.end(), [&](const TrialParameter& p) {
            const TrialParameter* q = other.find(p.name);
            return q && q->value == p.value;
          });

@@ -38,7 +38,7 @@ struct FrozenTrial {
   int64_t number = 0;  // 0, 1, ... within the study
   TrialState state = TrialState::running;
   std::vector<TrialParameter> params;  // in the order in which they were suggested
-  std::vector<double> values;     // one an objective; +-inf is legal; empty if there is none
+  std::vector<double> values;          // one an objective; +-inf is legal; empty if there is none
   std::map<int64_t, double> intermediate_values;
   Attributes user_attrs, system_attrs;
   std::vector<double> constraints;                                 // as the system attributes have them

@@ -17,7 +17,8 @@ void* Arena::take(size_t bytes) {
 
 Tensor Arena::tensor(Shape shape, int replicas, DType dtype) {
   const int64_t size = (shape.size() + 15) / 16 * 16;  // every replica starts on a 64-byte boundary
-  Tensor t{.data = take(static_cast<size_t>(size * replicas) * 4), .shape = shape, .dtype = dtype, .replicas = replicas};
+  Tensor t{
+      .data = take(static_cast<size_t>(size * replicas) * 4), .shape = shape, .dtype = dtype, .replicas = replicas};
   t.replica_stride = replicas > 1 ? size : 0;
   return t;
 }

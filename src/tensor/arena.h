@@ -9,7 +9,7 @@ namespace mpq {
 
 class Arena {
  public:
-  Arena() = default;                                                    // measures only: hands out no memory
+  Arena() = default;  // measures only: hands out no memory
   Arena(std::byte* base, size_t capacity) : base_(base), capacity_(capacity) {}
 
   // Uninitialised, 64-byte aligned. While measuring, data is a fake address that must not be read.

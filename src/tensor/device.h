@@ -12,8 +12,8 @@ namespace mpq {
 class Device {
  public:
   virtual ~Device() = default;
-  virtual std::string describe() const = 0;                      // "CPU, 2 threads, avx512"
-  virtual Arena reserve(size_t bytes) = 0;                       // memory the device owns until it is destroyed
+  virtual std::string describe() const = 0;  // "CPU, 2 threads, avx512"
+  virtual Arena reserve(size_t bytes) = 0;   // memory the device owns until it is destroyed
   virtual void copy_in(void* device, const void* host, size_t bytes) = 0;
   virtual void copy_out(void* host, const void* device, size_t bytes) = 0;
   virtual Ops& ops() = 0;

@@ -4,7 +4,7 @@
 
 namespace mpq {
 
-std::unique_ptr<Device> open_cpu(Simd simd);               // kernels/open.cpp
+std::unique_ptr<Device> open_cpu(Simd simd);  // kernels/open.cpp
 #ifdef MPQ_HAS_CUDA
 std::unique_ptr<Device> open_cuda(const std::string& name);  // cuda/open.cu
 #endif

@@ -12,8 +12,8 @@ namespace mpq {
 struct QuantSpec;  // quant/spec.h
 enum class Role : uint8_t;
 
-// Rows of a ragged batch: sequence b owns rows starts[b] ... starts[b + 1] - 1. A batch of single rows (pooler, CLS-only
-// layer) is a ragged batch of B sequences of length 1.
+// Rows of a ragged batch: sequence b owns rows starts[b] ... starts[b + 1] - 1. A batch of single rows (pooler,
+// CLS-only layer) is a ragged batch of B sequences of length 1.
 struct Ragged {
   const int32_t* starts = nullptr;  // [B + 1]
   int32_t sequences = 0;            // B
@@ -59,7 +59,7 @@ struct QuantizedCopies {
 // multiplied by |gamma| (`input` is set for weights and empty for biases; gamma is input.trained[3]).
 struct QuantizeWeights {
   struct Item {
-    Tensor w, wq;       // [N, K] or [N]
+    Tensor w, wq;  // [N, K] or [N]
     QuantSlot slot;
     Role role;
     QuantSlot input;
@@ -71,13 +71,13 @@ struct QuantizeWeights {
 // x = dropout(LayerNorm(word[token] + position[i] + type[0])), "BERT" (Devlin et al. 2018) section 3.
 struct Embed {
   Ragged ragged;
-  const int32_t* tokens;               // [T]
-  Tensor word, position, type;         // [V, C] [P, C] [types, C]
-  Tensor gamma, beta;                  // [C]
+  const int32_t* tokens;        // [T]
+  Tensor word, position, type;  // [V, C] [P, C] [types, C]
+  Tensor gamma, beta;           // [C]
   float epsilon;
   Dropout dropout;
-  Tensor sum, mean, rstd;              // saved for the gradient: [T, C] [T] [T]
-  Tensor x;                            // [T, C]
+  Tensor sum, mean, rstd;  // saved for the gradient: [T, C] [T] [T]
+  Tensor x;                // [T, C]
   QuantizedCopies quantized;
 };
 // The distinct tokens of a batch and where they stand: token_order[segment_starts[u] ... segment_starts[u + 1] - 1] are
@@ -91,31 +91,31 @@ struct TokenSegments {
 struct EmbedGrad {
   Embed forward;
   TokenSegments segments;
-  Tensor dx;                                // [T, C], overwritten with the gradient of the sum
-  Tensor dword, dposition, dtype;           // [U, C] (compact: one row a distinct token) [P, C] [types, C]
-  Tensor dgamma, dbeta;                     // [C]
+  Tensor dx;                       // [T, C], overwritten with the gradient of the sum
+  Tensor dword, dposition, dtype;  // [U, C] (compact: one row a distinct token) [P, C] [types, C]
+  Tensor dgamma, dbeta;            // [C]
 };
 
 enum class Activation : uint8_t { none, gelu, tanh };
 
 // y = dropout(activation(quantize_y(x w^T + bias))). x and w are what the product sees (quantized).
 struct Linear1 {
-  Ragged ragged;             // of x's rows
-  Tensor x, w, bias;         // [M, K] [N, K] [N]
+  Ragged ragged;      // of x's rows
+  Tensor x, w, bias;  // [M, K] [N, K] [N]
   Activation activation = Activation::none;
-  QuantSlot y_format;        // format of the product's output, or empty
+  QuantSlot y_format;  // format of the product's output, or empty
   int y_rank = 3;
   Dropout dropout;
-  Tensor saved;              // [M, N] what the activation's gradient needs: gelu its input, tanh its output; or empty
-  Tensor y;                  // [M, N]
-  QuantizedCopies quantized; // of y
+  Tensor saved;               // [M, N] what the activation's gradient needs: gelu its input, tanh its output; or empty
+  Tensor y;                   // [M, N]
+  QuantizedCopies quantized;  // of y
 };
 struct Linear1Grad {
   Linear1 forward;
-  Tensor dy;                  // [M, N], overwritten with the gradient of the product's output
-  Tensor dx;                  // [M, K] or empty
-  bool accumulate = false;    // dx +=
-  Tensor dw, dbias;           // [N, K] [N] or empty (frozen)
+  Tensor dy;                // [M, N], overwritten with the gradient of the product's output
+  Tensor dx;                // [M, K] or empty
+  bool accumulate = false;  // dx +=
+  Tensor dw, dbias;         // [N, K] [N] or empty (frozen)
 };
 
 // Gradient through a quantizer that is not the identity (binary_residual): dx from dxq, dtrained [R][4] added to.
@@ -123,8 +123,8 @@ struct QuantizeGrad {
   Ragged ragged;
   int rank = 3;
   QuantSlot slot;
-  Tensor x, dx;               // [T, C]; dx holds dxq and becomes dx in place
-  Tensor dtrained;            // [R][4]
+  Tensor x, dx;     // [T, C]; dx holds dxq and becomes dx in place
+  Tensor dtrained;  // [R][4]
 };
 
 // context = dropout(softmax(q k^T / sqrt(D))) v, per sequence and head. The queries may be fewer than the keys: with
@@ -132,93 +132,94 @@ struct QuantizeGrad {
 struct Attention {
   Ragged keys, queries;
   int heads;
-  Tensor q, k, v;             // [rows of queries, C] [T, C] [T, C]
+  Tensor q, k, v;  // [rows of queries, C] [T, C] [T, C]
   Dropout dropout;
-  Tensor stats;               // [rows of queries, H, 2]: row maximum of the scaled scores, 1 / sum of exponentials
-  Tensor context;             // [rows of queries, C]
+  Tensor stats;    // [rows of queries, H, 2]: row maximum of the scaled scores, 1 / sum of exponentials
+  Tensor context;  // [rows of queries, C]
   QuantizedCopies quantized;
 };
 struct AttentionGrad {
   Attention forward;
-  Tensor dcontext;            // [rows of queries, C]
+  Tensor dcontext;  // [rows of queries, C]
   Tensor dq, dk, dv;
 };
 
 // x = LayerNorm(residual + dropout(y)).
 struct ResidualNorm {
   Ragged ragged;
-  Tensor y, residual;         // [T, C]; y is overwritten with the sum, which the gradient needs
-  Tensor gamma, beta;         // [C]
+  Tensor y, residual;  // [T, C]; y is overwritten with the sum, which the gradient needs
+  Tensor gamma, beta;  // [C]
   float epsilon;
   Dropout dropout;
-  Tensor mean, rstd;          // [T]
-  Tensor x;                   // [T, C]
+  Tensor mean, rstd;  // [T]
+  Tensor x;           // [T, C]
   QuantizedCopies quantized;
 };
 struct ResidualNormGrad {
   ResidualNorm forward;
-  Tensor dx;                  // [T, C]
-  Tensor dy, dresidual;       // [T, C]
-  Tensor dgamma, dbeta;       // [C]
+  Tensor dx;             // [T, C]
+  Tensor dy, dresidual;  // [T, C]
+  Tensor dgamma, dbeta;  // [C]
 };
 
 // y = first row of every sequence; the gradient puts zeros elsewhere, or adds to the first rows only.
 struct SelectFirst {
   Ragged ragged;
-  Tensor x, y;                // [T, C] [B, C]
+  Tensor x, y;  // [T, C] [B, C]
 };
 struct SelectFirstGrad {
   Ragged ragged;
-  Tensor dy, dx;              // [B, C] [T, C]
+  Tensor dy, dx;  // [B, C] [T, C]
   bool accumulate = false;
 };
 
 // loss[r] = mean over the batch of -log softmax(logits)[label]; dlogits is its gradient.
 struct CrossEntropy {
-  Tensor logits, dlogits;     // [B, classes]; dlogits may be empty
-  const int32_t* labels;      // [B]
-  Tensor loss;                // [1]
+  Tensor logits, dlogits;  // [B, classes]; dlogits may be empty
+  const int32_t* labels;   // [B]
+  Tensor loss;             // [1]
 };
 
 // One contiguous stretch of the flat parameter buffers.
 struct ParameterRange {
   int64_t begin, end;
-  bool decay;                 // weight decay applies
+  bool decay;  // weight decay applies
 };
 
 // AdamW, decoupled decay (Loshchilov & Hutter 2019), in PyTorch's order of operations. What depends on the step is read
-// from tables of the whole run: rate = lr / (1 - beta1^t), inverse_root = 1 / sqrt(1 - beta2^t), keep = 1 - lr * weight_decay.
+// from tables of the whole run: rate = lr / (1 - beta1^t), inverse_root = 1 / sqrt(1 - beta2^t), keep = 1 - lr *
+// weight_decay.
 struct AdamWTable {
   const float *rate, *inverse_root, *keep;  // [R][steps]
-  int64_t steps;                    // row length; step t (from 0) is entry t
+  int64_t steps;                            // row length; step t (from 0) is entry t
   float beta1 = 0.9f, beta2 = 0.999f, epsilon = 1e-8f;
 };
-struct ClipNorm {               // scale[r] = min(1, limit / (norm + 1e-6)); limit 0: scale 1
-  Tensor flat;                  // [P] gradients
+struct ClipNorm {  // scale[r] = min(1, limit / (norm + 1e-6)); limit 0: scale 1
+  Tensor flat;     // [P] gradients
   std::span<const ParameterRange> ranges;
-  Tensor rows;                  // [U, C] compact gradient of the embedding table, or empty
+  Tensor rows;  // [U, C] compact gradient of the embedding table, or empty
   float limit;
-  Tensor norm, scale;           // [1]
+  Tensor norm, scale;  // [1]
 };
 struct AdamW {
-  Tensor p, g, m, v;            // [P]
+  Tensor p, g, m, v;  // [P]
   std::span<const ParameterRange> ranges;
-  Tensor scale;                 // [1] of ClipNorm
+  Tensor scale;  // [1] of ClipNorm
   AdamWTable table;
-  const int64_t* step;          // [1]
+  const int64_t* step;  // [1]
 };
 // The same for rows of a table that few steps touch. last[row] = number of updates applied so far. catch_up applies the
 // missed zero-gradient updates up to `*step` exclusive, in order: the bits of dense AdamW.
 struct AdamWRows {
-  Tensor p, m, v;               // [V, C]
-  int32_t* last;                // [V], shared by the replicas
-  const int32_t* rows;          // [U] distinct rows
+  Tensor p, m, v;       // [V, C]
+  int32_t* last;        // [V], shared by the replicas
+  const int32_t* rows;  // [U] distinct rows
   int64_t count;
-  Tensor g;                     // [U, C]; empty: catch up only
+  Tensor g;  // [U, C]; empty: catch up only
   Tensor scale;
   AdamWTable table;
   bool decay;
-  const int64_t* step;          // [1]
+  const int64_t* step;  // [1]
 };
 
 class Ops {
@@ -229,8 +230,8 @@ class Ops {
   virtual void quantize_grad(const QuantizeGrad&) = 0;
   virtual void embed(const Embed&) = 0;
   virtual void embed_grad(const EmbedGrad&) = 0;
-  virtual void linear(std::span<const Linear1>) = 0;            // independent problems in one launch (Q, K, V)
-  virtual void linear_grad(std::span<const Linear1Grad>) = 0;   // in order where they accumulate into the same dx
+  virtual void linear(std::span<const Linear1>) = 0;           // independent problems in one launch (Q, K, V)
+  virtual void linear_grad(std::span<const Linear1Grad>) = 0;  // in order where they accumulate into the same dx
   virtual void attention(const Attention&) = 0;
   virtual void attention_grad(const AttentionGrad&) = 0;
   virtual void residual_norm(const ResidualNorm&) = 0;
@@ -242,7 +243,7 @@ class Ops {
   virtual void adamw(const AdamW&) = 0;
   virtual void adamw_rows(const AdamWRows&) = 0;
   virtual void quantize_copies(const QuantizedCopies&, const Tensor& x, const Ragged&) = 0;
-  virtual void add(const Tensor& from, const Tensor& to) = 0;   // to += from
+  virtual void add(const Tensor& from, const Tensor& to) = 0;  // to += from
   virtual void fill(const Tensor& t, float value) = 0;
 };
 

@@ -28,7 +28,8 @@ struct Shape {
   bool operator==(const Shape&) const = default;
 };
 
-// The same tensor for R replicas: replica r starts replica_stride elements after replica r - 1; stride 0 = shared by all.
+// The same tensor for R replicas: replica r starts replica_stride elements after replica r - 1; stride 0 = shared by
+// all.
 struct Tensor {
   void* data = nullptr;
   Shape shape;

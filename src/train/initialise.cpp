@@ -28,7 +28,8 @@ std::vector<float> initial_values(const Parameter& p, uint64_t seed, double devi
   if (p.name.ends_with("LayerNorm.weight")) values.assign(values.size(), 1.0f);
   if (!p.name.ends_with(".weight") || p.name.ends_with("LayerNorm.weight")) return values;
   const auto site = static_cast<uint32_t>(hash64(p.name));
-  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(deviation * truncated_normal(seed, site, i));
+  for (size_t i = 0; i < values.size(); ++i)
+    values[i] = static_cast<float>(deviation * truncated_normal(seed, site, i));
   return values;
 }
 

@@ -6,7 +6,8 @@
 
 namespace mpq {
 
-// Weights: normal with this deviation, truncated at two deviations (Devlin et al. 2018). LayerNorm.weight: ones. Else zeros.
+// Weights: normal with this deviation, truncated at two deviations (Devlin et al. 2018). LayerNorm.weight: ones. Else
+// zeros.
 std::vector<float> initial_values(const Parameter& p, uint64_t seed, double deviation);
 
 }  // namespace mpq

@@ -16,9 +16,11 @@ Decay parse_decay(const std::string& text) {
 }
 
 double Schedule::rate(int64_t step) const {
-  if (step < warmup_steps) return learning_rate * static_cast<double>(step) / static_cast<double>(std::max<int64_t>(1, warmup_steps));
+  if (step < warmup_steps)
+    return learning_rate * static_cast<double>(step) / static_cast<double>(std::max<int64_t>(1, warmup_steps));
   if (decay == Decay::constant) return learning_rate;
-  const double left = static_cast<double>(steps - step) / static_cast<double>(std::max<int64_t>(1, steps - warmup_steps));
+  const double left =
+      static_cast<double>(steps - step) / static_cast<double>(std::max<int64_t>(1, steps - warmup_steps));
   if (decay == Decay::linear) return learning_rate * std::max(0.0, left);
   return learning_rate * 0.5 * (1 + std::cos(std::numbers::pi * (1 - left)));
 }

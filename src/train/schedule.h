@@ -12,7 +12,8 @@ Decay parse_decay(const std::string& text);  // UserError
 struct Schedule {
   double learning_rate = 5e-5;
   double weight_decay = 0;
-  int64_t warmup_steps = 0;  // rises from 0: step s < warmup has rate s / warmup (Hugging Face's get_linear_schedule_with_warmup)
+  int64_t warmup_steps =
+      0;  // rises from 0: step s < warmup has rate s / warmup (Hugging Face's get_linear_schedule_with_warmup)
   int64_t steps = 0;
   Decay decay = Decay::linear;
 

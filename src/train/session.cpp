@@ -23,14 +23,15 @@ struct Session::Memory {
   BertTensors tensors;
   Tensor m, v, scale, norm;
   AdamWTable table;
-  float* table_data = nullptr;          // [3][R][steps]
+  float* table_data = nullptr;                   // [3][R][steps]
   int32_t *last = nullptr, *all_rows = nullptr;  // [V]
   uint64_t* seeds = nullptr;
   int64_t* step = nullptr;
   std::vector<ParameterRange> ranges;
   std::vector<QuantizeWeights::Item> weight_items;
 
-  void allocate(Arena arena, const Bert& model, int R, const FormatTable& formats, const SessionOptions& options, int64_t steps) {
+  void allocate(Arena arena, const Bert& model, int R, const FormatTable& formats, const SessionOptions& options,
+                int64_t steps) {
     parameters = arena;
     const ParameterSet& set = model.parameters();
     const int64_t size = set.size(), dense = set.dense_size();
@@ -105,7 +106,8 @@ BertBatch upload(Device* device, Arena& arena, const Batch& batch) {
   result.ragged = {up(batch.row_starts), B, static_cast<int64_t>(batch.tokens.size()), longest};
   result.single_rows = {up(ones), B, B, 1};
   result.tokens = up(batch.tokens);
-  result.segments = {up(batch.segment_tokens), up(batch.segment_starts), up(batch.token_order), static_cast<int64_t>(batch.segment_tokens.size())};
+  result.segments = {up(batch.segment_tokens), up(batch.segment_starts), up(batch.token_order),
+                     static_cast<int64_t>(batch.segment_tokens.size())};
   result.labels = up(batch.labels);
   return result;
 }
@@ -115,7 +117,8 @@ struct Pass {
   Tensor loss;
   Var logits;
 };
-Pass run(Tape& tape, const Bert& model, BertTensors& tensors, const FormatTable& formats, const BertBatch& batch, const DropoutState& dropout, bool train) {
+Pass run(Tape& tape, const Bert& model, BertTensors& tensors, const FormatTable& formats, const BertBatch& batch,
+         const DropoutState& dropout, bool train) {
   if (train) tensors.dword = tape.tensor({batch.segments.count, model.config().hidden});
   Pass pass;
   pass.logits = forward(tape, model, tensors, formats, batch, dropout);
@@ -127,14 +130,17 @@ Pass run(Tape& tape, const Bert& model, BertTensors& tensors, const FormatTable&
 
 }  // namespace
 
-size_t Session::Memory::activation_bytes(const Bert& model, int R, const FormatTable& formats, const SessionOptions& options) {
+size_t Session::Memory::activation_bytes(const Bert& model, int R, const FormatTable& formats,
+                                         const SessionOptions& options) {
   size_t peak = 0;
   Memory dry;
   dry.allocate(Arena(), model, R, formats, options, 1);
   for (const bool train : {true, false}) {
     if (train && !options.training) continue;
     Arena arena;
-    const Batch batch = largest_batch(train ? options.batch_rows : options.eval_rows, std::min(options.max_tokens, model.config().positions), model.config().vocabulary);
+    const Batch batch =
+        largest_batch(train ? options.batch_rows : options.eval_rows,
+                      std::min(options.max_tokens, model.config().positions), model.config().vocabulary);
     const BertBatch b = upload(nullptr, arena, batch);
     Tape tape(dry_ops(), arena, R, train);
     run(tape, model, dry.tensors, formats, b, {}, train);
@@ -146,15 +152,22 @@ size_t Session::Memory::activation_bytes(const Bert& model, int R, const FormatT
 size_t Session::memory(const Bert& model, const std::vector<Replica>& replicas, const SessionOptions& options) {
   const FormatTable formats(model, formats_of(replicas));
   Memory dry;
-  dry.allocate(Arena(), model, static_cast<int>(replicas.size()), formats, options, std::max<int64_t>(1, replicas[0].schedule.steps));
+  dry.allocate(Arena(), model, static_cast<int>(replicas.size()), formats, options,
+               std::max<int64_t>(1, replicas[0].schedule.steps));
   return dry.parameters.peak() + Memory::activation_bytes(model, static_cast<int>(replicas.size()), formats, options);
 }
 
 Session::Session(Device& device, const Bert& model, std::vector<Replica> replicas, const SessionOptions& options)
-    : device_(device), model_(model), replicas_(std::move(replicas)), options_(options), formats_(model, formats_of(replicas_)), memory_(std::make_unique<Memory>()) {
+    : device_(device),
+      model_(model),
+      replicas_(std::move(replicas)),
+      options_(options),
+      formats_(model, formats_of(replicas_)),
+      memory_(std::make_unique<Memory>()) {
   const int R = this->replicas();
   const int64_t steps = std::max<int64_t>(1, replicas_[0].schedule.steps);
-  for (const Replica& r : replicas_) check(std::max<int64_t>(1, r.schedule.steps) == steps, "replicas of {} and {} steps", r.schedule.steps, steps);
+  for (const Replica& r : replicas_)
+    check(std::max<int64_t>(1, r.schedule.steps) == steps, "replicas of {} and {} steps", r.schedule.steps, steps);
   Memory dry;
   dry.allocate(Arena(), model, R, formats_, options, steps);
   memory_->allocate(device.reserve(dry.parameters.peak()), model, R, formats_, options, steps);
@@ -181,7 +194,9 @@ Session::Session(Device& device, const Bert& model, std::vector<Replica> replica
     const AdamWRow row = adamw_row(replicas_[r].schedule, memory_->table.beta1, memory_->table.beta2);
     const std::vector<float>* columns[] = {&row.rate, &row.inverse_root, &row.keep};
     for (int c = 0; c < 3; ++c)
-      if (!columns[c]->empty()) device.copy_in(memory_->table_data + (c * R + r) * steps, columns[c]->data(), columns[c]->size() * sizeof(float));
+      if (!columns[c]->empty())
+        device.copy_in(memory_->table_data + (c * R + r) * steps, columns[c]->data(),
+                       columns[c]->size() * sizeof(float));
   }
 }
 
@@ -189,11 +204,13 @@ Session::~Session() = default;
 
 void Session::initialise(int replica) {
   for (const Parameter& p : model_.parameters().all())
-    if (!p.name.ends_with(".quantizer")) set(replica, p, initial_values(p, replicas_[replica].seed, model_.config().initializer_range));
+    if (!p.name.ends_with(".quantizer"))
+      set(replica, p, initial_values(p, replicas_[replica].seed, model_.config().initializer_range));
 }
 
 void Session::set(int replica, const Parameter& p, std::span<const float> values) {
-  check(static_cast<int64_t>(values.size()) == p.shape.size(), "{}: {} values for {}", p.name, values.size(), p.shape.size());
+  check(static_cast<int64_t>(values.size()) == p.shape.size(), "{}: {} values for {}", p.name, values.size(),
+        p.shape.size());
   if (p.sparse) catch_up();  // updates still owed belong to the values that go
   device_.copy_in(view(memory_->tensors.values, p).f32(replica), values.data(), values.size_bytes());
   weights_ready_ = false;
@@ -214,7 +231,8 @@ std::vector<float> Session::gradient(int replica, const Parameter& p) {
   }
   const int64_t C = p.shape[1];
   for (size_t u = 0; u < last_tokens_.size(); ++u)
-    device_.copy_out(values.data() + last_tokens_[u] * C, memory_->tensors.dword.f32(replica) + u * C, C * sizeof(float));
+    device_.copy_out(values.data() + last_tokens_[u] * C, memory_->tensors.dword.f32(replica) + u * C,
+                     C * sizeof(float));
   return values;
 }
 
@@ -232,9 +250,15 @@ void Session::catch_up() {
   if (!options_.training || std::exchange(caught_up_, true)) return;
   Ops& ops = device_.ops();
   device_.copy_in(memory_->step, &step_, sizeof(step_));
-  ops.adamw_rows({.p = view(memory_->tensors.values, *model_.word), .m = view(memory_->m, *model_.word), .v = view(memory_->v, *model_.word),
-                  .last = memory_->last, .rows = memory_->all_rows, .count = model_.word->shape[0], .table = memory_->table,
-                  .decay = true, .step = memory_->step});
+  ops.adamw_rows({.p = view(memory_->tensors.values, *model_.word),
+                  .m = view(memory_->m, *model_.word),
+                  .v = view(memory_->v, *model_.word),
+                  .last = memory_->last,
+                  .rows = memory_->all_rows,
+                  .count = model_.word->shape[0],
+                  .table = memory_->table,
+                  .decay = true,
+                  .step = memory_->step});
 }
 
 Session::StepResult Session::forward_backward(const Batch& batch) {
@@ -243,16 +267,26 @@ Session::StepResult Session::forward_backward(const Batch& batch) {
   segments_ = b.segments;
   Ops& ops = device_.ops();
   device_.copy_in(memory_->step, &step_, sizeof(step_));
-  ops.adamw_rows({.p = view(memory_->tensors.values, *model_.word), .m = view(memory_->m, *model_.word), .v = view(memory_->v, *model_.word),
-                  .last = memory_->last, .rows = b.segments.tokens, .count = b.segments.count, .table = memory_->table,
-                  .decay = true, .step = memory_->step});
+  ops.adamw_rows({.p = view(memory_->tensors.values, *model_.word),
+                  .m = view(memory_->m, *model_.word),
+                  .v = view(memory_->v, *model_.word),
+                  .last = memory_->last,
+                  .rows = b.segments.tokens,
+                  .count = b.segments.count,
+                  .table = memory_->table,
+                  .decay = true,
+                  .step = memory_->step});
   for (const Linear* linear : model_.linears()) ops.fill(view(memory_->tensors.grads, *linear->trained), 0.0f);
   quantize_weights();
   Tape tape(ops, memory_->activations, replicas(), true);
   const Pass pass = run(tape, model_, memory_->tensors, formats_, b, {true, memory_->seeds, memory_->step}, true);
   if (formats_.weights_scaled()) ops.quantize_weights_grad({memory_->weight_items});
-  ops.clip_norm({.flat = memory_->tensors.grads, .ranges = memory_->ranges, .rows = memory_->tensors.dword, .limit = static_cast<float>(options_.clip),
-                 .norm = memory_->norm, .scale = memory_->scale});
+  ops.clip_norm({.flat = memory_->tensors.grads,
+                 .ranges = memory_->ranges,
+                 .rows = memory_->tensors.dword,
+                 .limit = static_cast<float>(options_.clip),
+                 .norm = memory_->norm,
+                 .scale = memory_->scale});
   last_tokens_ = batch.segment_tokens;
   StepResult result{std::vector<float>(replicas()), std::vector<float>(replicas())};
   for (int r = 0; r < replicas(); ++r) {
@@ -267,11 +301,25 @@ Session::StepResult Session::compute_gradients(const Batch& batch) { return forw
 Session::StepResult Session::train_step(const Batch& batch) {
   StepResult result = forward_backward(batch);
   Ops& ops = device_.ops();
-  ops.adamw({.p = memory_->tensors.values, .g = memory_->tensors.grads, .m = memory_->m, .v = memory_->v, .ranges = memory_->ranges,
-             .scale = memory_->scale, .table = memory_->table, .step = memory_->step});
-  ops.adamw_rows({.p = view(memory_->tensors.values, *model_.word), .m = view(memory_->m, *model_.word), .v = view(memory_->v, *model_.word),
-                  .last = memory_->last, .rows = segments_.tokens, .count = segments_.count, .g = memory_->tensors.dword,
-                  .scale = memory_->scale, .table = memory_->table, .decay = true, .step = memory_->step});
+  ops.adamw({.p = memory_->tensors.values,
+             .g = memory_->tensors.grads,
+             .m = memory_->m,
+             .v = memory_->v,
+             .ranges = memory_->ranges,
+             .scale = memory_->scale,
+             .table = memory_->table,
+             .step = memory_->step});
+  ops.adamw_rows({.p = view(memory_->tensors.values, *model_.word),
+                  .m = view(memory_->m, *model_.word),
+                  .v = view(memory_->v, *model_.word),
+                  .last = memory_->last,
+                  .rows = segments_.tokens,
+                  .count = segments_.count,
+                  .g = memory_->tensors.dword,
+                  .scale = memory_->scale,
+                  .table = memory_->table,
+                  .decay = true,
+                  .step = memory_->step});
   ++step_;
   changed();
   return result;
@@ -286,7 +334,8 @@ std::vector<std::vector<float>> Session::logits(const Batch& batch) {
   tensors.grads = {};
   const Pass pass = run(tape, model_, tensors, formats_, b, {}, false);
   std::vector<std::vector<float>> logits(replicas(), std::vector<float>(pass.logits->data.shape.size()));
-  for (int r = 0; r < replicas(); ++r) device_.copy_out(logits[r].data(), pass.logits->data.f32(r), logits[r].size() * sizeof(float));
+  for (int r = 0; r < replicas(); ++r)
+    device_.copy_out(logits[r].data(), pass.logits->data.f32(r), logits[r].size() * sizeof(float));
   return logits;
 }
 

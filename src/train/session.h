@@ -14,21 +14,21 @@
 namespace mpq {
 
 struct Replica {
-  uint64_t seed = 42;                // initialisation and dropout
+  uint64_t seed = 42;  // initialisation and dropout
   Schedule schedule;
-  std::vector<LinearSpec> formats;   // one a Linear
+  std::vector<LinearSpec> formats;  // one a Linear
 };
 
 struct SessionOptions {
   int batch_rows = 8, eval_rows = 16, max_tokens = 512;
-  double clip = 1.0;                 // of the gradient's global norm; 0: off
-  bool decay_all = false;            // weight decay on every parameter, biases and LayerNorms included
-  bool training = true;              // false: no gradients, no optimizer state
+  double clip = 1.0;       // of the gradient's global norm; 0: off
+  bool decay_all = false;  // weight decay on every parameter, biases and LayerNorms included
+  bool training = true;    // false: no gradients, no optimizer state
 };
 
 // The numbers that a checkpoint keeps beside the weights, to continue bit for bit.
 struct OptimizerState {
-  std::vector<float> m, v;           // flat, as ParameterSet lays them out
+  std::vector<float> m, v;  // flat, as ParameterSet lays them out
   int64_t step = 0;
 };
 
@@ -54,7 +54,7 @@ class Session {
   std::vector<float> gradient(int replica, const Parameter& p);
 
   struct StepResult {
-    std::vector<float> loss, norm;   // a replica; norm before clipping
+    std::vector<float> loss, norm;  // a replica; norm before clipping
   };
   StepResult train_step(const Batch& batch);
   // Loss and gradients, but no update.
@@ -70,7 +70,7 @@ class Session {
   struct Memory;
   BertBatch load(const Batch& batch);
   StepResult forward_backward(const Batch& batch);
-  void catch_up();          // brings every row of the word embedding up to date
+  void catch_up();  // brings every row of the word embedding up to date
   void quantize_weights();
   void changed() { caught_up_ = weights_ready_ = false; }
 

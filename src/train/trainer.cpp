@@ -16,7 +16,8 @@ void train(Session& session, const Split& split, const TrainPlan& plan, const Af
   const int64_t steps = plan.steps(split.row_count()), per_epoch = loader.steps_per_epoch();
   while (session.step() < steps) {
     const int64_t step = session.step();
-    const Session::StepResult result = session.train_step(make_batch(split, loader.rows(step / per_epoch, step % per_epoch)));
+    const Session::StepResult result =
+        session.train_step(make_batch(split, loader.rows(step / per_epoch, step % per_epoch)));
     if (after) after(step + 1, result);
   }
 }
@@ -26,7 +27,9 @@ int64_t Evaluation::correct() const {
   for (size_t i = 0; i < labels.size(); ++i) n += predicted[i] == labels[i];
   return n;
 }
-double Evaluation::accuracy() const { return labels.empty() ? 0 : static_cast<double>(correct()) / static_cast<double>(labels.size()); }
+double Evaluation::accuracy() const {
+  return labels.empty() ? 0 : static_cast<double>(correct()) / static_cast<double>(labels.size());
+}
 
 namespace {
 
@@ -44,7 +47,8 @@ void add_row(Evaluation& e, const float* logits, int classes, int32_t label) {
 
 }  // namespace
 
-std::vector<Evaluation> evaluate(Session& session, const Split& split, int rows_at_once, const std::function<void(int64_t)>& progress) {
+std::vector<Evaluation> evaluate(Session& session, const Split& split, int rows_at_once,
+                                 const std::function<void(int64_t)>& progress) {
   const int classes = session.model().config().classes;
   std::vector<Evaluation> results(session.replicas());
   const int64_t rows = split.row_count();

@@ -17,7 +17,6 @@ struct TrainPlan {
   int64_t steps(int64_t rows) const;
 };
 
-
 // Trains from session.step() to the end of the plan. After every step calls `after(step done, losses)`; what it throws
 // (Stopped) ends the loop with the session whole.
 using AfterStep = std::function<void(int64_t step, const Session::StepResult& result)>;
@@ -26,13 +25,14 @@ void train(Session& session, const Split& split, const TrainPlan& plan, const Af
 // What a replica says of a split.
 struct Evaluation {
   std::vector<int32_t> predicted, labels;
-  double loss = 0;        // mean cross-entropy
-  bool finite = true;     // every logit
+  double loss = 0;     // mean cross-entropy
+  bool finite = true;  // every logit
   int64_t correct() const;
   double accuracy() const;
 };
 // One a replica. `progress(rows done)` may throw Stopped.
-std::vector<Evaluation> evaluate(Session& session, const Split& split, int rows_at_once, const std::function<void(int64_t)>& progress = {});
+std::vector<Evaluation> evaluate(Session& session, const Split& split, int rows_at_once,
+                                 const std::function<void(int64_t)>& progress = {});
 
 // Share of the most frequent label: what a model that learnt nothing reaches.
 double majority_share(const Split& split);
