@@ -57,7 +57,7 @@ FamilySearch::FamilySearch(const FamilySpace& space, const SearchOptions& option
 
 bool FamilySearch::run_wave(const Done& done) {
   // One session a trial, also within a wave. TrialRunner could give the members of a wave to one session of several
-  // replicas, with the same bits; on the CPU a replica shares nothing with its neighbours but the loop over them.
+  // replicas, with the same bits; on the CPU the threads share the steps of one trial already.
   std::vector<Trial> wave = study_.ask(options_.trials);
   for (Trial& trial : wave) {
     run(trial);
