@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "base/file.h"
 #include "base/text.h"
 
 namespace mpq {
@@ -34,11 +35,6 @@ double number(const FrozenTrial& t, const char* key) {
   return at == t.user_attrs.end() ? 0 : parse_double(at->second).value_or(0);
 }
 
-void discard(const fs::path& folder) {
-  std::error_code ignored;  // what stays costs room and nothing else
-  fs::remove_all(folder, ignored);
-}
-
 }  // namespace
 
 FamilySearch::FamilySearch(const FamilySpace& space, const SearchOptions& options, TrialRunner& runner,
@@ -50,9 +46,9 @@ FamilySearch::FamilySearch(const FamilySpace& space, const SearchOptions& option
       study_(storage, study_options(space, options, runner.model())),
       models_(fs::path(options.out) / "models" / study_.options().name) {
   check_recipe(storage, study_.options().name, recipe);
-  if (study_.trials().empty()) discard(models_);  // of a study that was deleted
+  if (study_.trials().empty()) remove_atomic_folder(models_);  // of a study that was deleted
   for (const FrozenTrial& t : study_.trials())
-    if (t.finished()) discard(job(t.number, {}).running);  // killed between the result and the tidying up
+    if (t.finished()) remove_atomic_folder(job(t.number, {}).running);  // killed between the result and the tidying up
 }
 
 bool FamilySearch::run_wave(const Done& done) {
@@ -92,7 +88,7 @@ void FamilySearch::train(Trial& trial, const std::vector<LinearSpec>& specs) {
   trial.set_user_attr("mpq:rows", runner_.selection_rows());
   if (result.diverged) trial.set_user_attr("mpq:diverged", true);
   study_.tell(trial, result.value);
-  discard(job.running);
+  remove_atomic_folder(job.running);
   drop_beaten_models();
 }
 
@@ -110,7 +106,7 @@ void FamilySearch::drop_beaten_models() const {
   const FrozenTrial* best = study_.best_trial();
   for (const FrozenTrial& t : study_.trials())
     if (t.finished() && best && t.number != best->number && fs::exists(model_folder(t.number)))
-      discard(model_folder(t.number));
+      remove_atomic_folder(model_folder(t.number));
 }
 
 TrialJob FamilySearch::job(int64_t number, const std::vector<LinearSpec>& specs) const {

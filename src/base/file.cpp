@@ -11,6 +11,7 @@
 #include <cstring>
 #include <sstream>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 
@@ -136,6 +137,16 @@ void AtomicFolder::rename_over_target() {
   }
   temporary_.clear();
   fs::remove_all(old, ignored);
+}
+
+void remove_atomic_folder(const fs::path& target) {
+  std::error_code ignored;
+  fs::remove_all(target, ignored);
+  std::vector<fs::path> left;
+  for (const auto& entry : fs::directory_iterator(parent_of(target), ignored))
+    if (entry.path().filename().string().starts_with(target.filename().string() + ".tmp-"))
+      left.push_back(entry.path());
+  for (const fs::path& path : left) fs::remove_all(path, ignored);
 }
 
 void make_folders(const fs::path& path) {

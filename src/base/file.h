@@ -51,6 +51,10 @@ class AtomicFolder {
   std::filesystem::path target_, temporary_;
 };
 
+// Removes a folder that AtomicFolder writes, and the temporary ones beside it that a killed writer left. Nobody may be
+// writing it. What cannot be removed stays: it costs room and nothing else.
+void remove_atomic_folder(const std::filesystem::path& target);
+
 // Creates the folder and its parents; UserError with the system's reason if that fails.
 void make_folders(const std::filesystem::path& path);
 

@@ -128,7 +128,7 @@ bool FormatTable::any(int linear, int operand) const {
   return false;
 }
 
-Reader FormatTable::reader(const Bert&, const BertTensors& t, const Linear& linear) const {
+Reader FormatTable::reader(const BertTensors& t, const Linear& linear) const {
   if (!any(linear.index, kX)) return {};
   Reader reader{.slot = slot(shares_input_with_[linear.index], kX)};
   for (int r = 0; r < replicas_; ++r)
@@ -139,9 +139,9 @@ Reader FormatTable::reader(const Bert&, const BertTensors& t, const Linear& line
   return reader;
 }
 
-LinearTerms FormatTable::terms(const Bert& model, const BertTensors& t, const Linear& linear) const {
+LinearTerms FormatTable::terms(const BertTensors& t, const Linear& linear) const {
   LinearTerms terms;
-  terms.input = reader(model, t, linear);
+  terms.input = reader(t, linear);
   const bool w = any(linear.index, kW) || terms.input.slot.trained, b = any(linear.index, kB);
   terms.w = view(w ? t.quantized : t.values, *linear.weight);
   terms.bias = view(b ? t.quantized : t.values, *linear.bias);
@@ -153,7 +153,7 @@ LinearTerms FormatTable::terms(const Bert& model, const BertTensors& t, const Li
 std::vector<QuantizeWeights::Item> FormatTable::weight_items(const Bert& model, const BertTensors& t) const {
   std::vector<QuantizeWeights::Item> items;
   for (const Linear* linear : model.linears()) {
-    const LinearTerms terms = this->terms(model, t, *linear);
+    const LinearTerms terms = this->terms(t, *linear);
     const auto add = [&](const Parameter& p, Operand operand, Role role, QuantSlot input) {
       items.push_back({.w = view(t.values, p),
                        .wq = view(t.quantized, p),
@@ -194,8 +194,8 @@ class Forward {
   }
 
  private:
-  Reader reader(const Linear& linear) const { return formats_.reader(model_, t_, linear); }
-  LinearTerms terms(const Linear& linear) const { return formats_.terms(model_, t_, linear); }
+  Reader reader(const Linear& linear) const { return formats_.reader(t_, linear); }
+  LinearTerms terms(const Linear& linear) const { return formats_.terms(t_, linear); }
   Tensor value(const Parameter* p) const { return view(t_.values, *p); }
   Tensor grad(const Parameter* p) const { return t_.grads ? view(t_.grads, *p) : Tensor{}; }
   Dropout dropout(float p, int site) const {

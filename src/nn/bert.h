@@ -82,8 +82,8 @@ class FormatTable {
     return table_[(replica * linears_ + linear) * 4 + operand];
   }
 
-  Reader reader(const Bert& model, const BertTensors& t, const Linear& linear) const;  // empty slot if all are `none`
-  LinearTerms terms(const Bert& model, const BertTensors& t, const Linear& linear) const;
+  Reader reader(const BertTensors& t, const Linear& linear) const;  // empty slot if all are `none`
+  LinearTerms terms(const BertTensors& t, const Linear& linear) const;
   // One item per weight and bias that any replica quantizes (bind once per set of tensors).
   std::vector<QuantizeWeights::Item> weight_items(const Bert& model, const BertTensors& t) const;
 
