@@ -1,6 +1,7 @@
 // A device: its memory and its operations. tensor/open.cpp is the only door to the backends.
 #pragma once
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -9,18 +10,40 @@
 
 namespace mpq {
 
+// Runs work again and again. On a device with graphs the operations of a key are recorded once, then replayed by one
+// launch; elsewhere they run anew. Equal keys must stand for the same operations on the same addresses and shapes: what
+// changes from run to run (batch, step, learning rate, formats) lies in the device's memory.
+class Replay {
+ public:
+  virtual ~Replay() = default;
+  virtual void run(uint64_t key, const std::function<void()>& work) = 0;
+};
+
 class Device {
  public:
   virtual ~Device() = default;
-  virtual std::string describe() const = 0;  // "CPU, 2 threads, avx512"
-  virtual Arena reserve(size_t bytes) = 0;   // memory the device owns until it is destroyed
+  virtual std::string describe() const = 0;      // "CPU, 2 threads, avx512"
+  virtual Arena reserve(size_t bytes) = 0;       // until release or the device's end; UserError: out of memory
+  virtual void release(const Arena& arena) = 0;  // gives back what reserve gave
+  virtual size_t free_bytes() const = 0;         // what reserve could give now
+  // Operations and copies happen in the order they were asked for; copy_out waits for all of them.
   virtual void copy_in(void* device, const void* host, size_t bytes) = 0;
   virtual void copy_out(void* host, const void* device, size_t bytes) = 0;
   virtual Ops& ops() = 0;
+
+  virtual std::unique_ptr<Replay> replay() = 0;
+  // Rows that a record for so many tokens should serve: batches of one bucket share a record.
+  virtual int64_t bucket(int64_t rows) const = 0;
 };
 
-// "cpu", "cuda", "cuda:0". UserError where this build or this machine has no such device.
-std::unique_ptr<Device> open_device(const std::string& name);
+// How many significant bits a float operand keeps in a matrix product: all; TF32's 11 or more; bf16's 8. Sums are
+// always float32, and operands that fewer bits hold exactly (quantized ones) lose nothing.
+enum class Precision : uint8_t { fp32, tf32, bf16 };
+Precision parse_precision(const std::string& text);  // UserError
+std::string to_text(Precision precision);
+
+// "cpu", "cuda", "cuda:0". UserError where this build or this machine has no such device, or not that precision.
+std::unique_ptr<Device> open_device(const std::string& name, Precision precision = Precision::fp32);
 
 // Operations that do nothing: with a measuring Arena, a dry run tells how much memory a step takes.
 Ops& dry_ops();

@@ -24,6 +24,10 @@ class DryOps final : public Ops {
   void quantize_copies(const QuantizedCopies&, const Tensor&, const Ragged&) override {}
   void add(const Tensor&, const Tensor&) override {}
   void fill(const Tensor&, float) override {}
+  void prepare_batches(const PrepareBatches&) override {}
+  size_t prepare_scratch(int64_t) override { return 0; }
+  void load_batch(const LoadBatch&) override {}
+  void end_step(const EndStep&) override {}
 };
 
 }  // namespace

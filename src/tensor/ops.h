@@ -2,9 +2,9 @@
 // every tensor carries its shape. Gradients named d... are written, or added to where `accumulate` says so.
 // Letters: T tokens, B sequences, C hidden, F feed-forward, H heads, D head width, V vocabulary, U distinct tokens.
 #pragma once
-#include <array>
 #include <span>
 
+#include "base/hd.h"
 #include "tensor/tensor.h"
 
 namespace mpq {
@@ -13,12 +13,13 @@ struct QuantSpec;  // quant/spec.h
 enum class Role : uint8_t;
 
 // Rows of a ragged batch: sequence b owns rows starts[b] ... starts[b + 1] - 1. A batch of single rows (pooler,
-// CLS-only layer) is a ragged batch of B sequences of length 1.
+// CLS-only layer) is a ragged batch of B sequences of length 1. A device that replays recorded work (tensor/device.h)
+// gets `rows` and `longest` of the largest batch the record serves: what is there stands in its memory, starts[B] rows.
 struct Ragged {
   const int32_t* starts = nullptr;  // [B + 1]
   int32_t sequences = 0;            // B
-  int64_t rows = 0;                 // T = starts[B]
-  int32_t longest = 0;
+  int64_t rows = 0;                 // T = starts[B], or more
+  int32_t longest = 0;              // or more; 1: every sequence is one row
 };
 
 // Inverted dropout, drawn per logical element: Philox4x32-10 keyed by the replica's seed, the step, the site and the
@@ -32,11 +33,13 @@ struct Dropout {
 
 // One format for each replica: replica r's is specs[r * stride]. `trained` holds what the format trains, [R][4]
 // (binary_residual: up to three means, then gamma); null where the specs' own values hold.
+// The specs lie in the device's memory; what the host has to know of them to plan stands beside the pointer.
 struct QuantSlot {
   const QuantSpec* specs = nullptr;
   int64_t stride = 0;
   Tensor trained;
-  explicit operator bool() const { return specs != nullptr; }
+  bool over_sequence = false;  // some replica's format looks over a whole sequence (Reach::sequence)
+  HD explicit operator bool() const { return specs != nullptr; }
 };
 
 // A quantized copy of an operation's output, made while the rows are at hand. Every sequence is quantized as if it
@@ -47,12 +50,12 @@ struct QuantizedCopy {
 };
 
 struct QuantizedCopies {
-  std::array<QuantizedCopy, 3> copy;
+  QuantizedCopy copy[3];
   int count = 0;
   int features_rank = 3;  // 3: a row belongs to a sequence [1, S, C]; 2: every row is a tensor of its own [1, C]
   void add(QuantizedCopy c) { copy[count++] = c; }
-  const QuantizedCopy* begin() const { return copy.data(); }
-  const QuantizedCopy* end() const { return copy.data() + count; }
+  const QuantizedCopy* begin() const { return copy; }
+  const QuantizedCopy* end() const { return copy + count; }
 };
 
 // wq = quantize(w) for every weight and bias of a model. Where the Linear's input is binary_residual its weight is
@@ -86,13 +89,14 @@ struct TokenSegments {
   const int32_t* tokens = nullptr;  // [U]
   const int32_t* starts = nullptr;  // [U + 1]
   const int32_t* order = nullptr;   // [T]
-  int64_t count = 0;                // U
+  const int32_t* count = nullptr;   // [1], U: in the device's memory, as are the others
+  int64_t most = 0;                 // U, or more: what the gradient has room for
 };
 struct EmbedGrad {
   Embed forward;
   TokenSegments segments;
   Tensor dx;                       // [T, C], overwritten with the gradient of the sum
-  Tensor dword, dposition, dtype;  // [U, C] (compact: one row a distinct token) [P, C] [types, C]
+  Tensor dword, dposition, dtype;  // [most, C] (compact: one row a distinct token) [P, C] [types, C]
   Tensor dgamma, dbeta;            // [C]
 };
 
@@ -197,7 +201,8 @@ struct AdamWTable {
 struct ClipNorm {  // scale[r] = min(1, limit / (norm + 1e-6)); limit 0: scale 1
   Tensor flat;     // [P] gradients
   std::span<const ParameterRange> ranges;
-  Tensor rows;  // [U, C] compact gradient of the embedding table, or empty
+  Tensor rows;  // [most, C] compact gradient of the embedding table, or empty
+  const int32_t* row_count;  // [1], U
   float limit;
   Tensor norm, scale;  // [1]
 };
@@ -213,13 +218,54 @@ struct AdamW {
 struct AdamWRows {
   Tensor p, m, v;       // [V, C]
   int32_t* last;        // [V], shared by the replicas
-  const int32_t* rows;  // [U] distinct rows
-  int64_t count;
-  Tensor g;  // [U, C]; empty: catch up only
+  const int32_t* rows;   // [U] distinct rows
+  const int32_t* count;  // [1], U
+  int64_t most;          // U, or more
+  Tensor g;              // [most, C]; empty: catch up only
   Tensor scale;
   AdamWTable table;
   bool decay;
   const int64_t* step;  // [1]
+};
+
+// A data set in the device's memory, and the rows that every step of a run takes: order[first[t]] ...
+// order[first[t + 1] - 1].
+struct StepRows {
+  const int32_t* tokens = nullptr;  // of all rows, one after the other
+  const int64_t* starts = nullptr;  // [rows + 1], into tokens
+  const int32_t* labels = nullptr;  // [rows]
+  const int32_t* order = nullptr;   // row numbers
+  const int64_t* first = nullptr;   // [steps + 1], into order
+};
+// Batches side by side: batch i starts i * stride further in every array.
+struct BatchSlots {
+  int32_t* starts = nullptr;  // [B + 1]
+  int32_t* labels = nullptr;  // [B]
+  int32_t* tokens = nullptr;  // [T]
+  int32_t *segment_tokens = nullptr, *segment_starts = nullptr, *order = nullptr, *segment_count = nullptr;  // or null
+  int64_t row_stride = 0;    // of labels; starts has one more
+  int64_t token_stride = 0;  // of tokens, segment_tokens and order; segment_starts has one more
+};
+// Makes the batches of steps first_step ... first_step + count - 1 in slots 0 ... count - 1.
+struct PrepareBatches {
+  StepRows rows;
+  int64_t first_step, count;
+  BatchSlots slots;
+  int64_t tokens;   // of all these batches, from the host
+  void* scratch;    // Ops::prepare_scratch(tokens) bytes
+};
+// Copies the batch of step *step from slot (*step - *first_step) to where the step's operations read it.
+struct LoadBatch {
+  BatchSlots slots, to;
+  const int64_t *step, *first_step;  // [1]
+  int32_t sequences;                 // B
+};
+// The end of a step: history[*step % slots] = {loss, norm} of every replica; then ++*step.
+struct EndStep {
+  Tensor loss, norm;  // [1]
+  float* history;     // [slots][R][2]
+  int64_t slots;
+  int64_t* step;
 };
 
 class Ops {
@@ -245,6 +291,10 @@ class Ops {
   virtual void quantize_copies(const QuantizedCopies&, const Tensor& x, const Ragged&) = 0;
   virtual void add(const Tensor& from, const Tensor& to) = 0;  // to += from
   virtual void fill(const Tensor& t, float value) = 0;
+  virtual void prepare_batches(const PrepareBatches&) = 0;
+  virtual size_t prepare_scratch(int64_t tokens) = 0;  // bytes
+  virtual void load_batch(const LoadBatch&) = 0;
+  virtual void end_step(const EndStep&) = 0;
 };
 
 }  // namespace mpq

@@ -1,17 +1,17 @@
 // A tensor is a view: contiguous rows somewhere in an arena. It never owns and never frees.
 #pragma once
-#include <array>
 #include <cstdint>
 #include <initializer_list>
 
 #include "base/error.h"
+#include "base/hd.h"
 
 namespace mpq {
 
 enum class DType : uint8_t { f32, i32 };
 
 struct Shape {
-  std::array<int64_t, 4> dims{1, 1, 1, 1};
+  int64_t dims[4] = {1, 1, 1, 1};
   int rank = 0;
 
   Shape() = default;
@@ -19,8 +19,8 @@ struct Shape {
     check(sizes.size() <= 4, "a tensor has at most 4 dimensions, not {}", sizes.size());
     for (int64_t s : sizes) dims[rank++] = s;
   }
-  int64_t operator[](int i) const { return dims[i]; }
-  int64_t size() const {
+  HD int64_t operator[](int i) const { return dims[i]; }
+  HD int64_t size() const {
     int64_t n = 1;
     for (int i = 0; i < rank; ++i) n *= dims[i];
     return n;
@@ -37,12 +37,12 @@ struct Tensor {
   int replicas = 1;
   int64_t replica_stride = 0;
 
-  explicit operator bool() const { return data != nullptr; }
-  int64_t rows() const { return shape.rank == 0 ? 1 : shape[0]; }
-  int64_t cols() const { return shape.rank < 2 ? 1 : shape.size() / shape[0]; }
+  HD explicit operator bool() const { return data != nullptr; }
+  HD int64_t rows() const { return shape.rank == 0 ? 1 : shape[0]; }
+  HD int64_t cols() const { return shape.rank < 2 ? 1 : shape.size() / shape[0]; }
 
-  float* f32(int replica = 0) const { return static_cast<float*>(data) + replica * replica_stride; }
-  int32_t* i32(int replica = 0) const { return static_cast<int32_t*>(data) + replica * replica_stride; }
+  HD float* f32(int replica = 0) const { return static_cast<float*>(data) + replica * replica_stride; }
+  HD int32_t* i32(int replica = 0) const { return static_cast<int32_t*>(data) + replica * replica_stride; }
 };
 
 }  // namespace mpq

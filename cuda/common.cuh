@@ -1,0 +1,76 @@
+// What every kernel file of the CUDA backend shares: error checks, launches, and small device functions.
+// The replica is the outermost grid dimension everywhere (blockIdx.z). Grids are sized for a bucket (tensor/device.h):
+// a block that has no rows in the batch at hand leaves at once. Sums have a fixed order: no float atomics.
+#pragma once
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <utility>
+
+#include "base/error.h"
+#include "tensor/ops.h"
+
+namespace mpq {
+
+// Programmer's and hardware's faults; out of memory and a lost device become user errors in cuda/open.cu.
+void check_cuda(cudaError_t status, const char* what);
+
+constexpr int kWarp = 32;
+constexpr unsigned kAllLanes = 0xFFFFFFFFu;
+
+HD int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// kernel<<<grid, block, shared_bytes, stream>>>(args...), checked. Dynamic shared memory beyond 48 KB is asked for.
+template <class... Parameters, class... Args>
+void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
+            Args&&... args) {
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  if (shared_bytes > 48 * 1024)
+    check_cuda(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                    static_cast<int>(shared_bytes)),
+               "shared memory");
+  kernel<<<grid, block, shared_bytes, stream>>>(std::forward<Args>(args)...);
+  check_cuda(cudaGetLastError(), "kernel launch");
+}
+
+#ifdef __CUDACC__
+
+// Every lane gets the sum; lanes are added in a fixed tree.
+__device__ __forceinline__ float warp_sum(float x) {
+#pragma unroll
+  for (int offset = kWarp / 2; offset > 0; offset /= 2) x += __shfl_xor_sync(kAllLanes, x, offset);
+  return x;
+}
+__device__ __forceinline__ double warp_sum(double x) {
+#pragma unroll
+  for (int offset = kWarp / 2; offset > 0; offset /= 2) x += __shfl_xor_sync(kAllLanes, x, offset);
+  return x;
+}
+__device__ __forceinline__ float warp_max(float x) {
+#pragma unroll
+  for (int offset = kWarp / 2; offset > 0; offset /= 2) x = fmaxf(x, __shfl_xor_sync(kAllLanes, x, offset));
+  return x;
+}
+
+// Rows that are there, of the rows the grid is made for.
+__device__ __forceinline__ int rows_of(const Ragged& ragged) { return ragged.starts[ragged.sequences]; }
+
+struct RowPlace {
+  int sequence, position;
+};
+// Of a row that is there: the last sequence that starts at or before it.
+__device__ __forceinline__ RowPlace place_of(const Ragged& ragged, int row) {
+  int low = 0, high = ragged.sequences;
+  while (high - low > 1) {
+    const int middle = (low + high) / 2;
+    if (ragged.starts[middle] <= row)
+      low = middle;
+    else
+      high = middle;
+  }
+  return {low, row - ragged.starts[low]};
+}
+
+#endif
+
+}  // namespace mpq
