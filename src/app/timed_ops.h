@@ -55,6 +55,12 @@ class TimedDevice final : public Device {
   explicit TimedDevice(Device& device) : device_(device), ops_(device.ops()) {}
   std::string describe() const override { return device_.describe(); }
   Arena reserve(size_t bytes) override { return device_.reserve(bytes); }
+  void release(const Arena& arena) override { device_.release(arena); }
+  size_t free_bytes() const override { return device_.free_bytes(); }
+  int replicas_at_once() const override { return device_.replicas_at_once(); }
+  int rows_at_once() const override { return device_.rows_at_once(); }
+  std::unique_ptr<Replay> replay() override { return device_.replay(); }
+  int64_t bucket(int64_t rows) const override { return device_.bucket(rows); }
   void copy_in(void* device, const void* host, size_t bytes) override { device_.copy_in(device, host, bytes); }
   void copy_out(void* host, const void* device, size_t bytes) override { device_.copy_out(host, device, bytes); }
   TimedOps& ops() override { return ops_; }
