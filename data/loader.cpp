@@ -17,8 +17,8 @@ void add_segments(Batch& batch) {
   batch.token_order.resize(tokens);
   batch.segment_tokens.resize(tokens);
   batch.segment_starts.resize(tokens + 1);
-  const auto count = static_cast<size_t>(find_segments(batch.tokens, batch.token_order.data(),
-                                                       batch.segment_tokens.data(), batch.segment_starts.data()));
+  const auto count = static_cast<size_t>(
+      find_segments(batch.tokens, batch.token_order.data(), batch.segment_tokens.data(), batch.segment_starts.data()));
   batch.segment_tokens.resize(count);
   batch.segment_starts.resize(count + 1);
 }
