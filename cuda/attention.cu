@@ -91,12 +91,12 @@ struct Shares {
 
 // Grid (tiles of queries, heads x slices, replicas).
 template <bool Vector, int Terms>
-__global__ void __launch_bounds__(kThreads, 2) attention_kernel(const __grid_constant__ Attention op) {
+__global__ void __launch_bounds__(kThreads, 2) attention_kernel(const __grid_constant__ Attention op, int stride) {
   extern __shared__ uint4 shared[];
   __shared__ Shares shares;
   const TilePlace place = find_tile(op.queries, blockIdx.x, kRows);
   const int head_number = blockIdx.y % op.heads, first_column = blockIdx.y / op.heads * kColumns;
-  const Head<Vector> head(op, blockIdx.z, place.sequence, head_number);
+  const Head<Vector> head(op, stride, blockIdx.z, place.sequence, head_number);
   if (place.first >= head.queries) return;
   const int upper = place.first + FragmentLane().g, lower = upper + 8;
   const HeadRows<Vector> k = head.of_keys(op.k), v = head.of_keys(op.v);
@@ -127,7 +127,7 @@ void attention_rows(const Attention& op, Precision precision, cudaStream_t strea
   for_variant(op, precision, [&](auto vector, auto terms) {
     const dim3 grid(tiles_of(op.queries, kRows), op.heads * slices_of(op), op.context.replicas);
     const size_t bytes = std::max(left_bytes<terms>(width_of(op)), kMergeBytes);
-    launch(attention_kernel<vector, terms>, grid, kThreads, bytes, stream, op);
+    launch(attention_kernel<vector, terms>, grid, kThreads, bytes, stream, op, stride_of(op));
   });
 }
 

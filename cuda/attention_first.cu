@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "cuda/attention.cuh"
+#include "cuda/attention_head.cuh"
 
 namespace mpq {
 namespace attention {
@@ -56,7 +56,7 @@ __device__ __forceinline__ void weighted_sum(const HeadRows<Vector>& out, const 
     const int column = first_column + 4 * lane;
     float4 sum = {0, 0, 0, 0};
 #pragma unroll 8
-    for (int row = part; row < rows.count; row += kAtOnce) {
+    for (int row = part; row < rows.count && column < rows.width; row += kAtOnce) {
       const float4 x = rows.load(rows.row(row), column);
       const float w = weight[row];
       sum.x = fmaf(w, x.x, sum.x), sum.y = fmaf(w, x.y, sum.y);
@@ -82,10 +82,11 @@ __device__ __forceinline__ float dropout_of_key(const Head<Vector>& head, int ke
 
 // Grid (sequences, heads, replicas).
 template <bool Vector>
-__global__ void __launch_bounds__(kFirstThreads) attention_first_kernel(const __grid_constant__ Attention op) {
+__global__ void __launch_bounds__(kFirstThreads)
+    attention_first_kernel(const __grid_constant__ Attention op, int stride) {
   extern __shared__ float weight[];  // [keys]: scores, then dropped probabilities
   __shared__ BlockScratch of_top, of_sum;
-  const Head<Vector> head(op, blockIdx.z, blockIdx.x, blockIdx.y);
+  const Head<Vector> head(op, stride, blockIdx.z, blockIdx.x, blockIdx.y);
   const HeadRows<Vector> q = head.of_queries(op.q), k = head.of_keys(op.k);
   const int thread = threadIdx.x;
 
@@ -133,12 +134,12 @@ __device__ __forceinline__ void write_key_grads(const Head<Vector>& head, const 
 // and says why.
 template <bool Vector>
 __global__ void __launch_bounds__(kFirstThreads)
-    attention_first_grad_kernel(const __grid_constant__ AttentionGrad op, int shares) {
+    attention_first_grad_kernel(const __grid_constant__ AttentionGrad op, int stride, int shares) {
   extern __shared__ float p[];  // [longest] each: probabilities, the same dropped, gradients of the unscaled scores
   __shared__ BlockScratch of_delta;
   float *dropped = p + op.forward.keys.longest, *ds = dropped + op.forward.keys.longest;
   const int share = blockIdx.x % shares, thread = threadIdx.x;
-  const Head<Vector> head(op.forward, blockIdx.z, blockIdx.x / shares, blockIdx.y);
+  const Head<Vector> head(op.forward, stride, blockIdx.z, blockIdx.x / shares, blockIdx.y);
   const HeadRows<Vector> q = head.of_queries(op.forward.q), dcontext = head.of_queries(op.dcontext);
   const HeadRows<Vector> k = head.of_keys(op.forward.k), v = head.of_keys(op.forward.v);
   const float2 stats = *head.stats(op.forward, 0);
@@ -172,7 +173,7 @@ int shares_of(const Attention& op) {
 // Calls run(Vector).
 template <class Run>
 void for_reading(const Attention& op, Run run) {
-  width_of(op) % 4 == 0 ? run(Vector<true>{}) : run(Vector<false>{});
+  vector_rows(op) ? run(Vector<true>{}) : run(Vector<false>{});
 }
 
 }  // namespace
@@ -182,7 +183,7 @@ void attention_first(const Attention& op, cudaStream_t stream) {
   const dim3 grid(op.keys.sequences, op.heads, op.context.replicas);
   attention::for_reading(op, [&](auto vector) {
     launch(attention::attention_first_kernel<vector>, grid, attention::kFirstThreads, sizeof(float) * op.keys.longest,
-           stream, op);
+           stream, op, attention::stride_of(op));
   });
 }
 
@@ -191,7 +192,7 @@ void attention_first_grad(const AttentionGrad& op, cudaStream_t stream) {
   const dim3 grid(op.forward.keys.sequences * shares, op.forward.heads, op.forward.context.replicas);
   attention::for_reading(op.forward, [&](auto vector) {
     launch(attention::attention_first_grad_kernel<vector>, grid, attention::kFirstThreads,
-           3 * sizeof(float) * op.forward.keys.longest, stream, op, shares);
+           3 * sizeof(float) * op.forward.keys.longest, stream, op, attention::stride_of(op.forward), shares);
   });
 }
 

@@ -36,9 +36,10 @@ __device__ __forceinline__ TilePlace find_key_tile(const Ragged& keys, int tile)
 
 // dk and dv: rows are keys, columns queries.
 template <bool Vector, int Terms>
-__device__ __forceinline__ void key_tile(const AttentionGrad& op, uint4* shared, int head_number, int first_column) {
+__device__ __forceinline__ void key_tile(const AttentionGrad& op, uint4* shared, int stride, int head_number,
+                                         int first_column) {
   const TilePlace place = find_key_tile(op.forward.keys, blockIdx.x);
-  const Head<Vector> head(op.forward, blockIdx.z, place.sequence, head_number);
+  const Head<Vector> head(op.forward, stride, blockIdx.z, place.sequence, head_number);
   if (place.first >= head.keys) return;
   const FragmentLane lane;
   const int upper = place.first + lane.g, lower = upper + 16;
@@ -94,10 +95,11 @@ __device__ __forceinline__ void set_deltas(float* delta, const HeadRows<Vector>&
 
 // dq: rows are queries, columns keys.
 template <bool Vector, int Terms>
-__device__ __forceinline__ void query_tile(const AttentionGrad& op, uint4* shared, int head_number, int first_column) {
+__device__ __forceinline__ void query_tile(const AttentionGrad& op, uint4* shared, int stride, int head_number,
+                                           int first_column) {
   __shared__ float deltas[kRows];
   const TilePlace place = find_tile(op.forward.queries, blockIdx.x, kRows);
-  const Head<Vector> head(op.forward, blockIdx.z, place.sequence, head_number);
+  const Head<Vector> head(op.forward, stride, blockIdx.z, place.sequence, head_number);
   if (place.first >= head.queries) return;
   const int g = FragmentLane().g, upper = place.first + g, lower = upper + 8;
   const HeadRows<Vector> dcontext = head.of_queries(op.dcontext);
@@ -135,14 +137,15 @@ __device__ __forceinline__ void query_tile(const AttentionGrad& op, uint4* share
 
 // Grid (tiles, 2 kinds x heads x slices, replicas), the kind with more work first.
 template <bool Vector, int Terms>
-__global__ void __launch_bounds__(kThreads, 2) attention_grad_kernel(const __grid_constant__ AttentionGrad op) {
+__global__ void __launch_bounds__(kThreads, 2)
+    attention_grad_kernel(const __grid_constant__ AttentionGrad op, int stride) {
   extern __shared__ uint4 shared[];
   const int of_a_kind = gridDim.y / 2, y = blockIdx.y % of_a_kind;
   const int head_number = y % op.forward.heads, first_column = y / op.forward.heads * kColumns;
   if (blockIdx.y < of_a_kind)
-    key_tile<Vector, Terms>(op, shared, head_number, first_column);
+    key_tile<Vector, Terms>(op, shared, stride, head_number, first_column);
   else
-    query_tile<Vector, Terms>(op, shared, head_number, first_column);
+    query_tile<Vector, Terms>(op, shared, stride, head_number, first_column);
 }
 
 void attention_rows_grad(const AttentionGrad& op, Precision precision, cudaStream_t stream) {
@@ -151,7 +154,7 @@ void attention_rows_grad(const AttentionGrad& op, Precision precision, cudaStrea
     const int64_t tiles = std::max(2 * tiles_of(forward.keys, 2 * kRows), tiles_of(forward.queries, kRows));
     const dim3 grid(tiles, 2 * forward.heads * slices_of(forward), forward.context.replicas);
     const size_t bytes = std::max(2 * left_bytes<terms>(width_of(forward)), kMergeBytes);
-    launch(attention_grad_kernel<vector, terms>, grid, kThreads, bytes, stream, op);
+    launch(attention_grad_kernel<vector, terms>, grid, kThreads, bytes, stream, op, stride_of(forward));
   });
 }
 
