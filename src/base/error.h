@@ -1,5 +1,8 @@
 // The two errors that end a command. Expected failures (a diverged trial) are values, never exceptions.
 #pragma once
+#ifdef __CUDACC__
+#define FMT_USE_CONSTEXPR 1  // fmt 9 holds that nvcc lacks it, and then fails where it checks a text
+#endif
 #include <fmt/format.h>
 
 #include <stdexcept>
