@@ -50,7 +50,6 @@ struct Dense {
 };
 static_assert(sizeof(Dense) <= 4000, "a kernel's arguments");
 
-__device__ __forceinline__ bool aligned(const float* p) { return reinterpret_cast<uintptr_t>(p) % sizeof(float4) == 0; }
 __device__ __forceinline__ float4& four(float* p) { return *reinterpret_cast<float4*>(p); }
 
 __global__ void __launch_bounds__(kThreads) adamw_kernel(const __grid_constant__ Dense op) {
@@ -94,8 +93,8 @@ __global__ void __launch_bounds__(kThreads)
   __syncthreads();
   const int cols = static_cast<int>(op.p.cols()), groups = (cols + kWarp - 1) / kWarp;
   const float most_rate = 0x1p27f / op.table.epsilon;
-  for (int item = threadIdx.x / kWarp; item < kRows * groups; item += kThreads / kWarp) {
-    const int u = begin + item / groups, column = item % groups * kWarp + threadIdx.x % kWarp;
+  for (int item = warp_id(); item < kRows * groups; item += kThreads / kWarp) {
+    const int u = begin + item / groups, column = item % groups * kWarp + lane_id();
     if (u >= count || column >= cols) continue;
     const int64_t row = op.rows[u], at = row * cols + column;
     int64_t t = op.last[row];

@@ -27,7 +27,7 @@ __device__ double block_sum(double x) {
   __shared__ double warps[kThreads / kWarp];
   x = warp_sum(x);
   __syncthreads();
-  if (threadIdx.x % kWarp == 0) warps[threadIdx.x / kWarp] = x;
+  if (lane_id() == 0) warps[warp_id()] = x;
   __syncthreads();
   double sum = 0;
   for (double w : warps) sum += w;
@@ -36,7 +36,7 @@ __device__ double block_sum(double x) {
 
 __device__ double square_sum(const float* g, int length) {
   float sum = 0;
-  if (length == kChunk && reinterpret_cast<uintptr_t>(g) % sizeof(float4) == 0) {
+  if (length == kChunk && aligned(g)) {
 #pragma unroll
     for (int k = 0; k < kChunk / kThreads / 4; ++k) {
       const float4 x = reinterpret_cast<const float4*>(g)[k * kThreads + threadIdx.x];

@@ -29,6 +29,7 @@ __global__ void __launch_bounds__(kRows* kWarp) embed_kernel(const __grid_consta
   scale_and_shift(s, op.gamma.f32(r), op.beta.f32(r), cols);
   s.drop(dropout_key(op.dropout, r), cols, place.position, place.sequence);
   s.store(op.x.f32(r) + at, cols);
+  quantize_row_copies(op.quantized, op.x.f32(r), r, row, cols);
 }
 
 // Sum over the rows of a block; `rows` [kChunkRows][cols] is its shared memory. Every thread must call.
@@ -83,7 +84,7 @@ void CudaOps::embed(const Embed& op) {
   const dim3 grid(ceil_div(op.x.rows(), kRows), 1, op.x.replicas);
   for_width(op.x.cols(),
             [&](auto groups) { launch(embed_kernel<groups()>, grid, kRows * kWarp, 0, main_.stream, op); });
-  if (op.quantized.count > 0) quantize_copies(op.quantized, op.x, op.ragged);
+  quantize_sequence_copies(op.quantized, op.x, op.ragged, main_);
 }
 
 void CudaOps::embed_grad(const EmbedGrad& op) {

@@ -11,8 +11,6 @@ constexpr int kRows = 4;   // a block: as many warps
 
 dim3 flat_grid(const Tensor& t) { return dim3(ceil_div(t.shape.size(), kThreads * kQuads * 4), 1, t.replicas); }
 
-__device__ bool aligned(const float* p) { return reinterpret_cast<uintptr_t>(p) % sizeof(float4) == 0; }
-
 // four(i): elements i ... i + 3; one(i): element i. Of a block's share of `size` elements, by its threads in turn.
 template <class Four, class One>
 __device__ __forceinline__ void for_flat(int64_t size, bool by_fours, Four four, One one) {

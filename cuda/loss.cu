@@ -28,7 +28,7 @@ __global__ void __launch_bounds__(kThreads) cross_entropy_kernel(const __grid_co
     sum += row_loss(op.logits.f32(r) + at, classes, op.labels[b], rows, op.dlogits ? op.dlogits.f32(r) + at : nullptr);
   }
   sum = warp_sum(sum);
-  if (threadIdx.x % kWarp == 0) warps[threadIdx.x / kWarp] = sum;
+  if (lane_id() == 0) warps[warp_id()] = sum;
   __syncthreads();
   if (threadIdx.x != 0) return;
   for (int w = 1; w < kThreads / kWarp; ++w) sum += warps[w];

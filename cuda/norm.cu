@@ -31,6 +31,7 @@ __global__ void __launch_bounds__(kRows* kWarp) residual_norm_kernel(const __gri
   standardize(s, stats);
   scale_and_shift(s, op.gamma.f32(r), op.beta.f32(r), cols);
   s.store(op.x.f32(r) + at, cols);
+  quantize_row_copies(op.quantized, op.x.f32(r), r, row, cols);
 }
 
 template <int kGroups>
@@ -100,7 +101,7 @@ void CudaOps::residual_norm(const ResidualNorm& op) {
   const dim3 grid(ceil_div(op.x.rows(), kRows), 1, op.x.replicas);
   for_width(op.x.cols(),
             [&](auto groups) { launch(residual_norm_kernel<groups()>, grid, kRows * kWarp, 0, main_.stream, op); });
-  if (op.quantized.count > 0) quantize_copies(op.quantized, op.x, op.ragged);
+  quantize_sequence_copies(op.quantized, op.x, op.ragged, main_);
 }
 
 void CudaOps::residual_norm_grad(const ResidualNormGrad& op) {

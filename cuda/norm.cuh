@@ -1,5 +1,6 @@
 // LayerNorm of a row in a warp's registers and its gradient (Ba et al. 2016).
 #pragma once
+#include "cuda/quantize.cuh"
 #include "cuda/row.cuh"
 
 namespace mpq {
@@ -50,6 +51,18 @@ __device__ __forceinline__ void layer_norm_grad(Row<kGroups>& dx, const Row<kGro
   const float a = warp_sum(sum_g) / static_cast<float>(cols), b = warp_sum(sum_gx) / static_cast<float>(cols);
 #pragma unroll
   for (int i = 0; i < 4 * kGroups; ++i) dx.value[i] = (dx.value[i] - fmaf(xhat.value[i], b, a)) * rstd;
+}
+
+// The copies of a row that its warp has just written, whose formats look no further.
+__device__ __forceinline__ void quantize_row_copies(const QuantizedCopies& copies, const float* x, int replica, int row,
+                                                    int cols) {
+  const int64_t at = int64_t{row} * cols;
+  for (int i = 0; i < copies.count; ++i) {
+    const QuantizedCopy& copy = copies.copy[i];
+    const QuantSpec& spec = spec_of(copy.slot, replica);
+    if (!within_row(spec)) continue;
+    quantize_row(spec, copies.features_rank, x + at, copy.xq.f32(replica) + at, cols, trained_of(copy.slot, replica));
+  }
 }
 
 #endif

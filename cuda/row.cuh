@@ -23,9 +23,6 @@ void for_width(int64_t cols, Run run) {
 
 #ifdef __CUDACC__
 
-__device__ __forceinline__ int lane_id() { return static_cast<int>(threadIdx.x) % kWarp; }
-__device__ __forceinline__ int warp_id() { return static_cast<int>(threadIdx.x) / kWarp; }
-
 // visit(i, column) of what this lane holds; i is known at compile time.
 template <int kGroups, class Visit>
 __device__ __forceinline__ void for_columns(int cols, Visit visit) {
