@@ -11,8 +11,9 @@ namespace {
 constexpr int kRows = 4;        // a block: as many warps
 constexpr int kChunkRows = 64;  // a sum over rows
 
-template <int kGroups>
-__global__ void __launch_bounds__(kRows* kWarp) residual_norm_kernel(const __grid_constant__ ResidualNorm op) {
+template <int kGroups, bool kCopies>
+__global__ void __launch_bounds__(kRows* kWarp, kBlocks<kGroups>)
+    residual_norm_kernel(const __grid_constant__ ResidualNorm op) {
   const int r = blockIdx.z, row = blockIdx.x * kRows + warp_id(), cols = static_cast<int>(op.x.cols());
   if (row >= rows_of(op.ragged)) return;
   const int64_t at = int64_t{row} * cols;
@@ -31,7 +32,7 @@ __global__ void __launch_bounds__(kRows* kWarp) residual_norm_kernel(const __gri
   standardize(s, stats);
   scale_and_shift(s, op.gamma.f32(r), op.beta.f32(r), cols);
   s.store(op.x.f32(r) + at, cols);
-  quantize_row_copies(op.quantized, op.x.f32(r), r, row, cols);
+  if constexpr (kCopies) quantize_row_copies(op.quantized, op.x.f32(r), r, row, cols);
 }
 
 template <int kGroups>
@@ -99,8 +100,11 @@ void norm_columns(const ResidualNormGrad& op, const Lane& lane) {
 
 void CudaOps::residual_norm(const ResidualNorm& op) {
   const dim3 grid(ceil_div(op.x.rows(), kRows), 1, op.x.replicas);
-  for_width(op.x.cols(),
-            [&](auto groups) { launch(residual_norm_kernel<groups()>, grid, kRows * kWarp, 0, main_.stream, op); });
+  for_width(op.x.cols(), [&](auto groups) {
+    const auto kernel =
+        op.quantized.count > 0 ? &residual_norm_kernel<groups(), true> : &residual_norm_kernel<groups(), false>;
+    launch(kernel, grid, kRows * kWarp, 0, main_.stream, op);
+  });
   quantize_sequence_copies(op.quantized, op.x, op.ragged, main_);
 }
 

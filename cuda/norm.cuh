@@ -5,6 +5,10 @@
 
 namespace mpq {
 
+// Blocks of four warps a multiprocessor should hold: the quantizers' registers would leave room for three.
+template <int kGroups>
+constexpr int kBlocks = kGroups <= 2 ? 6 : 1;
+
 #ifdef __CUDACC__
 
 struct RowStats {
