@@ -2,7 +2,7 @@
 #pragma once
 #ifdef __CUDACC__
 #define FMT_CONSTEVAL  // nvcc's front end cannot check texts of fmt while compiling
-#define FMT_USE_CONSTEXPR 1
+#define FMT_USE_CONSTEXPR 1  // fmt 9 holds that nvcc lacks it
 #endif
 #include <fmt/format.h>
 
