@@ -13,19 +13,6 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kCompactThreads = 1024;
 
-__device__ BatchSlots slot(const BatchSlots& all, int64_t i) {
-  BatchSlots one = all;
-  one.starts += i * (all.row_stride + 1);
-  one.labels += i * all.row_stride;
-  one.tokens += i * all.token_stride;
-  if (!all.segment_tokens) return one;
-  one.segment_tokens += i * all.token_stride;
-  one.segment_starts += i * (all.token_stride + 1);
-  one.order += i * all.token_stride;
-  one.segment_count += i;
-  return one;
-}
-
 // What a batch is sorted by: slot, token and position, from the highest bits down. The tokens of all batches lie there
 // one after the other, so a key is less than the next of its batch where they share the token: a stable sort of the
 // bits from the token up is enough.
@@ -58,7 +45,7 @@ __global__ void __launch_bounds__(kThreads)
   }
   before = Reduce(storage[0]).Sum(before);
   within = Reduce(storage[1]).Sum(within);
-  const BatchSlots to = slot(op.slots, blockIdx.y);
+  const BatchSlots to = op.slots.at(blockIdx.y);
   const int64_t row = rows.order[mine], from = rows.starts[row];
   const int length = static_cast<int>(rows.starts[row + 1] - from);
   if (threadIdx.x == 0) {
@@ -86,7 +73,7 @@ __global__ void __launch_bounds__(kCompactThreads)
   __shared__ int shared_before;
   const auto tokens_of = [&](int batch) {
     const int64_t* first = op.rows.first + op.first_step + batch;
-    return slot(op.slots, batch).starts[first[1] - first[0]];
+    return op.slots.at(batch).starts[first[1] - first[0]];
   };
   const int mine = blockIdx.x;
   int before = 0;
@@ -95,7 +82,7 @@ __global__ void __launch_bounds__(kCompactThreads)
   if (threadIdx.x == 0) shared_before = before;
   __syncthreads();
   keys += shared_before;
-  const BatchSlots to = slot(op.slots, mine);
+  const BatchSlots to = op.slots.at(mine);
   const int tokens = tokens_of(mine);
   int segments = 0;  // so far; every thread holds it
   for (int base = 0; base < tokens; base += kCompactThreads) {
@@ -118,7 +105,7 @@ __device__ void copy(int32_t* to, const int32_t* from, int count) {
 }
 
 __global__ void __launch_bounds__(kThreads) load_batch_kernel(const __grid_constant__ LoadBatch op) {
-  const BatchSlots from = slot(op.slots, *op.step - *op.first_step);
+  const BatchSlots from = op.slots.at(*op.step - *op.first_step);
   const int tokens = from.starts[op.sequences];
   copy(op.to.starts, from.starts, op.sequences + 1);
   copy(op.to.labels, from.labels, op.sequences);
