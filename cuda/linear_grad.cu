@@ -1,0 +1,189 @@
+// Gradients of Linear layers. dy becomes the gradient of the product's output; dx is the main chain's; dw and dbias
+// (linear_weight_grad.cu) run beside it on the side lane. Every kernel serves up to three Linears.
+#include "cuda/linear.cuh"
+
+namespace mpq {
+
+namespace {
+
+// dy *= dropout, then the activation's slope.
+struct OutputGradArgs {
+  Ragged ragged;
+  struct Problem {
+    Matrices dy{}, saved{};
+    Activation activation = Activation::none;
+    Dropout dropout{};
+  } problem[kMostLinears] = {};
+  Shares blocks{};
+};
+constexpr int kElementThreads = 256;
+
+__device__ float output_grad(const OutputGradArgs::Problem& p, const Ragged& ragged, int replica, int64_t i, float dy,
+                             float saved) {
+  if (p.dropout.p > 0)
+    dy *= dropout_at(p.dropout, ragged, replica, static_cast<int>(i / p.dy.cols), static_cast<int>(i % p.dy.cols));
+  return dy * activation_slope(p.activation, saved);
+}
+
+__global__ void output_grad_kernel(const __grid_constant__ OutputGradArgs args) {
+  const Shares::Share share = args.blocks.at(blockIdx.x);
+  const OutputGradArgs::Problem& p = args.problem[share.problem];
+  const int r = blockIdx.z;
+  const int64_t first = (int64_t{share.block} * kElementThreads + threadIdx.x) * 4;
+  const int64_t size = int64_t{rows_of(args.ragged)} * p.dy.cols;
+  float* dy = p.dy.row(r, 0);
+  const float* saved = p.saved ? p.saved.row(r, 0) : dy;
+  if (p.dy.vectors && first < size) {
+    const float4 g = *reinterpret_cast<const float4*>(dy + first), s = *reinterpret_cast<const float4*>(saved + first);
+    *reinterpret_cast<float4*>(dy + first) = {
+        output_grad(p, args.ragged, r, first, g.x, s.x), output_grad(p, args.ragged, r, first + 1, g.y, s.y),
+        output_grad(p, args.ragged, r, first + 2, g.z, s.z), output_grad(p, args.ragged, r, first + 3, g.w, s.w)};
+    return;
+  }
+  for (int64_t i = first; i < min(first + 4, size); ++i) dy[i] = output_grad(p, args.ragged, r, i, dy[i], saved[i]);
+}
+
+// One segment a Linear, in their order: tiles of k along the outputs.
+struct InputGradPlan {
+  const InputGradArgs& args;
+  const InputSum& sum;
+  int replica, rows, row, col;
+
+  struct Place {
+    int problem, tile;
+  };
+  __device__ int tiles_of(int problem) const { return static_cast<int>(ceil_div(args.dy[problem].cols, kDepth)); }
+  __device__ Place locate(int t) const {
+    int p = sum.first;
+    while (t >= tiles_of(p)) t -= tiles_of(p++);
+    return {p, t};
+  }
+  __device__ int tiles() const {
+    int total = 0;
+    for (int p = sum.first; p < sum.last; ++p) total += tiles_of(p);
+    return total;
+  }
+  __device__ GemmTile operands(int t) const {
+    const Place place = locate(t);
+    const Matrices &dy = args.dy[place.problem], &w = args.w[place.problem];
+    return {operand(dy, replica, rows), operand(w, replica, w.rows), row, col, place.tile * kDepth};
+  }
+  __device__ bool ends(int t) const {
+    const Place place = locate(t);
+    return place.tile == tiles_of(place.problem) - 1;
+  }
+};
+
+template <class Shape, int kTerms>
+__global__ void __launch_bounds__(kGemmThreads) input_grad_kernel(const __grid_constant__ InputGradArgs args) {
+  using Product = Gemm<Shape, kTerms, Along::row, Along::column>;
+  extern __shared__ uint4 shared[];
+  const int r = blockIdx.z, rows = rows_of(args.ragged);
+  const int row0 = static_cast<int>(blockIdx.x) / args.columns.total * Shape::kM;
+  if (row0 >= rows) return;
+  const Shares::Share share = args.columns.at(static_cast<int>(blockIdx.x) % args.columns.total);
+  const InputSum& sum = args.sum[share.problem];
+  const int col0 = share.block * Shape::kN;
+
+  typename Product::Sums sums;
+  if (sum.accumulate)
+    Product::for_each_pair(sums, [&](int i, int j, float& first, float& second) {
+      const float* dx = sum.dx.row(r, row0 + i) + col0 + j;
+      if (row0 + i < rows && col0 + j < sum.dx.cols) first = dx[0];
+      if (row0 + i < rows && col0 + j + 1 < sum.dx.cols) second = dx[1];
+    });
+  Product(*reinterpret_cast<typename Product::Shared*>(shared))
+      .run(InputGradPlan{args, sum, r, rows, row0, col0}, sums);
+  Product::for_each_pair(sums, [&](int i, int j, float& first, float& second) {
+    if (row0 + i < rows) store_pair(sum.dx, r, row0 + i, col0 + j, first, second);
+  });
+}
+
+void output_grad(std::span<const Linear1Grad> ops, cudaStream_t stream) {
+  OutputGradArgs args{.ragged = ops[0].forward.ragged};
+  for (size_t p = 0; p < ops.size(); ++p) {
+    const Linear1& f = ops[p].forward;
+    if (f.activation == Activation::none && f.dropout.p <= 0) continue;
+    const Matrices saved = f.activation == Activation::none ? Matrices{} : matrices(f.saved);
+    args.problem[p] = {matrices(ops[p].dy), saved, f.activation, f.dropout};
+    args.problem[p].dy.vectors &= !saved || saved.vectors;
+    args.blocks.set(static_cast<int>(p), ceil_div(f.ragged.rows * ops[p].dy.cols(), kElementThreads * 4));
+  }
+  launch(output_grad_kernel, dim3(args.blocks.total, 1, ops[0].dy.replicas), kElementThreads, 0, stream, args);
+}
+
+// Linears whose input wants no gradient are left out; those that add into the same dx follow each other.
+InputGradArgs input_grad_args(std::span<const Linear1Grad> ops) {
+  InputGradArgs args{.ragged = ops[0].forward.ragged};
+  int problems = 0;
+  const void* current = nullptr;
+  for (const Linear1Grad& op : ops) {
+    if (!op.dx) continue;
+    if (op.dx.data != current) args.sum[args.sums++] = {matrices(op.dx), op.accumulate, problems, problems};
+    current = op.dx.data;
+    args.dy[problems] = matrices(op.dy);
+    args.w[problems] = matrices(op.forward.w);
+    args.sum[args.sums - 1].last = ++problems;
+  }
+  return args;
+}
+
+template <class Shape>
+int64_t share_columns(InputGradArgs& args) {
+  args.columns = {};
+  for (int s = 0; s < args.sums; ++s) args.columns.set(s, ceil_div(args.sum[s].dx.cols, Shape::kN));
+  return ceil_div(args.ragged.rows, Shape::kM) * args.columns.total;
+}
+template <class Shape, int kTerms>
+void launch_input_grad(const InputGradArgs& args, int64_t blocks, int replicas, cudaStream_t stream) {
+  launch(input_grad_kernel<Shape, kTerms>, dim3(static_cast<unsigned>(blocks), 1, replicas), kGemmThreads,
+         sizeof(GemmShared<Shape, kTerms, Along::row, Along::column>), stream, args);
+}
+template <int kTerms>
+void launch_input_grad(InputGradArgs args, int replicas, cudaStream_t stream) {
+  if (const int64_t blocks = share_columns<LargeTile>(args); blocks * replicas >= kEnoughBlocks)
+    launch_input_grad<LargeTile, kTerms>(args, blocks, replicas, stream);
+  else
+    launch_input_grad<SmallTile, kTerms>(args, share_columns<SmallTile>(args), replicas, stream);
+}
+
+void input_grad(const InputGradArgs& args, int replicas, Precision precision, cudaStream_t stream) {
+  const int terms = terms_of(precision);
+  if (terms == 3)
+    launch_input_grad<3>(args, replicas, stream);
+  else if (terms == 2)
+    launch_input_grad<2>(args, replicas, stream);
+  else
+    launch_input_grad<1>(args, replicas, stream);
+}
+
+WeightGradArgs weight_grad_args(std::span<const Linear1Grad> ops) {
+  WeightGradArgs args{.ragged = ops[0].forward.ragged};
+  for (size_t p = 0; p < ops.size(); ++p) {
+    args.dy[p] = matrices(ops[p].dy);
+    args.x[p] = matrices(ops[p].forward.x);
+    args.dw[p] = matrices(ops[p].dw);
+    args.dbias[p] = matrices(ops[p].dbias);
+  }
+  return args;
+}
+
+}  // namespace
+
+void CudaOps::linear_grad(std::span<const Linear1Grad> ops) {
+  check(ops.size() <= kMostLinears, "{} Linears in one call", ops.size());
+  const int problems = static_cast<int>(ops.size()), replicas = ops[0].dy.replicas;
+  output_grad(ops, main_.stream);
+  const InputGradArgs inputs = input_grad_args(ops);
+  const WeightGradArgs weights = weight_grad_args(ops);
+  const Lane& side = fork();
+  if (weights.ragged.longest == 1) {
+    if (inputs.sums > 0) input_grad_of_few_rows(inputs, replicas, main_);
+    weight_grad_of_few_rows(weights, problems, replicas, side);
+  } else {
+    if (inputs.sums > 0) input_grad(inputs, replicas, precision_, main_.stream);
+    weight_grad(weights, replicas, precision_, side);
+  }
+}
+
+}  // namespace mpq
