@@ -6,11 +6,9 @@
 
 #include "cuda/attention_first.cuh"
 #include "cuda/cuda_ops.h"
+#include "cuda/quantize.cuh"
 
 namespace mpq {
-
-void quantize_copies(const QuantizedCopies& copies, const Tensor& x, const Ragged& ragged, const Lane& lane);
-
 namespace attention {
 namespace {
 
