@@ -1,46 +1,26 @@
 #include "data/loader.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "base/error.h"
 #include "base/philox.h"
+#include "tensor/segments.h"
 
 namespace mpq {
 namespace {
 
 constexpr uint32_t kShuffleStream = 0x73687566;  // "shuf": keeps these draws apart from dropout's and initialisation's
 
-// Stable counting sort of `order` by 11 bits of the ids, as often as the largest id needs (vocabularies: twice).
-void sort_by_token(const std::vector<int32_t>& tokens, std::vector<int32_t>& order) {
-  constexpr int kBits = 11;
-  constexpr uint32_t kMask = (1u << kBits) - 1;
-  const uint32_t largest = tokens.empty() ? 0 : static_cast<uint32_t>(*std::max_element(tokens.begin(), tokens.end()));
-  std::vector<int32_t> sorted(order.size());
-  for (int shift = 0; shift < 32 && (shift == 0 || largest >> shift); shift += kBits) {
-    std::array<int32_t, kMask + 2> starts{};
-    const auto digit = [&](int32_t i) {
-      return static_cast<uint32_t>(tokens[static_cast<size_t>(i)]) >> shift & kMask;
-    };
-    for (int32_t i : order) ++starts[digit(i) + 1];
-    for (size_t d = 1; d < starts.size(); ++d) starts[d] += starts[d - 1];
-    for (int32_t i : order) sorted[static_cast<size_t>(starts[digit(i)]++)] = i;
-    order.swap(sorted);
-  }
-}
-
 void add_segments(Batch& batch) {
-  batch.token_order.resize(batch.tokens.size());
-  for (size_t i = 0; i < batch.tokens.size(); ++i) batch.token_order[i] = static_cast<int32_t>(i);
-  sort_by_token(batch.tokens, batch.token_order);
-  for (size_t i = 0; i < batch.token_order.size(); ++i) {
-    const int32_t token = batch.tokens[static_cast<size_t>(batch.token_order[i])];
-    if (!batch.segment_tokens.empty() && batch.segment_tokens.back() == token) continue;
-    batch.segment_tokens.push_back(token);
-    batch.segment_starts.push_back(static_cast<int32_t>(i));
-  }
-  batch.segment_starts.push_back(static_cast<int32_t>(batch.tokens.size()));
+  const size_t tokens = batch.tokens.size();
+  batch.token_order.resize(tokens);
+  batch.segment_tokens.resize(tokens);
+  batch.segment_starts.resize(tokens + 1);
+  const auto count = static_cast<size_t>(
+      find_segments(batch.tokens, batch.token_order.data(), batch.segment_tokens.data(), batch.segment_starts.data()));
+  batch.segment_tokens.resize(count);
+  batch.segment_starts.resize(count + 1);
 }
 
 }  // namespace

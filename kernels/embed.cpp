@@ -67,9 +67,8 @@ void CpuOps::embed_grad(const EmbedGrad& op) {
   });
   if (op.dtype) type_grad(op, T, C);
   // Distinct tokens, and positions over the sequences that reach them: both in ascending order of rows.
-  const int64_t segments = op.segments.count;
   if (op.dword)
-    for_rows(replicas, segments, 64, [&](int r, int64_t first, int64_t last) {
+    for_rows(replicas, *op.segments.count, 64, [&](int r, int64_t first, int64_t last) {
       for (int64_t u = first; u < last; ++u) {
         float* to = op.dword.f32(r) + u * C;
         std::fill_n(to, C, 0.0f);

@@ -2,8 +2,11 @@
 // baseline.
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -33,6 +36,11 @@ class AlignedBuffer {
   int64_t size_ = 0;
 };
 
+// Nothing to record: the work is done anew.
+class Rerun final : public Replay {
+  void run(uint64_t, const std::function<void()>& work) override { work(); }
+};
+
 class CpuDevice final : public Device {
  public:
   explicit CpuDevice(Simd isa) : isa_(isa) {
@@ -44,6 +52,20 @@ class CpuDevice final : public Device {
   ~CpuDevice() override {
     for (auto [data, size] : blocks_) ::munmap(data, size);
   }
+  size_t free_bytes() const override {
+    std::ifstream info("/proc/meminfo");
+    for (std::string key, unit; info >> key;) {
+      size_t kilobytes = 0;
+      if (key == "MemAvailable:" && info >> kilobytes) return kilobytes << 10;
+      std::getline(info, unit);
+    }
+    return std::numeric_limits<size_t>::max();  // nobody says: reserve will tell
+  }
+  // Replicas in lockstep gain nothing here, and cost cache.
+  int replicas_at_once() const override { return 1; }
+  int rows_at_once() const override { return 16; }
+  std::unique_ptr<Replay> replay() override { return std::make_unique<Rerun>(); }
+  int64_t bucket(int64_t rows) const override { return rows; }
   std::string describe() const override { return fmt::format("CPU, {} thread(s), {}", threads(), to_text(isa_)); }
 
   Arena reserve(size_t bytes) override {
@@ -58,6 +80,13 @@ class CpuDevice final : public Device {
     std::memset(data, 0xFF, bytes);  // NaN: reading what nobody wrote shows
 #endif
     return Arena(static_cast<std::byte*>(data), bytes);
+  }
+  void release(const Arena& arena) override {
+    const auto at = std::find_if(blocks_.begin(), blocks_.end(),
+                                 [&](const auto& block) { return block.first == arena.base(); });
+    if (at == blocks_.end()) return;
+    ::munmap(at->first, at->second);
+    blocks_.erase(at);
   }
   void copy_in(void* device, const void* host, size_t bytes) override { std::memcpy(device, host, bytes); }
   void copy_out(void* host, const void* device, size_t bytes) override { std::memcpy(host, device, bytes); }

@@ -81,8 +81,8 @@ void CpuOps::clip_norm(const ClipNorm& op) {
     if (i + 1 < tasks)
       sums[task] = square_sum(op.flat.f32(r), op.ranges[i].begin, op.ranges[i].end);
     else if (op.rows)
-      for (int64_t u = 0; u < op.rows.rows(); ++u)
-        sums[task] += square_sum(op.rows.f32(r) + u * op.rows.cols(), op.rows.cols());
+      for (int32_t u = 0; u < *op.row_count; ++u)
+        sums[task] += square_sum(op.rows.f32(r) + int64_t{u} * op.rows.cols(), op.rows.cols());
   });
   for (int r = 0; r < replicas; ++r) {
     double total = 0;
@@ -110,7 +110,7 @@ void CpuOps::adamw(const AdamW& op) {
 
 void CpuOps::adamw_rows(const AdamWRows& op) {
   const int64_t C = op.p.cols(), now = *op.step;
-  for_rows(op.p.replicas, op.count, 16, [&](int r, int64_t first, int64_t last) {
+  for_rows(op.p.replicas, *op.count, 16, [&](int r, int64_t first, int64_t last) {
     for (int64_t u = first; u < last; ++u) {
       const int64_t row = op.rows[u], from = op.last[row];
       float *p = op.p.f32(r) + row * C, *m = op.m.f32(r) + row * C, *v = op.v.f32(r) + row * C;
@@ -124,7 +124,7 @@ void CpuOps::adamw_rows(const AdamWRows& op) {
       });
     }
   });
-  for (int64_t u = 0; u < op.count; ++u) op.last[op.rows[u]] = static_cast<int32_t>(op.g ? now + 1 : now);
+  for (int32_t u = 0; u < *op.count; ++u) op.last[op.rows[u]] = static_cast<int32_t>(op.g ? now + 1 : now);
 }
 
 #include "kernels/isa_end.h"

@@ -78,7 +78,8 @@ TEST_P(AdamWRowsTest, HasTheBitsOfDenseAdamW) {
                      .v = lazy.v,
                      .last = last,
                      .rows = rig_->array(rows),
-                     .count = U,
+                     .count = rig_->array(std::vector<int32_t>{static_cast<int32_t>(U)}),
+                     .most = U,
                      .table = table_,
                      .decay = true,
                      .step = now};

@@ -139,7 +139,7 @@ struct EmbedRow {
       distinct.push_back(v);
       starts.push_back(static_cast<int32_t>(order.size()));
     }
-    return {d.rig.array(distinct), d.rig.array(starts), d.rig.array(order), V};
+    return {d.rig.array(distinct), d.rig.array(starts), d.rig.array(order), d.rig.array(std::vector<int32_t>{V}), V};
   }
 };
 

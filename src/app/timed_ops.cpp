@@ -108,5 +108,15 @@ void TimedOps::add(const Tensor& from, const Tensor& to) {
 void TimedOps::fill(const Tensor& t, float value) {
   time("fill", 0, [&] { ops_.fill(t, value); });
 }
+void TimedOps::prepare_batches(const PrepareBatches& op) {
+  time("prepare_batches", 0, [&] { ops_.prepare_batches(op); });
+}
+size_t TimedOps::prepare_scratch(int64_t tokens) { return ops_.prepare_scratch(tokens); }
+void TimedOps::load_batch(const LoadBatch& op) {
+  time("load_batch", 0, [&] { ops_.load_batch(op); });
+}
+void TimedOps::end_step(const EndStep& op) {
+  time("end_step", 0, [&] { ops_.end_step(op); });
+}
 
 }  // namespace mpq

@@ -41,6 +41,10 @@ class TimedOps final : public Ops {
   void quantize_copies(const QuantizedCopies& copies, const Tensor& x, const Ragged& ragged) override;
   void add(const Tensor& from, const Tensor& to) override;
   void fill(const Tensor& t, float value) override;
+  void prepare_batches(const PrepareBatches& op) override;
+  size_t prepare_scratch(int64_t tokens) override;
+  void load_batch(const LoadBatch& op) override;
+  void end_step(const EndStep& op) override;
 
  private:
   template <class Call>
@@ -55,6 +59,12 @@ class TimedDevice final : public Device {
   explicit TimedDevice(Device& device) : device_(device), ops_(device.ops()) {}
   std::string describe() const override { return device_.describe(); }
   Arena reserve(size_t bytes) override { return device_.reserve(bytes); }
+  void release(const Arena& arena) override { device_.release(arena); }
+  size_t free_bytes() const override { return device_.free_bytes(); }
+  int replicas_at_once() const override { return device_.replicas_at_once(); }
+  int rows_at_once() const override { return device_.rows_at_once(); }
+  std::unique_ptr<Replay> replay() override { return device_.replay(); }
+  int64_t bucket(int64_t rows) const override { return device_.bucket(rows); }
   void copy_in(void* device, const void* host, size_t bytes) override { device_.copy_in(device, host, bytes); }
   void copy_out(void* host, const void* device, size_t bytes) override { device_.copy_out(host, device, bytes); }
   TimedOps& ops() override { return ops_; }

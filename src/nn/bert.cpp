@@ -41,8 +41,7 @@ BertConfig parse_model(const std::string& text) {
 
 Linear Bert::add_linear(const std::string& name, int out, int in) {
   Linear linear{name, &parameters_.add(name + ".weight", {out, in}, true),
-                &parameters_.add(name + ".bias", {out}, false), &parameters_.add(name + ".quantizer", {4}, false),
-                static_cast<int>(linears_.size())};
+                &parameters_.add(name + ".bias", {out}, false), nullptr, static_cast<int>(linears_.size())};
   linears_.push_back(nullptr);  // filled when the Linear has its final place
   return linear;
 }
@@ -71,13 +70,26 @@ Bert::Bert(const BertConfig& config) : config_(config) {
   }
   pooler = add_linear("bert.pooler.dense", C, C);
   classifier = add_linear("classifier", config.classes, C);
+  add_quantizers();
   word = &parameters_.add(e + "word_embeddings.weight", {config.vocabulary, C}, true, true);
+}
+
+// What formats train, side by side: one range of the flat buffers.
+void Bert::add_quantizers() {
+  const auto add = [&](Linear& linear) {
+    linear.trained = &parameters_.add(linear.name + ".quantizer", {4}, false);
+    linears_[linear.index] = &linear;
+  };
   for (BertLayer& layer : layers)
     for (Linear* linear :
          {&layer.query, &layer.key, &layer.value, &layer.attention_output, &layer.intermediate, &layer.output})
-      linears_[linear->index] = linear;
-  linears_[pooler.index] = &pooler;
-  linears_[classifier.index] = &classifier;
+      add(*linear);
+  add(pooler);
+  add(classifier);
+}
+ParameterRange Bert::quantizers() const {
+  const Parameter &first = *linears_.front()->trained, &last = *linears_.back()->trained;
+  return {first.offset, last.offset + last.shape.size(), false};
 }
 
 namespace {
@@ -119,7 +131,10 @@ FormatTable::FormatTable(const Bert& model, const std::vector<std::vector<Linear
 }
 
 QuantSlot FormatTable::slot(int linear, int operand) const {
-  return {&table_[linear * 4 + operand], int64_t{linears_} * 4, {}};
+  QuantSlot slot{(specs_ ? specs_ : table_.data()) + linear * 4 + operand, int64_t{linears_} * 4};
+  for (int r = 0; r < replicas_; ++r)
+    slot.over_sequence |= reach(spec(r, linear, operand), Role::activation) == Reach::sequence;
+  return slot;
 }
 
 bool FormatTable::any(int linear, int operand) const {

@@ -45,12 +45,15 @@ class Bert {
   const ParameterSet& parameters() const { return parameters_; }
   const std::vector<const Linear*>& linears() const { return linears_; }
 
+  ParameterRange quantizers() const;  // the flat range of all `trained`
+
   const Parameter *word, *position, *type, *embedding_gamma, *embedding_beta;
   std::vector<BertLayer> layers;
   Linear pooler, classifier;
 
  private:
   Linear add_linear(const std::string& name, int out, int in);
+  void add_quantizers();
 
   BertConfig config_;
   ParameterSet parameters_;
@@ -62,7 +65,7 @@ struct BertTensors {
   Tensor values;     // flat [R][size] masters
   Tensor quantized;  // flat [R][dense size]: quantized weights and biases; or empty
   Tensor grads;      // flat [R][dense size]; or empty
-  Tensor dword;      // [U, C] compact; or empty
+  Tensor dword;      // [most, C] compact; or empty
 };
 
 // The formats of every Linear of every replica, as the operations read them.
@@ -72,8 +75,12 @@ class FormatTable {
   FormatTable(const Bert& model, const std::vector<std::vector<LinearSpec>>& specs);
 
   int replicas() const { return replicas_; }
+  // The table itself, [R][linears][x, w, b, y], and where its copy in the device's memory is.
+  const std::vector<QuantSpec>& table() const { return table_; }
+  void place(const QuantSpec* specs) { specs_ = specs; }
   bool weights_quantized() const { return weights_quantized_; }  // any weight or bias of any replica
   bool weights_scaled() const { return weights_scaled_; }        // by gamma
+  bool trains() const { return weights_scaled_; }                // something of a format
   // In the last layer only [CLS] goes on. A format there that looks over the sequence still has to see every row: for
   // the input of a Linear after the attention, or (then the shortcut is off) for the output of one.
   bool input_over_sequence() const { return input_over_sequence_; }
@@ -93,6 +100,7 @@ class FormatTable {
 
   int replicas_, linears_;
   std::vector<QuantSpec> table_;        // [R][linears][x, w, b, y]
+  const QuantSpec* specs_ = nullptr;    // the same on the device; null: nobody reads them (dry runs)
   std::vector<int> shares_input_with_;  // the first Linear of the same input whose x formats are equal in every replica
   bool weights_quantized_ = false, weights_scaled_ = false;
   bool input_over_sequence_ = false, output_over_sequence_ = false;

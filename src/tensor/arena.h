@@ -24,6 +24,7 @@ class Arena {
   size_t mark() const { return used_; }
   void rewind(size_t mark) { used_ = mark; }
   size_t peak() const { return peak_; }
+  const std::byte* base() const { return base_; }
   size_t capacity() const { return capacity_; }
   bool measuring() const { return base_ == nullptr; }
 

@@ -26,6 +26,9 @@ class Device {
   virtual Arena reserve(size_t bytes) = 0;       // until release or the device's end; UserError: out of memory
   virtual void release(const Arena& arena) = 0;  // gives back what reserve gave
   virtual size_t free_bytes() const = 0;         // what reserve could give now
+  // What keeps the device busy: replicas of a session, and rows of an evaluation batch of one replica.
+  virtual int replicas_at_once() const = 0;
+  virtual int rows_at_once() const = 0;
   // Operations and copies happen in the order they were asked for; copy_out waits for all of them.
   virtual void copy_in(void* device, const void* host, size_t bytes) = 0;
   virtual void copy_out(void* host, const void* device, size_t bytes) = 0;
@@ -34,6 +37,20 @@ class Device {
   virtual std::unique_ptr<Replay> replay() = 0;
   // Rows that a record for so many tokens should serve: batches of one bucket share a record.
   virtual int64_t bucket(int64_t rows) const = 0;
+};
+
+// A block of a device's memory, given back at the end.
+class DeviceMemory {
+ public:
+  DeviceMemory(Device& device, size_t bytes) : device_(device), arena_(device.reserve(bytes)) {}
+  ~DeviceMemory() { device_.release(arena_); }
+  DeviceMemory(const DeviceMemory&) = delete;
+  DeviceMemory& operator=(const DeviceMemory&) = delete;
+  Arena arena() const { return arena_; }
+
+ private:
+  Device& device_;
+  Arena arena_;
 };
 
 // How many significant bits a float operand keeps in a matrix product: all; TF32's 11 or more; bf16's 8. Sums are

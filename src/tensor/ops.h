@@ -237,14 +237,15 @@ struct StepRows {
   const int32_t* order = nullptr;   // row numbers
   const int64_t* first = nullptr;   // [steps + 1], into order
 };
-// Batches side by side: batch i starts i * stride further in every array.
+// Batches side by side: batch i starts i * row_stride further in starts and labels, i * token_stride further in the
+// others, and segment_count has one entry a batch. Segments as in TokenSegments; null where nobody needs them.
 struct BatchSlots {
   int32_t* starts = nullptr;  // [B + 1]
   int32_t* labels = nullptr;  // [B]
   int32_t* tokens = nullptr;  // [T]
-  int32_t *segment_tokens = nullptr, *segment_starts = nullptr, *order = nullptr, *segment_count = nullptr;  // or null
-  int64_t row_stride = 0;    // of labels; starts has one more
-  int64_t token_stride = 0;  // of tokens, segment_tokens and order; segment_starts has one more
+  int32_t *segment_tokens = nullptr, *segment_starts = nullptr, *order = nullptr;  // [U] [U + 1] [T]
+  int32_t* segment_count = nullptr;                                                // [1]
+  int64_t row_stride = 0, token_stride = 0;
 };
 // Makes the batches of steps first_step ... first_step + count - 1 in slots 0 ... count - 1.
 struct PrepareBatches {

@@ -4,203 +4,104 @@
 #include <numeric>
 #include <utility>
 
+#include "base/text.h"
 #include "train/initialise.h"
+#include "train/session_memory.h"
 
 namespace mpq {
 namespace {
 
-std::vector<std::vector<LinearSpec>> formats_of(const std::vector<Replica>& replicas) {
-  std::vector<std::vector<LinearSpec>> specs;
-  for (const Replica& r : replicas) specs.push_back(r.formats);
-  return specs;
-}
+int64_t steps_of(const std::vector<Replica>& replicas) { return std::max<int64_t>(1, replicas[0].schedule.steps); }
 
 }  // namespace
 
-// Everything a session keeps on the device. With a measuring arena it only adds up.
-struct Session::Memory {
-  Arena parameters, activations, scratch;
-  BertTensors tensors;
-  Tensor m, v, scale, norm;
-  AdamWTable table;
-  float* table_data = nullptr;                   // [3][R][steps]
-  int32_t *last = nullptr, *all_rows = nullptr;  // [V]
-  uint64_t* seeds = nullptr;
-  int64_t* step = nullptr;
-  std::vector<ParameterRange> ranges;
-  std::vector<QuantizeWeights::Item> weight_items;
-
-  void allocate(Arena arena, const Bert& model, int R, const FormatTable& formats, const SessionOptions& options,
-                int64_t steps) {
-    parameters = arena;
-    const ParameterSet& set = model.parameters();
-    const int64_t size = set.size(), dense = set.dense_size();
-    tensors.values = flat(size, R);
-    if (formats.weights_quantized()) tensors.quantized = flat(dense, R);
-    seeds = parameters.array<uint64_t>(R);
-    step = parameters.array<int64_t>(1);
-    if (options.training) {
-      tensors.grads = flat(dense, R);
-      m = flat(size, R), v = flat(size, R);
-      scale = parameters.tensor({1}, R), norm = parameters.tensor({1}, R);
-      table_data = parameters.array<float>(3 * R * steps);
-      table = {table_data, table_data + R * steps, table_data + 2 * R * steps, steps};
-      last = parameters.array<int32_t>(model.word->shape[0]);
-      all_rows = parameters.array<int32_t>(model.word->shape[0]);
-      ranges = set.dense_ranges();
-      if (options.decay_all)
-        for (ParameterRange& r : ranges) r.decay = true;
-    }
-    weight_items = formats.weight_items(model, tensors);
-  }
-
-  Tensor flat(int64_t size, int R) {
-    Tensor t = parameters.tensor({size}, R);
-    t.replica_stride = (size + 15) / 16 * 16;
-    return t;
-  }
-
-  static size_t activation_bytes(const Bert& model, int R, const FormatTable& formats, const SessionOptions& options);
-};
-
-namespace {
-
-// A batch as large as any can be, for the dry run.
-Batch largest_batch(int rows, int tokens, int vocabulary) {
-  Batch b;
-  b.row_starts = {0};
-  for (int i = 0; i < rows; ++i) {
-    b.labels.push_back(0);
-    b.row_starts.push_back((i + 1) * tokens);
-  }
-  b.tokens.resize(static_cast<size_t>(rows) * tokens);
-  b.token_order.resize(b.tokens.size());
-  b.segment_tokens.resize(std::min<size_t>(b.tokens.size(), vocabulary));
-  b.segment_starts.resize(b.segment_tokens.size() + 1);
-  return b;
+size_t Session::activation_bytes(const Bert& model, const FormatTable& formats, const SessionOptions& options,
+                                 bool train) {
+  return Memory::activation_bytes(model, formats, options, train);
 }
 
-// Copies host arrays into an arena of the device; without a device (dry run) it only takes the room.
-class Uploader {
- public:
-  Uploader(Device* device, Arena& arena) : device_(device), arena_(arena) {}
-  const int32_t* operator()(const std::vector<int32_t>& host) {
-    auto* to = arena_.array<int32_t>(static_cast<int64_t>(host.size()));
-    if (device_ && !host.empty()) device_->copy_in(to, host.data(), host.size() * sizeof(int32_t));
-    return to;
-  }
-
- private:
-  Device* device_;
-  Arena& arena_;
-};
-
-BertBatch upload(Device* device, Arena& arena, const Batch& batch) {
-  Uploader up(device, arena);
-  const auto B = static_cast<int32_t>(batch.labels.size());
-  std::vector<int32_t> ones(B + 1);
-  std::iota(ones.begin(), ones.end(), 0);
-  int32_t longest = 0;
-  for (int32_t b = 0; b < B; ++b) longest = std::max(longest, batch.row_starts[b + 1] - batch.row_starts[b]);
-  BertBatch result;
-  result.ragged = {up(batch.row_starts), B, static_cast<int64_t>(batch.tokens.size()), longest};
-  result.single_rows = {up(ones), B, B, 1};
-  result.tokens = up(batch.tokens);
-  result.segments = {up(batch.segment_tokens), up(batch.segment_starts), up(batch.token_order),
-                     static_cast<int64_t>(batch.segment_tokens.size())};
-  result.labels = up(batch.labels);
-  return result;
-}
-
-// One step's tape on an arena: loss and gradients when `train`, else logits.
-struct Pass {
-  Tensor loss;
-  Var logits;
-};
-Pass run(Tape& tape, const Bert& model, BertTensors& tensors, const FormatTable& formats, const BertBatch& batch,
-         const DropoutState& dropout, bool train) {
-  if (train) tensors.dword = tape.tensor({batch.segments.count, model.config().hidden});
-  Pass pass;
-  pass.logits = forward(tape, model, tensors, formats, batch, dropout);
-  if (!train) return pass;
-  pass.loss = cross_entropy(tape, pass.logits, batch.labels);
-  tape.backward();
-  return pass;
-}
-
-}  // namespace
-
-size_t Session::Memory::activation_bytes(const Bert& model, int R, const FormatTable& formats,
-                                         const SessionOptions& options) {
-  size_t peak = 0;
-  Memory dry;
-  dry.allocate(Arena(), model, R, formats, options, 1);
-  for (const bool train : {true, false}) {
-    if (train && !options.training) continue;
-    Arena arena;
-    const Batch batch =
-        largest_batch(train ? options.batch_rows : options.eval_rows,
-                      std::min(options.max_tokens, model.config().positions), model.config().vocabulary);
-    const BertBatch b = upload(nullptr, arena, batch);
-    Tape tape(dry_ops(), arena, R, train);
-    run(tape, model, dry.tensors, formats, b, {}, train);
-    peak = std::max(peak, arena.peak());
-  }
-  return peak;
-}
-
-size_t Session::memory(const Bert& model, const std::vector<Replica>& replicas, const SessionOptions& options) {
+size_t Session::memory(const Device& device, const Bert& model, const std::vector<Replica>& replicas,
+                       const SessionOptions& asked) {
   const FormatTable formats(model, formats_of(replicas));
-  Memory dry;
-  dry.allocate(Arena(), model, static_cast<int>(replicas.size()), formats, options,
-               std::max<int64_t>(1, replicas[0].schedule.steps));
-  return dry.parameters.peak() + Memory::activation_bytes(model, static_cast<int>(replicas.size()), formats, options);
+  const SessionOptions options = with_eval_rows(device, model, formats, asked);
+  const size_t training = options.training ? activation_bytes(model, formats, options, true) : 0;
+  return Memory::parameter_bytes(model, formats, options, steps_of(replicas)) +
+         std::max(training, activation_bytes(model, formats, options, false));
 }
 
 Session::Session(Device& device, const Bert& model, std::vector<Replica> replicas, const SessionOptions& options)
     : device_(device),
       model_(model),
       replicas_(std::move(replicas)),
-      options_(options),
       formats_(model, formats_of(replicas_)),
-      memory_(std::make_unique<Memory>()) {
-  const int R = this->replicas();
-  const int64_t steps = std::max<int64_t>(1, replicas_[0].schedule.steps);
+      memory_(std::make_unique<Memory>()),
+      replay_(device.replay()) {
+  options_ = with_eval_rows(device, model, formats_, options);
+  const int64_t steps = steps_of(replicas_);
   for (const Replica& r : replicas_)
     check(std::max<int64_t>(1, r.schedule.steps) == steps, "replicas of {} and {} steps", r.schedule.steps, steps);
-  Memory dry;
-  dry.allocate(Arena(), model, R, formats_, options, steps);
-  memory_->allocate(device.reserve(dry.parameters.peak()), model, R, formats_, options, steps);
-  memory_->activations = device.reserve(Memory::activation_bytes(model, R, formats_, options));
-  Ops& ops = device.ops();
-  ops.fill(memory_->tensors.values, 0.0f);
-  if (options.training) {
-    ops.fill(memory_->m, 0.0f), ops.fill(memory_->v, 0.0f), ops.fill(memory_->tensors.grads, 0.0f);
-    const std::vector<int32_t> none(model.word->shape[0], 0);
-    device.copy_in(memory_->last, none.data(), none.size() * sizeof(int32_t));
-    std::vector<int32_t> all(none.size());
-    std::iota(all.begin(), all.end(), 0);
-    device.copy_in(memory_->all_rows, all.data(), all.size() * sizeof(int32_t));
+  reserve(steps);
+  fill_tables(steps);
+}
+
+Session::~Session() {
+  replay_.reset();  // before the memory that its records name
+  device_.release(memory_->activations);
+  device_.release(memory_->parameters);
+}
+
+// Computed before it is taken: too many replicas are the user's to mend.
+void Session::reserve(int64_t steps) {
+  const size_t parameters = Memory::parameter_bytes(model_, formats_, options_, steps);
+  const size_t activations = std::max(options_.training ? activation_bytes(model_, formats_, options_, true) : 0,
+                                      activation_bytes(model_, formats_, options_, false));
+  const size_t needed = parameters + activations, free = device_.free_bytes();
+  if (needed > free) {
+    const auto fit = static_cast<int>(static_cast<double>(free) / static_cast<double>(needed) * replicas());
+    throw UserError(fmt::format("{} replica(s) of this model need {}, and {} has {} free", replicas(),
+                                human_bytes(needed), device_.describe(), human_bytes(free)),
+                    fit > 0 ? fmt::format("{} replica(s) fit", fit)
+                            : "a smaller --batch, --max-tokens or --model needs less");
   }
-  for (int r = 0; r < R; ++r) {
-    device.copy_in(memory_->seeds + r, &replicas_[r].seed, sizeof(uint64_t));
-    float trained[4] = {0, 0, 0, 1};
-    for (const Linear* linear : model.linears()) {
-      std::fill_n(trained, 3, 0.0f);
+  memory_->parameters = device_.reserve(parameters);
+  memory_->activations = device_.reserve(activations);
+  memory_->allocate(memory_->parameters, model_, formats_, options_, steps);
+}
+
+void Session::fill_tables(int64_t steps) {
+  Memory& m = *memory_;
+  const auto copy = [&](void* to, const auto& from) {
+    if (!from.empty()) device_.copy_in(to, from.data(), from.size() * sizeof(from[0]));
+  };
+  copy(m.specs, formats_.table());
+  formats_.place(m.specs);
+  Ops& ops = device_.ops();
+  ops.fill(m.tensors.values, 0.0f);
+  std::vector<int32_t> numbers(std::max<int64_t>(model_.word->shape[0], 1 + std::max(options_.batch_rows, eval_rows())));
+  std::iota(numbers.begin(), numbers.end(), 0);
+  device_.copy_in(m.single_starts, numbers.data(), (1 + std::max(options_.batch_rows, eval_rows())) * sizeof(int32_t));
+  if (options_.training) {
+    ops.fill(m.m, 0.0f), ops.fill(m.v, 0.0f), ops.fill(m.tensors.grads, 0.0f);
+    const auto vocabulary = static_cast<int32_t>(model_.word->shape[0]);
+    copy(m.last, std::vector<int32_t>(vocabulary, 0));
+    device_.copy_in(m.all_rows, numbers.data(), vocabulary * sizeof(int32_t));
+    device_.copy_in(m.row_count, &vocabulary, sizeof(vocabulary));
+    set_step(0);
+  }
+  for (int r = 0; r < replicas(); ++r) {
+    device_.copy_in(m.seeds + r, &replicas_[r].seed, sizeof(uint64_t));
+    for (const Linear* linear : model_.linears()) {
+      float trained[4] = {0, 0, 0, 1};
       initial_trained(replicas_[r].formats[linear->index].x, trained);
       set(r, *linear->trained, trained);
     }
-    if (!options.training) continue;
-    const AdamWRow row = adamw_row(replicas_[r].schedule, memory_->table.beta1, memory_->table.beta2);
-    const std::vector<float>* columns[] = {&row.rate, &row.inverse_root, &row.keep};
-    for (int c = 0; c < 3; ++c)
-      if (!columns[c]->empty())
-        device.copy_in(memory_->table_data + (c * R + r) * steps, columns[c]->data(),
-                       columns[c]->size() * sizeof(float));
+    if (!options_.training) continue;
+    const AdamWRow row = adamw_row(replicas_[r].schedule, m.table.beta1, m.table.beta2);
+    copy(m.table_data + r * steps, row.rate);
+    copy(m.table_data + (replicas() + r) * steps, row.inverse_root);
+    copy(m.table_data + (2 * replicas() + r) * steps, row.keep);
   }
 }
-
-Session::~Session() = default;
 
 void Session::initialise(int replica) {
   for (const Parameter& p : model_.parameters().all())
@@ -236,107 +137,215 @@ std::vector<float> Session::gradient(int replica, const Parameter& p) {
   return values;
 }
 
+void Session::set_step(int64_t step) {
+  step_ = step;
+  device_.copy_in(memory_->step, &step_, sizeof(step_));
+}
+
 BertBatch Session::load(const Batch& batch) {
   memory_->activations.reset();
-  return upload(&device_, memory_->activations, batch);
+  return upload(&device_, memory_->activations, batch, options_.max_tokens);
 }
 
 void Session::quantize_weights() {
-  if (std::exchange(weights_ready_, true)) return;
-  if (!memory_->weight_items.empty()) device_.ops().quantize_weights({memory_->weight_items});
+  const auto items = formats_.weight_items(model_, memory_->tensors);
+  if (!items.empty()) device_.ops().quantize_weights({items});
+}
+
+// Gradient empty: only catches up, to the update of the step at hand exclusive.
+void Session::adamw_rows(const int32_t* rows, const int32_t* count, int64_t most, const Tensor& gradient) {
+  Memory& m = *memory_;
+  device_.ops().adamw_rows({.p = view(m.tensors.values, *model_.word),
+                            .m = view(m.m, *model_.word),
+                            .v = view(m.v, *model_.word),
+                            .last = m.last,
+                            .rows = rows,
+                            .count = count,
+                            .most = most,
+                            .g = gradient,
+                            .scale = gradient ? m.scale : Tensor{},
+                            .table = m.table,
+                            .decay = true,
+                            .step = m.step});
 }
 
 void Session::catch_up() {
   if (!options_.training || std::exchange(caught_up_, true)) return;
-  Ops& ops = device_.ops();
-  device_.copy_in(memory_->step, &step_, sizeof(step_));
-  ops.adamw_rows({.p = view(memory_->tensors.values, *model_.word),
-                  .m = view(memory_->m, *model_.word),
-                  .v = view(memory_->v, *model_.word),
-                  .last = memory_->last,
-                  .rows = memory_->all_rows,
-                  .count = model_.word->shape[0],
-                  .table = memory_->table,
-                  .decay = true,
-                  .step = memory_->step});
+  adamw_rows(memory_->all_rows, memory_->row_count, model_.word->shape[0], {});
 }
 
-Session::StepResult Session::forward_backward(const Batch& batch) {
+// Everything of a step up to the clipped gradient. Returns the loss [1].
+Tensor Session::forward_backward(const BertBatch& batch) {
   check(options_.training, "a session without gradients cannot train");
-  const BertBatch b = load(batch);
-  segments_ = b.segments;
+  Memory& m = *memory_;
   Ops& ops = device_.ops();
-  device_.copy_in(memory_->step, &step_, sizeof(step_));
-  ops.adamw_rows({.p = view(memory_->tensors.values, *model_.word),
-                  .m = view(memory_->m, *model_.word),
-                  .v = view(memory_->v, *model_.word),
-                  .last = memory_->last,
-                  .rows = b.segments.tokens,
-                  .count = b.segments.count,
-                  .table = memory_->table,
-                  .decay = true,
-                  .step = memory_->step});
-  for (const Linear* linear : model_.linears()) ops.fill(view(memory_->tensors.grads, *linear->trained), 0.0f);
+  adamw_rows(batch.segments.tokens, batch.segments.count, batch.segments.most, {});
+  if (formats_.trains()) {
+    const ParameterRange trained = model_.quantizers();
+    Tensor grads = m.tensors.grads;
+    grads.data = grads.f32() + trained.begin;
+    grads.shape = {trained.end - trained.begin};
+    ops.fill(grads, 0.0f);
+  }
   quantize_weights();
-  Tape tape(ops, memory_->activations, replicas(), true);
-  const Pass pass = run(tape, model_, memory_->tensors, formats_, b, {true, memory_->seeds, memory_->step}, true);
-  if (formats_.weights_scaled()) ops.quantize_weights_grad({memory_->weight_items});
-  ops.clip_norm({.flat = memory_->tensors.grads,
-                 .ranges = memory_->ranges,
-                 .rows = memory_->tensors.dword,
+  Tape tape(ops, m.activations, replicas(), true);
+  m.tensors.dword = tape.tensor({batch.segments.most, model_.config().hidden});
+  const Var logits = mpq::forward(tape, model_, m.tensors, formats_, batch, {true, m.seeds, m.step});
+  const Tensor loss = cross_entropy(tape, logits, batch.labels);
+  tape.backward();
+  if (formats_.weights_scaled()) ops.quantize_weights_grad({formats_.weight_items(model_, m.tensors)});
+  ops.clip_norm({.flat = m.tensors.grads,
+                 .ranges = m.ranges,
+                 .rows = m.tensors.dword,
+                 .row_count = batch.segments.count,
                  .limit = static_cast<float>(options_.clip),
-                 .norm = memory_->norm,
-                 .scale = memory_->scale});
-  last_tokens_ = batch.segment_tokens;
+                 .norm = m.norm,
+                 .scale = m.scale});
+  return loss;
+}
+
+void Session::update(const BertBatch& batch) {
+  Memory& m = *memory_;
+  device_.ops().adamw({.p = m.tensors.values,
+                       .g = m.tensors.grads,
+                       .m = m.m,
+                       .v = m.v,
+                       .ranges = m.ranges,
+                       .scale = m.scale,
+                       .table = m.table,
+                       .step = m.step});
+  adamw_rows(batch.segments.tokens, batch.segments.count, batch.segments.most, m.tensors.dword);
+}
+
+Session::StepResult Session::result(const Tensor& loss) {
   StepResult result{std::vector<float>(replicas()), std::vector<float>(replicas())};
   for (int r = 0; r < replicas(); ++r) {
-    device_.copy_out(&result.loss[r], pass.loss.f32(r), sizeof(float));
+    device_.copy_out(&result.loss[r], loss.f32(r), sizeof(float));
     device_.copy_out(&result.norm[r], memory_->norm.f32(r), sizeof(float));
   }
   return result;
 }
 
-Session::StepResult Session::compute_gradients(const Batch& batch) { return forward_backward(batch); }
+Session::StepResult Session::compute_gradients(const Batch& batch) {
+  last_tokens_ = batch.segment_tokens;
+  return result(forward_backward(load(batch)));
+}
 
 Session::StepResult Session::train_step(const Batch& batch) {
-  StepResult result = forward_backward(batch);
-  Ops& ops = device_.ops();
-  ops.adamw({.p = memory_->tensors.values,
-             .g = memory_->tensors.grads,
-             .m = memory_->m,
-             .v = memory_->v,
-             .ranges = memory_->ranges,
-             .scale = memory_->scale,
-             .table = memory_->table,
-             .step = memory_->step});
-  ops.adamw_rows({.p = view(memory_->tensors.values, *model_.word),
-                  .m = view(memory_->m, *model_.word),
-                  .v = view(memory_->v, *model_.word),
-                  .last = memory_->last,
-                  .rows = segments_.tokens,
-                  .count = segments_.count,
-                  .g = memory_->tensors.dword,
-                  .scale = memory_->scale,
-                  .table = memory_->table,
-                  .decay = true,
-                  .step = memory_->step});
-  ++step_;
+  const BertBatch b = load(batch);
+  last_tokens_ = batch.segment_tokens;
+  StepResult numbers = result(forward_backward(b));
+  update(b);
+  set_step(step_ + 1);
   changed();
-  return result;
+  return numbers;
+}
+
+void Session::attach(const Split& split, StepOrder order) {
+  feed_ = std::make_unique<Feed>(device_, split, std::move(order), kWindow, true);
+}
+
+// The step's own place in memory, as large as the bucket of so many tokens.
+BertBatch Session::buffers(int64_t tokens, int32_t sequences) const {
+  const BatchSlots& b = memory_->batch;
+  const int64_t rows = std::min(device_.bucket(tokens), int64_t{sequences} * options_.max_tokens);
+  return {.ragged = {b.starts, sequences, rows, options_.max_tokens},
+          .single_rows = {memory_->single_starts, sequences, sequences, 1},
+          .tokens = b.tokens,
+          .segments = {b.segment_tokens, b.segment_starts, b.order, b.segment_count,
+                       std::min<int64_t>(rows, model_.config().vocabulary)},
+          .labels = b.labels};
+}
+
+void Session::enqueue_step(int64_t step) {
+  const BertBatch batch = buffers(feed_->tokens(step), feed_->sequences(step));
+  replay_->run(static_cast<uint64_t>(batch.ragged.rows) << 24 | static_cast<uint64_t>(batch.ragged.sequences), [&] {
+    device_.ops().load_batch({.slots = feed_->slots(),
+                              .to = memory_->batch,
+                              .step = memory_->step,
+                              .first_step = feed_->first_step(),
+                              .sequences = batch.ragged.sequences});
+    memory_->activations.reset();
+    const Tensor loss = forward_backward(batch);
+    update(batch);
+    device_.ops().end_step({.loss = loss,
+                            .norm = memory_->norm,
+                            .history = memory_->history,
+                            .slots = kWindow,
+                            .step = memory_->step});
+  });
+}
+
+std::vector<Session::StepResult> Session::train_steps(int64_t count) {
+  check(feed_ && step_ + count <= feed_->steps(), "{} steps from {} of the attached data", count, step_);
+  std::vector<StepResult> results;
+  for (const int64_t end = step_ + count; step_ < end;) {
+    const int64_t first = step_, last = std::min(end, (first / kWindow + 1) * kWindow);
+    feed_->prepare(first);
+    if (first % kWindow == 0) catch_up();
+    for (int64_t step = first; step < last; ++step) enqueue_step(step);
+    step_ = last;
+    changed();
+    read_history(first, last, results);
+  }
+  return results;
+}
+
+void Session::read_history(int64_t first, int64_t last, std::vector<StepResult>& results) {
+  std::vector<float> numbers((last - first) * replicas() * 2);
+  device_.copy_out(numbers.data(), memory_->history + first % kWindow * replicas() * 2, numbers.size() * sizeof(float));
+  for (const float* at = numbers.data(); first < last; ++first) {
+    StepResult& result = results.emplace_back();
+    for (int r = 0; r < replicas(); ++r, at += 2) result.loss.push_back(at[0]), result.norm.push_back(at[1]);
+  }
+}
+
+// Logits of a batch, [B, classes]; the weights are quantized once after each change.
+Tensor Session::forward(const BertBatch& batch) {
+  if (!std::exchange(weights_ready_, true)) quantize_weights();
+  Tape tape(device_.ops(), memory_->activations, replicas(), false);
+  BertTensors tensors = memory_->tensors;
+  tensors.grads = {};
+  return mpq::forward(tape, model_, tensors, formats_, batch, {})->data;
+}
+
+std::vector<std::vector<float>> Session::read_logits(const Tensor& logits) {
+  std::vector<std::vector<float>> values(replicas(), std::vector<float>(logits.shape.size()));
+  for (int r = 0; r < replicas(); ++r)
+    device_.copy_out(values[r].data(), logits.f32(r), values[r].size() * sizeof(float));
+  return values;
 }
 
 std::vector<std::vector<float>> Session::logits(const Batch& batch) {
   catch_up();
-  const BertBatch b = load(batch);
-  quantize_weights();
-  Tape tape(device_.ops(), memory_->activations, replicas(), false);
-  BertTensors tensors = memory_->tensors;
-  tensors.grads = {};
-  const Pass pass = run(tape, model_, tensors, formats_, b, {}, false);
-  std::vector<std::vector<float>> logits(replicas(), std::vector<float>(pass.logits->data.shape.size()));
-  for (int r = 0; r < replicas(); ++r)
-    device_.copy_out(logits[r].data(), pass.logits->data.f32(r), logits[r].size() * sizeof(float));
-  return logits;
+  return read_logits(forward(load(batch)));
+}
+
+std::vector<std::vector<float>> Session::logits(const Split& split, const std::function<void(int64_t)>& progress) {
+  catch_up();
+  const int64_t rows = split.row_count(), classes = model_.config().classes;
+  Feed feed(device_, split, StepOrder::sequential(rows, eval_rows()), 1, false);
+  const DeviceMemory memory(device_, replicas() * (rows * classes + 16) * sizeof(float));
+  Arena arena = memory.arena();
+  const Tensor all = arena.tensor({rows, classes}, replicas());
+  for (int64_t step = 0, row = 0; step < feed.steps(); ++step) {
+    feed.prepare(step);
+    const int32_t B = feed.sequences(step);
+    const BatchSlots& b = feed.slots();
+    memory_->activations.reset();
+    const Ragged single{memory_->single_starts, B, B, 1};
+    const Tensor some = forward({.ragged = {b.starts, B, feed.tokens(step), options_.max_tokens},
+                                 .single_rows = single,
+                                 .tokens = b.tokens,
+                                 .labels = b.labels});
+    Tensor place = all;
+    place.data = all.f32() + row * classes;
+    place.shape = {B, classes};
+    device_.ops().select_first({.ragged = single, .x = some, .y = place});  // of single rows: a copy
+    row += B;
+    if (progress) progress(row);
+  }
+  return read_logits(all);
 }
 
 OptimizerState Session::optimizer_state(int replica) {
@@ -353,7 +362,7 @@ void Session::restore(int replica, const OptimizerState& state) {
   check(state.m.size() == size && state.v.size() == size, "optimizer state of {} floats for {}", state.m.size(), size);
   device_.copy_in(memory_->m.f32(replica), state.m.data(), size * sizeof(float));
   device_.copy_in(memory_->v.f32(replica), state.v.data(), size * sizeof(float));
-  step_ = state.step;
+  set_step(state.step);
   changed();
   const std::vector<int32_t> last(model_.word->shape[0], static_cast<int32_t>(step_));
   device_.copy_in(memory_->last, last.data(), last.size() * sizeof(int32_t));

@@ -2,6 +2,7 @@
 // each with its own weights, optimizer state, seed, learning rate and number formats. A replica's numbers are the same
 // bits whether it runs alone or among others.
 #pragma once
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "data/loader.h"
 #include "nn/bert.h"
 #include "tensor/device.h"
+#include "train/feed.h"
 #include "train/schedule.h"
 
 namespace mpq {
@@ -20,7 +22,8 @@ struct Replica {
 };
 
 struct SessionOptions {
-  int batch_rows = 8, eval_rows = 16, max_tokens = 512;
+  int batch_rows = 8, max_tokens = 512;
+  int eval_rows = 0;       // rows of an evaluation batch; 0: what fills the device
   double clip = 1.0;       // of the gradient's global norm; 0: off
   bool decay_all = false;  // weight decay on every parameter, biases and LayerNorms included
   bool training = true;    // false: no gradients, no optimizer state
@@ -37,13 +40,17 @@ class Session {
   Session(Device& device, const Bert& model, std::vector<Replica> replicas, const SessionOptions& options);
   ~Session();
 
-  // Bytes of device memory that such a session takes.
-  static size_t memory(const Bert& model, const std::vector<Replica>& replicas, const SessionOptions& options);
+  // Bytes of device memory that such a session takes, a data set not counted.
+  static size_t memory(const Device& device, const Bert& model, const std::vector<Replica>& replicas,
+                       const SessionOptions& options);
+  static size_t activation_bytes(const Bert& model, const FormatTable& formats, const SessionOptions& options,
+                                 bool train);
 
   int replicas() const { return static_cast<int>(replicas_.size()); }
   const Replica& replica(int r) const { return replicas_[r]; }
   const Bert& model() const { return model_; }
   int64_t step() const { return step_; }
+  int eval_rows() const { return options_.eval_rows; }
 
   // Truncated normal (at two standard deviations) for weights, zeros for biases, ones for LayerNorm gains: as BERT.
   void initialise(int replica);
@@ -60,18 +67,40 @@ class Session {
   // Loss and gradients, but no update.
   StepResult compute_gradients(const Batch& batch);
 
+  // Training on a data set in the device's memory: step t takes the rows that the order names. train_steps does the
+  // next `count` steps without a word to the host in between.
+  void attach(const Split& split, StepOrder order);
+  std::vector<StepResult> train_steps(int64_t count);
+
   // [R][B * classes], without dropout. At most eval_rows rows.
   std::vector<std::vector<float>> logits(const Batch& batch);
+  // The same for all rows of a split. `progress(rows done)` may throw Stopped.
+  std::vector<std::vector<float>> logits(const Split& split, const std::function<void(int64_t)>& progress);
 
   OptimizerState optimizer_state(int replica);
   void restore(int replica, const OptimizerState& state);
 
  private:
+  // Every so many steps the rows of the word embedding that few steps touch are brought up to date, so that no step has
+  // to catch up on more; as many batches are prepared, and as many losses kept, at a time.
+  static constexpr int64_t kWindow = 64;
+
   struct Memory;
+  void reserve(int64_t steps);
+  void fill_tables(int64_t steps);
   BertBatch load(const Batch& batch);
-  StepResult forward_backward(const Batch& batch);
+  BertBatch buffers(int64_t tokens, int32_t sequences) const;
+  Tensor forward(const BertBatch& batch);
+  std::vector<std::vector<float>> read_logits(const Tensor& logits);
+  Tensor forward_backward(const BertBatch& batch);
+  void update(const BertBatch& batch);
+  void adamw_rows(const int32_t* rows, const int32_t* count, int64_t most, const Tensor& gradient);
+  void enqueue_step(int64_t step);
   void catch_up();  // brings every row of the word embedding up to date
   void quantize_weights();
+  void set_step(int64_t step);
+  StepResult result(const Tensor& loss);
+  void read_history(int64_t first, int64_t last, std::vector<StepResult>& results);
   void changed() { caught_up_ = weights_ready_ = false; }
 
   Device& device_;
@@ -80,10 +109,11 @@ class Session {
   SessionOptions options_;
   FormatTable formats_;
   std::unique_ptr<Memory> memory_;
+  std::unique_ptr<Feed> feed_;
+  std::unique_ptr<Replay> replay_;
   int64_t step_ = 0;
   bool caught_up_ = false, weights_ready_ = false;
-  TokenSegments segments_;            // of the last training batch, on the device
-  std::vector<int32_t> last_tokens_;  // its distinct tokens
+  std::vector<int32_t> last_tokens_;  // the distinct tokens of the last batch from the host
 };
 
 }  // namespace mpq

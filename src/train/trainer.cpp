@@ -1,8 +1,8 @@
 #include "train/trainer.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
-#include <numeric>
 
 namespace mpq {
 
@@ -11,14 +11,31 @@ int64_t TrainPlan::steps(int64_t rows) const {
   return static_cast<int64_t>(std::ceil(epochs * static_cast<double>(per_epoch)));
 }
 
-void train(Session& session, const Split& split, const TrainPlan& plan, const AfterStep& after) {
-  Loader loader(split.row_count(), plan.batch, plan.data_seed);
-  const int64_t steps = plan.steps(split.row_count()), per_epoch = loader.steps_per_epoch();
-  while (session.step() < steps) {
-    const int64_t step = session.step();
-    const Session::StepResult result =
-        session.train_step(make_batch(split, loader.rows(step / per_epoch, step % per_epoch)));
-    if (after) after(step + 1, result);
+StepOrder TrainPlan::order(int64_t rows) const {
+  Loader loader(rows, batch, data_seed);
+  StepOrder result;
+  const int64_t per_epoch = loader.steps_per_epoch();
+  for (int64_t step = 0; step < steps(rows); ++step) {
+    const auto next = loader.rows(step / per_epoch, step % per_epoch);
+    result.order.insert(result.order.end(), next.begin(), next.end());
+    result.first.push_back(static_cast<int64_t>(result.order.size()));
+  }
+  return result;
+}
+
+void train(Session& session, const Split& split, const TrainPlan& plan, const AfterSteps& after) {
+  using Clock = std::chrono::steady_clock;
+  const int64_t steps = plan.steps(split.row_count());
+  if (session.step() >= steps) return;
+  session.attach(split, plan.order(split.row_count()));
+  for (int64_t at_once = 1; session.step() < steps;) {
+    const int64_t first = session.step();
+    int64_t last = std::min(steps, first + at_once);
+    if (plan.stop_every > 0) last = std::min(last, (first / plan.stop_every + 1) * plan.stop_every);
+    const auto start = Clock::now();
+    const auto results = session.train_steps(last - first);
+    if (Clock::now() - start < std::chrono::milliseconds(50)) at_once *= 2;
+    if (after) after({first, results});
   }
 }
 
@@ -47,21 +64,15 @@ void add_row(Evaluation& e, const float* logits, int classes, int32_t label) {
 
 }  // namespace
 
-std::vector<Evaluation> evaluate(Session& session, const Split& split, int rows_at_once,
-                                 const std::function<void(int64_t)>& progress) {
+std::vector<Evaluation> evaluate(Session& session, const Split& split, const std::function<void(int64_t)>& progress) {
   const int classes = session.model().config().classes;
+  const auto logits = session.logits(split, progress);
   std::vector<Evaluation> results(session.replicas());
-  const int64_t rows = split.row_count();
-  for (int64_t first = 0; first < rows; first += rows_at_once) {
-    std::vector<int64_t> numbers(std::min<int64_t>(rows_at_once, rows - first));
-    std::iota(numbers.begin(), numbers.end(), first);
-    const auto logits = session.logits(make_batch(split, numbers));
-    for (int r = 0; r < session.replicas(); ++r)
-      for (size_t i = 0; i < numbers.size(); ++i)
-        add_row(results[r], &logits[r][i * classes], classes, split.labels[numbers[i]]);
-    if (progress) progress(first + static_cast<int64_t>(numbers.size()));
+  for (size_t r = 0; r < results.size(); ++r) {
+    for (int64_t row = 0; row < split.row_count(); ++row)
+      add_row(results[r], &logits[r][row * classes], classes, split.labels[row]);
+    results[r].loss /= std::max<double>(1, static_cast<double>(split.row_count()));
   }
-  for (Evaluation& e : results) e.loss /= std::max<double>(1, static_cast<double>(rows));
   return results;
 }
 

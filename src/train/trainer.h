@@ -13,14 +13,22 @@ struct TrainPlan {
   double epochs = 1;
   int batch = 8;
   uint64_t data_seed = 42;  // the order of the rows, shared by all replicas
+  int64_t stop_every = 0;   // the caller wants to be called after every so many steps, at least; 0: no wish
 
   int64_t steps(int64_t rows) const;
+  StepOrder order(int64_t rows) const;
 };
 
-// Trains from session.step() to the end of the plan. After every step calls `after(step done, losses)`; what it throws
-// (Stopped) ends the loop with the session whole.
-using AfterStep = std::function<void(int64_t step, const Session::StepResult& result)>;
-void train(Session& session, const Split& split, const TrainPlan& plan, const AfterStep& after);
+// Steps first ... first + results.size() - 1 are done; the session stands after the last of them.
+struct Progressed {
+  int64_t first;
+  std::span<const Session::StepResult> results;
+};
+using AfterSteps = std::function<void(const Progressed&)>;
+
+// Trains from session.step() to the end of the plan, some steps at a time: about a tenth of a second of them. What
+// `after` throws (Stopped) ends the loop with the session whole.
+void train(Session& session, const Split& split, const TrainPlan& plan, const AfterSteps& after);
 
 // What a replica says of a split.
 struct Evaluation {
@@ -31,7 +39,7 @@ struct Evaluation {
   double accuracy() const;
 };
 // One a replica. `progress(rows done)` may throw Stopped.
-std::vector<Evaluation> evaluate(Session& session, const Split& split, int rows_at_once,
+std::vector<Evaluation> evaluate(Session& session, const Split& split,
                                  const std::function<void(int64_t)>& progress = {});
 
 // Share of the most frequent label: what a model that learnt nothing reaches.

@@ -1,0 +1,133 @@
+#include "train/session_memory.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace mpq {
+
+std::vector<std::vector<LinearSpec>> formats_of(const std::vector<Replica>& replicas) {
+  std::vector<std::vector<LinearSpec>> specs;
+  for (const Replica& r : replicas) specs.push_back(r.formats);
+  return specs;
+}
+
+Tensor Session::Memory::flat(int64_t size, int R) {
+  Tensor t = parameters.tensor({size}, R);
+  t.replica_stride = (size + 15) / 16 * 16;
+  return t;
+}
+
+void Session::Memory::allocate(Arena arena, const Bert& model, const FormatTable& formats,
+                               const SessionOptions& options, int64_t steps) {
+  parameters = arena;
+  const int R = formats.replicas();
+  const ParameterSet& set = model.parameters();
+  const int64_t size = set.size(), dense = set.dense_size(), vocabulary = model.word->shape[0];
+  specs = parameters.array<QuantSpec>(static_cast<int64_t>(formats.table().size()));
+  tensors.values = flat(size, R);
+  if (formats.weights_quantized()) tensors.quantized = flat(dense, R);
+  seeds = parameters.array<uint64_t>(R);
+  step = parameters.array<int64_t>(1);
+  single_starts = parameters.array<int32_t>(std::max(options.batch_rows, options.eval_rows) + 1);
+  if (!options.training) return;
+  tensors.grads = flat(dense, R);
+  m = flat(size, R), v = flat(size, R);
+  scale = parameters.tensor({1}, R), norm = parameters.tensor({1}, R);
+  table_data = parameters.array<float>(3 * R * steps);
+  table = {table_data, table_data + R * steps, table_data + 2 * R * steps, steps};
+  last = parameters.array<int32_t>(vocabulary);
+  all_rows = parameters.array<int32_t>(vocabulary);
+  row_count = parameters.array<int32_t>(1);
+  history = parameters.array<float>(kWindow * R * 2);
+  batch = batch_buffers(parameters, options.batch_rows, int64_t{options.batch_rows} * options.max_tokens, true);
+  ranges = set.dense_ranges();
+  if (options.decay_all)
+    for (ParameterRange& r : ranges) r.decay = true;
+}
+
+size_t Session::Memory::parameter_bytes(const Bert& model, const FormatTable& formats, const SessionOptions& options,
+                                        int64_t steps) {
+  Memory dry;
+  dry.allocate(Arena(), model, formats, options, steps);
+  return dry.parameters.peak();
+}
+
+namespace {
+
+// A batch as large as any can be, for the dry run.
+Batch largest_batch(int rows, int tokens, int vocabulary) {
+  Batch b;
+  b.row_starts = {0};
+  for (int i = 0; i < rows; ++i) {
+    b.labels.push_back(0);
+    b.row_starts.push_back((i + 1) * tokens);
+  }
+  b.tokens.resize(static_cast<size_t>(rows) * tokens);
+  b.token_order.resize(b.tokens.size());
+  b.segment_tokens.resize(std::min<size_t>(b.tokens.size(), vocabulary));
+  b.segment_starts.resize(b.segment_tokens.size() + 1);
+  return b;
+}
+
+class Uploader {
+ public:
+  Uploader(Device* device, Arena& arena) : device_(device), arena_(arena) {}
+  const int32_t* operator()(const std::vector<int32_t>& host) {
+    auto* to = arena_.array<int32_t>(static_cast<int64_t>(host.size()));
+    if (device_ && !host.empty()) device_->copy_in(to, host.data(), host.size() * sizeof(int32_t));
+    return to;
+  }
+
+ private:
+  Device* device_;
+  Arena& arena_;
+};
+
+}  // namespace
+
+BertBatch upload(Device* device, Arena& arena, const Batch& batch, int32_t longest) {
+  Uploader up(device, arena);
+  const auto B = static_cast<int32_t>(batch.labels.size());
+  const auto distinct = static_cast<int32_t>(batch.segment_tokens.size());
+  std::vector<int32_t> ones(B + 1);
+  std::iota(ones.begin(), ones.end(), 0);
+  return {.ragged = {up(batch.row_starts), B, batch.token_count(), longest},
+          .single_rows = {up(ones), B, B, 1},
+          .tokens = up(batch.tokens),
+          .segments = {up(batch.segment_tokens), up(batch.segment_starts), up(batch.token_order), up({distinct}),
+                       distinct},
+          .labels = up(batch.labels)};
+}
+
+size_t Session::Memory::activation_bytes(const Bert& model, const FormatTable& formats, const SessionOptions& options,
+                                         bool train) {
+  Memory dry;
+  dry.allocate(Arena(), model, formats, options, 1);
+  Arena arena;
+  const BertBatch batch =
+      upload(nullptr, arena,
+             largest_batch(train ? options.batch_rows : options.eval_rows,
+                           std::min(options.max_tokens, model.config().positions), model.config().vocabulary),
+             options.max_tokens);
+  Tape tape(dry_ops(), arena, formats.replicas(), train);
+  if (train) dry.tensors.dword = tape.tensor({batch.segments.most, model.config().hidden});
+  const Var logits = mpq::forward(tape, model, dry.tensors, formats, batch, {});
+  if (train) {
+    cross_entropy(tape, logits, batch.labels);
+    tape.backward();
+  }
+  return arena.peak();
+}
+
+SessionOptions with_eval_rows(const Device& device, const Bert& model, const FormatTable& formats,
+                              SessionOptions options) {
+  if (options.eval_rows > 0) return options;
+  constexpr int fewest = 16;
+  const auto bytes = [&](bool train) { return Session::activation_bytes(model, formats, options, train); };
+  options.eval_rows = std::max(fewest, device.rows_at_once() / formats.replicas());
+  const size_t limit = std::max(options.training ? bytes(true) : 0, size_t{4} << 30);
+  while (options.eval_rows > fewest && bytes(false) > limit) options.eval_rows = std::max(fewest, options.eval_rows / 2);
+  return options;
+}
+
+}  // namespace mpq
