@@ -62,15 +62,20 @@ std::unique_ptr<Session> make_session(Device& device, const Bert& model, const B
   return session;
 }
 
-Batch batch_of(const Split& split, int64_t number, int64_t batch_rows) {
-  std::vector<int64_t> rows;
-  for (int64_t r = number * batch_rows; r < std::min(split.row_count(), (number + 1) * batch_rows); ++r)
-    rows.push_back(r);
-  return make_batch(split, rows);
+// The split again and again, in the data's own order, for as many steps as the tables hold.
+void attach(Session& session, const Split& split, int64_t batch_rows) {
+  StepOrder order;
+  for (int64_t row = 0; order.steps() < kTableSteps;
+       row = row + batch_rows < split.row_count() ? row + batch_rows : 0) {
+    for (int64_t r = row; r < std::min(split.row_count(), row + batch_rows); ++r)
+      order.order.push_back(static_cast<int32_t>(r));
+    order.first.push_back(static_cast<int64_t>(order.order.size()));
+  }
+  session.attach(split, std::move(order));
 }
 
-void train_all(Session& session, const Split& split, int64_t batch_rows) {
-  for (int64_t b = 0; b * batch_rows < split.row_count(); ++b) session.train_step(batch_of(split, b, batch_rows));
+void train_pass(Session& session, const Split& split, int64_t batch_rows) {
+  session.train_steps((split.row_count() + batch_rows - 1) / batch_rows);
 }
 
 // The largest resident set since reset_peak_memory; null where the system does not tell.
@@ -140,10 +145,11 @@ BenchTables bench_train(const BenchContext& context) {
   reset_peak_memory();
   const Split split = random_reviews(context, (context.quick ? 2 : 32) * context.batch);
   const Bert model(context.model);
-  const auto device = open_device(context.device);
+  const auto device = context.open();
   TimedDevice timed(*device);
   const auto session = make_session(timed, model, context, {}, true);
-  const Timing t = time_passes(timed.ops(), 20 * context.budget_s, [&] { train_all(*session, split, context.batch); });
+  attach(*session, split, context.batch);
+  const Timing t = time_passes(timed.ops(), 20 * context.budget_s, [&] { train_pass(*session, split, context.batch); });
   const double steps =
       static_cast<double>(t.repetitions) * std::ceil(static_cast<double>(split.row_count()) / context.batch);
   Json row = rates("train", context, split, 3 * forward_flops(context.model, split), t);
@@ -155,12 +161,12 @@ BenchTables bench_train(const BenchContext& context) {
 }
 
 BenchTables bench_eval(const BenchContext& context) {
-  constexpr int rows_at_once = SessionOptions{}.eval_rows;
-  const Split split = random_reviews(context, (context.quick ? 2 : 32) * rows_at_once);
   const Bert model(context.model);
-  const auto device = open_device(context.device);
+  const auto device = context.open();
+  const int rows_at_once = device->rows_at_once();
+  const Split split = random_reviews(context, (context.quick ? 2 : 32) * rows_at_once);
   const auto session = make_session(*device, model, context, {}, false);
-  const Timing t = time_calls(10 * context.budget_s, [&] { evaluate(*session, split, rows_at_once); });
+  const Timing t = time_calls(10 * context.budget_s, [&] { evaluate(*session, split); });
   return {{"eval", describe(context, rows_at_once),
            Json::array({rates("eval", context, split, forward_flops(context.model, split), t)})}};
 }
@@ -176,14 +182,15 @@ Json compare(const BenchContext& context, Device& device, const Bert& model, con
   const LinearSpec spec = parse_linear_spec(family.choices[0]);
   const auto with_float = make_session(device, model, context, {}, true),
              with_family = make_session(device, model, context, spec, true);
+  attach(*with_float, split, context.batch);
+  attach(*with_family, split, context.batch);
   Stopwatch warm_up, float_steps, family_steps;
-  const int64_t batches = split.row_count() / context.batch;
+  const int64_t batches = split.row_count() / context.batch, at_once = context.on_cpu() ? 1 : batches;
   for (int64_t i = 0; i < 2 * batches || i % batches != 0 ||
                       float_steps.timing().total + family_steps.timing().total < 6 * context.budget_s;
-       ++i) {
-    const Batch batch = batch_of(split, i % batches, context.batch);
-    (i < batches ? warm_up : float_steps).time([&] { with_float->train_step(batch); });
-    (i < batches ? warm_up : family_steps).time([&] { with_family->train_step(batch); });
+       i += at_once) {
+    (i < batches ? warm_up : float_steps).time([&] { with_float->train_steps(at_once); });
+    (i < batches ? warm_up : family_steps).time([&] { with_family->train_steps(at_once); });
   }
   const Timing a = float_steps.timing(), b = family_steps.timing();
   const FormatTable formats(model, {std::vector(model.linears().size(), spec)});
@@ -210,7 +217,7 @@ Json compare(const BenchContext& context, Device& device, const Bert& model, con
 BenchTables bench_qat(const BenchContext& context) {
   const Split split = random_reviews(context, (context.quick ? 1 : 4) * context.batch);
   const Bert model(context.model);
-  const auto device = open_device(context.device);
+  const auto device = context.open();
   BenchTable table{"qat",
                    "a quantization-aware step (every Linear) beside the float step, ratio of medians; flops_ratio is "
                    "above 1 where a format looks over the whole sequence, which the "

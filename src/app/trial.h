@@ -10,11 +10,11 @@
 namespace mpq {
 
 struct TrialResult {
-  bool diverged = false;  // a loss, a norm or a logit was not finite: it counts as the majority class
-  int64_t correct = 0;    // rows of the split
-  double value = 0;       // correct / rows
-  double seconds = 0;     // its share of its sessions' time, including those of an earlier process
-  int replicas = 1;       // of the session that finished it
+  bool diverged = false;          // a loss, a norm or a logit was not finite: it counts as the majority class
+  int64_t correct = 0, rows = 0;  // of the split
+  double value = 0;               // correct / rows
+  double seconds = 0;             // its share of its sessions' time, including those of an earlier process
+  int replicas = 1;               // of the session that finished it
 };
 
 // Jobs of one seed share everything but their formats, so equal formats give equal bits.

@@ -63,9 +63,10 @@ void TrialSession::train(const std::function<void()>& alive) {
   TrainPlan plan = plan_of(setting_.train);
   plan.data_seed = jobs_[0].seed;
   Progress progress(title(jobs_), setting_.steps(), "steps", session_.step());
-  mpq::train(session_, setting_.setup.data.train, plan, [&](int64_t step, const Session::StepResult& numbers) {
-    add(numbers);
-    progress.update(step);
+  mpq::train(session_, setting_.setup.data.train, plan, [&](const Progressed& steps) {
+    for (const Session::StepResult& step : steps.results) add(step);
+    if (all_diverged()) throw AllDiverged{};
+    progress.update(session_.step());
     alive();
     keep_if_due();
     stop_if_asked();
@@ -73,7 +74,7 @@ void TrialSession::train(const std::function<void()>& alive) {
 }
 
 std::vector<Evaluation> TrialSession::evaluate(const Split& split, const std::function<void()>& alive) {
-  return mpq::evaluate(session_, split, SessionOptions{}.eval_rows, [&](int64_t) {
+  return mpq::evaluate(session_, split, [&](int64_t) {
     alive();
     stop_if_asked();
   });
@@ -85,7 +86,6 @@ void TrialSession::add(const Session::StepResult& step) {
     running_[r].state.loss.push_back(step.loss[r]);
     running_[r].state.norm.push_back(step.norm[r]);
   }
-  if (all_diverged()) throw AllDiverged{};
 }
 
 bool TrialSession::all_diverged() const {
@@ -122,6 +122,7 @@ double TrialSession::seconds(int replica) const {
 TrialResult TrialSession::result(int replica, const Evaluation& evaluation, const Split& split) const {
   const auto rows = static_cast<double>(split.row_count());
   TrialResult result{.diverged = running_[replica].diverged || !evaluation.finite,
+                     .rows = split.row_count(),
                      .seconds = seconds(replica),
                      .replicas = replicas()};
   result.correct = result.diverged ? std::llround(majority_share(split) * rows) : evaluation.correct();

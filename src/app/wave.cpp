@@ -45,7 +45,8 @@ std::vector<SessionJobs> WaveRunner::sessions(std::vector<TrialJob> jobs) const 
     SessionJobs session{.step = at->step};
     const auto end = std::find_if(at, placed.end(), [&](const Placed& p) { return p.step != session.step; });
     for (auto p = at; p != end; ++p) session.jobs.push_back(p->job);
-    session.jobs.resize(fitting(replicas_of(session.jobs), setting_.session_options()));
+    const size_t count = fitting(replicas_of(session.jobs), setting_.session_options());
+    session.jobs.erase(session.jobs.begin() + static_cast<std::ptrdiff_t>(count), session.jobs.end());
     at += static_cast<std::ptrdiff_t>(session.jobs.size());
     sessions.push_back(std::move(session));
   }
@@ -81,7 +82,7 @@ std::vector<Evaluation> WaveRunner::evaluate_kept(const std::vector<fs::path>& f
 }
 
 size_t WaveRunner::memory(std::span<const TrialJob> jobs) const {
-  return Session::memory(model(), replicas_of(jobs), setting_.session_options());
+  return Session::memory(setting_.device, model(), replicas_of(jobs), setting_.session_options());
 }
 
 // How many of these replicas, from the first on, one session can hold.
@@ -89,7 +90,7 @@ size_t WaveRunner::fitting(std::span<const Replica> replicas, const SessionOptio
   const size_t free = setting_.device.free_bytes();
   const auto budget = static_cast<size_t>(kShareOfMemory * static_cast<double>(free));
   for (size_t n = std::min(most_, replicas.size());;) {
-    const size_t needed = Session::memory(model(), {replicas.begin(), replicas.begin() + n}, options);
+    const size_t needed = Session::memory(setting_.device, model(), {replicas.begin(), replicas.begin() + n}, options);
     if (needed <= budget) return n;
     if (n == 1)
       throw UserError(fmt::format("a trial takes {} of memory; {} has {} free, and nine tenths of that are used",
