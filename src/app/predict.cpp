@@ -135,7 +135,7 @@ int run_predict(const Args& args) {
 
   const auto device = options.machine.open();
   Session session(*device, model, {{.formats = formats}},
-                  {.max_tokens = checkpoint.max_tokens, .eval_rows = rows_at_once, .training = false});
+                  {.eval_rows = rows_at_once, .max_tokens = checkpoint.max_tokens, .training = false});
   load_into(session, 0, checkpoint);
   predict(session, lines, checkpoint.labels, line.json());
   return 0;

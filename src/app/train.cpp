@@ -165,10 +165,10 @@ class Run {
 };
 
 void print_plan(const Setup& setup, const Run& run, const Options& options, const Device& device) {
-  fmt::print(
-      stderr, "{}\n{}\n{}: {} steps of {} rows; {} of memory\n", setup.data.description, describe(setup.config),
-      device.describe(), run.steps(), options.train.batch,
-      human_bytes(Session::memory(device, run.model(), {run.replica()}, session_options(options.train, setup.data_options))));
+  fmt::print(stderr, "{}\n{}\n{}: {} steps of {} rows; {} of memory\n", setup.data.description, describe(setup.config),
+             device.describe(), run.steps(), options.train.batch,
+             human_bytes(Session::memory(device, run.model(), {run.replica()},
+                                         session_options(options.train, setup.data_options))));
   if (options.out.empty()) fmt::print(stderr, "nothing will be kept: name a folder with --out DIR\n");
 }
 

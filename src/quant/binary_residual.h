@@ -33,7 +33,7 @@ struct BinaryResidual {
     keys.reals("means", means, levels, usual[levels == 3], "2/3:1/3 or 1/2:1/3:1/6");
   }
   int bits() const { return levels; }
-  int trained_count() const { return levels; }
+  HD int trained_count() const { return levels; }
   void initial_trained(float* trained) const {
     for (int l = 0; l < levels; ++l) trained[l] = means[l];
   }
@@ -58,7 +58,7 @@ struct BinaryResidual {
       for (int l = max_trained - 1; l >= 0; --l) {
         const float d_out = dxq - dr;
         dmean[l] = d_out * s[l] * sign[l];
-        dr += magnitude(r[l]) <= 1.0f ? d_out * mean[l] : 0.0f;
+        dr += magnitude(r[l]) <= 1.0f ? product(d_out, mean[l]) : 0.0f;
       }
       return dr;
     }

@@ -41,8 +41,8 @@ struct BlockFp {
   }
   int bits() const { return width; }
   int tile_bits() const { return exponent; }
-  Reach reach(Role role) const { return block_reach(block, role); }
-  Tiles tiles(Role role, const QuantShape& shape) const { return block_tiles(block, role, shape); }
+  HD Reach reach(Role role) const { return block_reach(block, role); }
+  HD Tiles tiles(Role role, const QuantShape& shape) const { return block_tiles(block, role, shape); }
   static constexpr bool fill_zero_tiles = true;
 
   struct Rule {

@@ -34,14 +34,14 @@ struct BlockLog {
   }
   int bits() const { return width; }
   int tile_bits() const { return bias_width; }
-  Reach reach(Role) const { return Reach::sequence; }
-  Tiles tiles(Role role, const QuantShape& shape) const { return block_tiles(block, role, shape); }
+  HD Reach reach(Role) const { return Reach::sequence; }
+  HD Tiles tiles(Role role, const QuantShape& shape) const { return block_tiles(block, role, shape); }
   static constexpr bool fill_zero_tiles = true;
 
   using Rule = Log::Rule;
   HD Rule rule(float max) const {
     const int bias = clamp((1 << (width - 1)) - 1 - ceil_log2(max), 0, (1 << bias_width) - 1);
-    return Log::rule(width, bias, exp2i(-bias) * 0.1f);  // a float32 product here, unlike in log
+    return Log::rule(width, bias, product(exp2i(-bias), 0.1f));  // a float32 product here, unlike in log
   }
 };
 

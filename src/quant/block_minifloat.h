@@ -38,8 +38,8 @@ struct BlockMinifloat {
   const char* problem() const { return exponent >= width ? "exponent must be smaller than width" : nullptr; }
   int bits() const { return width; }
   int tile_bits() const { return bias_width; }
-  Reach reach(Role role) const { return block_reach(block, role); }
-  Tiles tiles(Role role, const QuantShape& shape) const { return block_tiles(block, role, shape); }
+  HD Reach reach(Role role) const { return block_reach(block, role); }
+  HD Tiles tiles(Role role, const QuantShape& shape) const { return block_tiles(block, role, shape); }
   static constexpr bool fill_zero_tiles = true;
 
   using Rule = MinifloatIeee::Rule;

@@ -34,8 +34,8 @@ struct MxintHardware {
   }
   int bits() const { return width; }
   int tile_bits() const { return exponent; }
-  Reach reach(Role role) const { return block_reach(tile, role); }
-  Tiles tiles(Role, const QuantShape& shape) const { return dividing_tiles(tile, shape); }
+  HD Reach reach(Role role) const { return block_reach(tile, role); }
+  HD Tiles tiles(Role, const QuantShape& shape) const { return dividing_tiles(tile, shape); }
   static constexpr bool fill_zero_tiles = false;
 
   struct Rule {

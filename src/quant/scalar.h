@@ -1,6 +1,6 @@
 // Exact float32 arithmetic on scalars, shared by the formats. Branch-free, so that a loop around it becomes vector
-// code. Host and device get the same bits: every operation is one IEEE operation, and no product feeds an addition
-// inexactly, so contraction into fused multiply-adds changes nothing either.
+// code. Host and device get the same bits: every operation is one IEEE operation, and where a product feeds an addition
+// it is exact, or written product(a, b): so contraction into fused multiply-adds changes nothing either.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -11,6 +11,13 @@ namespace mpq {
 
 HD uint32_t to_bits(float x) { return __builtin_bit_cast(uint32_t, x); }
 HD float from_bits(uint32_t bits) { return __builtin_bit_cast(float, bits); }
+HD float product(float a, float b) {  // rounded by itself
+#ifdef __CUDA_ARCH__
+  return __fmul_rn(a, b);
+#else
+  return a * b;
+#endif
+}
 HD float magnitude(float x) { return from_bits(to_bits(x) & 0x7fffffffu); }
 HD float with_sign(float magnitude, float sign) {
   return from_bits(to_bits(magnitude) | (to_bits(sign) & 0x80000000u));

@@ -255,15 +255,6 @@ std::string to_text(const QuantSpec& spec) {
   return fmt::format("{}({})", name_of(spec.format), join(printer.keys, ","));
 }
 
-Reach reach(const QuantSpec& spec, Role role) {
-  return visit(spec, [&](const auto& format) {
-    if constexpr (requires { format.reach(role); })
-      return format.reach(role);
-    else
-      return Reach::element;
-  });
-}
-
 double bits_per_value(const QuantSpec& spec, int64_t rows, int64_t cols) {
   const double values = static_cast<double>(rows) * static_cast<double>(cols);
   if (values == 0) return 0;
@@ -274,17 +265,6 @@ double bits_per_value(const QuantSpec& spec, int64_t rows, int64_t cols) {
     return format.bits() + shared / values;
   });
 }
-
-int trained_count(const QuantSpec& spec) {
-  return visit(spec, [](const auto& format) {
-    if constexpr (TrainedFormat<std::remove_cvref_t<decltype(format)>>)
-      return format.trained_count();
-    else
-      return 0;
-  });
-}
-
-bool gradient_is_identity(const QuantSpec& spec) { return trained_count(spec) == 0; }
 
 void initial_trained(const QuantSpec& spec, float* trained) {
   visit(spec, [&](const auto& format) {

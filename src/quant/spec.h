@@ -27,7 +27,10 @@ struct QuantSpec {
 };
 static_assert(sizeof(QuantSpec) <= 64 && std::is_trivially_copyable_v<QuantSpec>);
 
-// Calls visitor(parameters) with the struct of the format in use.
+// Calls visitor(parameters) with the struct of the format in use. On a device the visitor may be a device function.
+#ifdef __CUDACC__
+#pragma nv_exec_check_disable
+#endif
 template <class Visitor>
 HD auto visit(const QuantSpec& spec, Visitor&& visitor) {
 #define MPQ_CASE(name, Type) \
@@ -48,7 +51,7 @@ concept TrainedFormat = requires(const F& f) {
   f.trained_count();
 };
 
-inline bool is_none(const QuantSpec& spec) { return spec.format == Format::none; }
+HD bool is_none(const QuantSpec& spec) { return spec.format == Format::none; }
 bool operator==(const QuantSpec& a, const QuantSpec& b);
 
 // UserError: unknown format or key, a value out of range, a key without default missing.
@@ -58,13 +61,27 @@ std::string to_text(const QuantSpec& spec);
 
 // How far the statistics behind one quantized value reach. `row` holds for finite values (one NaN in a tensor reaches
 // the all-zero tiles of MASE's block formats).
-Reach reach(const QuantSpec& spec, Role role);
+HD Reach reach(const QuantSpec& spec, Role role) {
+  return visit(spec, [&](const auto& format) {
+    if constexpr (requires { format.reach(role); })
+      return format.reach(role);
+    else
+      return Reach::element;
+  });
+}
 // Storage of a weight [rows, cols], what its tiles share counted.
 double bits_per_value(const QuantSpec& spec, int64_t rows, int64_t cols);
 
+HD int trained_count(const QuantSpec& spec) {
+  return visit(spec, [](const auto& format) {
+    if constexpr (TrainedFormat<std::remove_cvref_t<decltype(format)>>)
+      return format.trained_count();
+    else
+      return 0;
+  });
+}
 // Straight-through: dx = dxq. False for formats with trainable parameters (binary_residual).
-bool gradient_is_identity(const QuantSpec& spec);
-int trained_count(const QuantSpec& spec);
+HD bool gradient_is_identity(const QuantSpec& spec) { return trained_count(spec) == 0; }
 void initial_trained(const QuantSpec& spec, float* trained);  // [trained_count]
 
 // For `mpq formats` and error messages.

@@ -2,6 +2,8 @@
 #pragma once
 #include <cstdint>
 
+#include "base/hd.h"
+
 namespace mpq {
 
 enum class Role : uint8_t { activation, weight, bias };
@@ -15,7 +17,7 @@ enum class Reach : uint8_t {
 struct QuantShape {
   int rank = 0;
   int64_t d[3] = {1, 1, 1};
-  int64_t size() const {
+  HD int64_t size() const {
     int64_t n = 1;
     for (int i = 0; i < rank; ++i) n *= d[i];
     return n;
@@ -32,15 +34,46 @@ struct Tiles {
   int64_t batches, rows, cols;   // the tensor
   int64_t tile_rows, tile_cols;  // the last ones of a row or column may be smaller
   bool fold;                     // MASE reassembles with F.fold here, a sum into zeros: -0 becomes +0
-  int64_t count() const;
+  HD int64_t count() const {
+    if (batches * rows * cols == 0) return 0;
+    return batches * ((rows + tile_rows - 1) / tile_rows) * ((cols + tile_cols - 1) / tile_cols);
+  }
 };
+
+// The tensor as [batches, rows, cols], cut into tiles of that size.
+HD Tiles cut(const QuantShape& s, const Block& tile) {
+  Tiles t{s.rank == 3 ? s.d[0] : 1, s.rank >= 2 ? s.d[s.rank - 2] : 1, s.d[s.rank - 1]};
+  t.tile_rows = tile.rows == 0 || tile.rows > t.rows ? t.rows : tile.rows;
+  t.tile_cols = tile.cols == 0 || tile.cols > t.cols ? t.cols : tile.cols;
+  return t;
+}
+
+// UserError for what the functions below refuse. On a device nobody checks: the host does, before work is enqueued.
+void check_blocks(Role role, const QuantShape& shape);
+void check_dividing(const Tiles& tiles, const QuantShape& shape);
 
 // MASE's Block* formats: an activation's batch dimension (2-D: the rows) is never cut together. UserError for what MASE
 // refuses: a 1-D activation, a 3-D weight.
-Tiles block_tiles(const Block& block, Role role, const QuantShape& shape);
+HD Tiles block_tiles(const Block& block, Role role, const QuantShape& shape) {
+#ifndef __CUDA_ARCH__
+  check_blocks(role, shape);
+#endif
+  const bool activation = role == Role::activation, rows_apart = activation && shape.rank == 2;
+  Tiles t = cut(shape, {rows_apart ? 1 : block.rows, block.cols});
+  t.fold = shape.rank == 3 || (shape.rank == 2 && !activation);
+  return t;
+}
 // MXIntHardware: over the last two dimensions, the same for every role; UserError if the tile does not divide them.
-Tiles dividing_tiles(const Block& tile, const QuantShape& shape);
+HD Tiles dividing_tiles(const Block& tile, const QuantShape& shape) {
+  const Tiles t = cut(shape, tile);
+#ifndef __CUDA_ARCH__
+  check_dividing(t, shape);
+#endif
+  return t;
+}
 // row if no tile holds two rows of the tensor.
-Reach block_reach(const Block& block, Role role);
+HD Reach block_reach(const Block& block, Role role) {
+  return role == Role::bias || block.rows == 1 ? Reach::row : Reach::sequence;
+}
 
 }  // namespace mpq

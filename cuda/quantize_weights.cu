@@ -1,0 +1,90 @@
+// All weights and biases of a model quantized in one launch, and the gradient of their scale (tensor/ops.h,
+// QuantizeWeights).
+#include "cuda/block_sums.cuh"
+#include "cuda/quantize_tensor.cuh"
+#include "cuda/weight_table.cuh"
+
+namespace mpq {
+
+namespace {
+
+// grid (blocks of all items, 1, R); every item is one tensor of quantize_tensor.
+__global__ void __launch_bounds__(kQuantizeThreads)
+    quantize_weights_kernel(const __grid_constant__ WeightTable table, uint32_t* counters) {
+  const int replica = static_cast<int>(blockIdx.z), i = table.find(static_cast<int>(blockIdx.x));
+  const WeightItem& item = table.items[i];
+  const float* gamma = item.gamma(replica);
+  const Part part{static_cast<int>(blockIdx.x) - table.first_block[i], table.blocks_of(i),
+                  counters + 2 * (replica * table.count + i)};
+  quantize_tensor(item.spec(replica), item.role, item.shape(), nullptr, gamma ? magnitude(*gamma) : 1.0f,
+                  item.w[replica], item.wq[replica], part);
+}
+
+constexpr int kValues = 4;  // of a thread
+constexpr int kChunk = kValues * kQuantizeThreads;
+
+// wq = w' |gamma|, w' the quantized w: dw = dwq |gamma|, dgamma = sgn(gamma) sum of dwq w' (MASE's
+// LinearBinaryResidualSign). A block takes kChunk values of an item. partial: [R][blocks].
+__global__ void __launch_bounds__(kQuantizeThreads)
+    quantize_weights_grad_kernel(const __grid_constant__ WeightTable table, double* partial, uint32_t* counters) {
+  const int replica = static_cast<int>(blockIdx.z), i = table.find(static_cast<int>(blockIdx.x));
+  const WeightItem& item = table.items[i];
+  const float* gamma = item.gamma(replica);
+  if (!gamma) return;
+  const int part = static_cast<int>(blockIdx.x) - table.first_block[i];
+  const int size = item.rows * item.cols, first = part * kChunk + static_cast<int>(threadIdx.x);
+  float* dw = item.dw[replica];
+  const float* wq = item.wq[replica];
+  float d[kValues] = {}, q[kValues] = {};
+#pragma unroll
+  for (int v = 0; v < kValues; ++v) {
+    const int at = first + v * kQuantizeThreads;
+    if (at < size) d[v] = dw[at], q[v] = wq[at];
+  }
+  double sum[1] = {0};
+#pragma unroll
+  for (int v = 0; v < kValues; ++v) {
+    const int at = first + v * kQuantizeThreads;
+    sum[0] += static_cast<double>(d[v]) * q[v];
+    if (at < size) dw[at] = d[v] * magnitude(*gamma);
+  }
+  double* of_item = partial + int64_t{replica} * gridDim.x + table.first_block[i];
+  if (sum_over_blocks(sum, of_item, part, table.blocks_of(i), counters + replica * table.count + i) && *gamma != 0)
+    item.dtrained[replica][3] += static_cast<float>(sum[0] / *gamma);
+}
+
+int64_t blocks_to_quantize(const WeightItem& item) {
+  constexpr int64_t kMost = 4096;
+  return std::min(ceil_div(item.rows, kRowsAtOnce), kMost);
+}
+int64_t blocks_with_gamma(const WeightItem& item) {
+  return item.inputs ? ceil_div(int64_t{item.rows} * item.cols, kChunk) : 0;
+}
+
+dim3 grid_of(const WeightTable& table, int replicas) {
+  return {static_cast<unsigned>(table.blocks()), 1, static_cast<unsigned>(replicas)};
+}
+
+}  // namespace
+
+void CudaOps::quantize_weights(const QuantizeWeights& op) {
+  for_weight_tables(op.items, blocks_to_quantize, [&](const WeightTable& table) {
+    const int replicas = op.items[0].wq.replicas;
+    check(2 * replicas * table.count <= Lane::kCounters, "{} replicas of {} weights", replicas, table.count);
+    launch(quantize_weights_kernel, grid_of(table, replicas), kQuantizeThreads, 0, main_.stream, table, main_.counters);
+  });
+}
+
+void CudaOps::quantize_weights_grad(const QuantizeWeights& op) {
+  join();
+  for_weight_tables(op.items, blocks_with_gamma, [&](const WeightTable& table) {
+    const int replicas = op.items[0].dw.replicas;
+    check(replicas * table.count <= Lane::kCounters, "{} replicas of {} weights", replicas, table.count);
+    const size_t bytes = sizeof(double) * replicas * table.blocks();
+    check(bytes <= main_.scratch_bytes, "{} bytes of scratch, {} needed", main_.scratch_bytes, bytes);
+    launch(quantize_weights_grad_kernel, grid_of(table, replicas), kQuantizeThreads, 0, main_.stream, table,
+           main_.scratch_as<double>(), main_.counters);
+  });
+}
+
+}  // namespace mpq

@@ -1,0 +1,168 @@
+// Tiles (quant/tiles.h) quantized by groups of threads, and rows by warps: bit for bit what kernels/quantize.cpp does.
+#pragma once
+#include "cuda/common.cuh"
+#include "quant/spec.h"
+
+namespace mpq {
+
+// What a value goes through. `zero` as in kernels/quantize.cpp: -0 changes nothing, +0 turns -0 into +0 (MASE's fold),
+// NaN makes all NaN. Each operation is rounded by itself.
+template <class Rule>
+struct Chain {
+  Rule rule;
+  float zero, factor;
+  __device__ float operator()(float x) const { return __fmul_rn(__fadd_rn(rule(x), zero), factor); }
+  __device__ float4 operator()(const float4& v) const {
+    return {(*this)(v.x), (*this)(v.y), (*this)(v.z), (*this)(v.w)};
+  }
+};
+template <class Rule>
+__device__ Chain<Rule> chain(const Rule& rule, float factor) {
+  return {rule, -0.0f, factor};
+}
+// For a tile whose largest |x| has the bits `max`; `fill` stands in for zero where the format wants that.
+template <class F>
+__device__ auto tile_chain(const F& format, uint32_t max, uint32_t fill, bool fold, float factor) {
+  const float m = from_bits(F::fill_zero_tiles && max == 0 ? fill : max);
+  return Chain<decltype(format.rule(m))>{format.rule(m), m != m ? m : fold ? 0.0f : -0.0f, factor};
+}
+
+// All-zero tiles of formats that fill them with the smallest non-zero maximum of the whole tensor: where it matters
+// they wait until that is known, each zero of them as a NaN that no arithmetic makes, with the zero's sign.
+constexpr uint32_t kWaitingZero = 0x7fd5a5a5u;
+__device__ __forceinline__ float waiting_zero(float x) { return with_sign(from_bits(kWaitingZero), x); }
+__device__ __forceinline__ bool is_waiting_zero(float y) { return (to_bits(y) & 0x7fffffffu) == kWaitingZero; }
+
+struct ZeroTiles {
+  bool wait;             // else they count as tiles of ones: all the same for finite values and reach `row`
+  bool waiting = false;  // a tile seen by this thread waits
+  uint32_t least = ~0u;  // bits of the smallest non-zero maximum seen by this thread; 0: NaN was among them
+
+  // Of a tile's maximum: does the tile wait?
+  __device__ bool see(uint32_t max) {
+    if (!wait) return false;
+    if (max == 0) return waiting = true;
+    const uint32_t value = max > 0x7f800000u ? 0u : max;
+    least = value < least ? value : least;
+    return false;
+  }
+};
+constexpr uint32_t kOne = 0x3f800000u;
+
+// --- reductions over groups of threads ---
+
+__device__ __forceinline__ uint32_t larger(uint32_t a, uint32_t b) { return a > b ? a : b; }
+__device__ __forceinline__ uint32_t magnitude_bits(float x) { return to_bits(x) & 0x7fffffffu; }
+__device__ __forceinline__ uint32_t magnitude_bits(const float4& v) {
+  return larger(larger(magnitude_bits(v.x), magnitude_bits(v.y)), larger(magnitude_bits(v.z), magnitude_bits(v.w)));
+}
+// Over groups of 1, 2, 4 ... 32 lanes.
+__device__ __forceinline__ uint32_t lanes_max(uint32_t bits, int lanes) {
+  for (int offset = lanes / 2; offset > 0; offset /= 2) bits = larger(bits, __shfl_xor_sync(kAllLanes, bits, offset));
+  return bits;
+}
+
+// --- one row by one warp ---
+
+template <class Map>
+__device__ void map_row(const Map& map, const float* x, float* y, int cols) {
+  if (cols % 4 == 0 && aligned(x) && aligned(y)) {
+    constexpr int kFlight = 4;  // loads under way before the first store: x may be y, so the compiler keeps the order
+    const float4* from = reinterpret_cast<const float4*>(x);
+    float4* to = reinterpret_cast<float4*>(y);
+    for (int first = lane_id(); first < cols / 4; first += kFlight * kWarp) {
+      float4 v[kFlight];
+#pragma unroll
+      for (int i = 0; i < kFlight; ++i)
+        if (first + i * kWarp < cols / 4) v[i] = from[first + i * kWarp];
+#pragma unroll
+      for (int i = 0; i < kFlight; ++i)
+        if (first + i * kWarp < cols / 4) to[first + i * kWarp] = map(v[i]);
+    }
+  } else {
+    for (int c = lane_id(); c < cols; c += kWarp) y[c] = map(x[c]);
+  }
+}
+
+// --- tiles of any size ---
+
+struct TileMap {
+  int rows, cols, tile_rows, tile_cols, across, count;
+  bool fold;
+  __device__ explicit TileMap(const Tiles& t)
+      : rows(static_cast<int>(t.rows)),
+        cols(static_cast<int>(t.cols)),
+        tile_rows(static_cast<int>(t.tile_rows)),
+        tile_cols(static_cast<int>(t.tile_cols)),
+        across((cols + tile_cols - 1) / tile_cols),
+        count(across * ((rows + tile_rows - 1) / tile_rows)),
+        fold(t.fold) {}
+  __device__ int tile_size() const { return tile_rows * tile_cols; }
+};
+
+// A group of threads that takes every step-th tile from `first` on; the groups of a warp (or block) side by side, so
+// that all of them stay together.
+struct Team {
+  int size;         // 1, 2, 4 ... 32, or a whole block
+  int first, step;  // of the first group of the warp (or block)
+  int group, rank;  // which one this thread belongs to; its rank there
+};
+__device__ __forceinline__ int lanes_for(int values) {
+  int lanes = 1;
+  while (lanes < kWarp && lanes < values) lanes *= 2;
+  return lanes;
+}
+__device__ __forceinline__ Team warp_team(int tile_size) {
+  const int size = lanes_for(tile_size);
+  return {size, 0, kWarp / size, lane_id() / size, lane_id() % size};
+}
+
+// max(bits, size) of a group. Every thread of the warp (or block) calls it, with as many tiles.
+template <class F, class GroupMax>
+__device__ void quantize_tiles(const F& format, const TileMap& map, const Team& team, float factor, const float* x,
+                               float* y, ZeroTiles& zeros, const GroupMax& group_max) {
+  for (int base = team.first; base < map.count; base += team.step) {
+    const int tile = base + team.group;
+    const bool here = tile < map.count;
+    const int row = tile / map.across * map.tile_rows, col = tile % map.across * map.tile_cols;
+    const int width = min(map.tile_cols, map.cols - col), height = min(map.tile_rows, map.rows - row);
+    const int values = here ? width * height : 0;
+    const auto place = [&](int i) { return (row + i / width) * map.cols + col + i % width; };
+    uint32_t max = 0;
+#pragma unroll 4
+    for (int i = team.rank; i < values; i += team.size) max = larger(max, magnitude_bits(x[place(i)]));
+    max = group_max(max, team.size);
+    const bool waits = here && zeros.see(max);
+    const auto through = tile_chain(format, max, kOne, map.fold, factor);
+    for (int i = team.rank; i < values; i += team.size) {
+      const int at = place(i);
+      const float v = x[at];
+      y[at] = waits ? waiting_zero(v) : through(v);
+    }
+  }
+}
+
+// Tiles of one row, by one warp.
+template <class F>
+__device__ void quantize_row_tiles(const F& format, int width, bool fold, float factor, const float* x, float* y,
+                                   int cols, ZeroTiles& zeros) {
+  const int lanes = width / 4;
+  const bool even = width % 4 == 0 && lanes <= kWarp && (lanes & (lanes - 1)) == 0 && cols % width == 0;
+  if (!even || !aligned(x) || !aligned(y)) {
+    const TileMap map(Tiles{1, 1, cols, 1, width, fold});
+    return quantize_tiles(format, map, warp_team(width), factor, x, y, zeros, lanes_max);
+  }
+  for (int base = 0; base < cols; base += 4 * kWarp) {
+    const int c = base + 4 * lane_id();
+    const bool here = c < cols;
+    float4 v = {};
+    if (here) v = *reinterpret_cast<const float4*>(x + c);
+    const uint32_t max = lanes_max(magnitude_bits(v), lanes);
+    if (!here) continue;
+    *reinterpret_cast<float4*>(y + c) =
+        zeros.see(max) ? float4{waiting_zero(v.x), waiting_zero(v.y), waiting_zero(v.z), waiting_zero(v.w)}
+                       : tile_chain(format, max, kOne, fold, factor)(v);
+  }
+}
+
+}  // namespace mpq
