@@ -101,6 +101,7 @@ class CudaDevice final : public Device {
   Ops& ops() override { return *ops_; }
 
   std::unique_ptr<Replay> replay() override { return open_graphs(*ops_, main_.stream); }
+  double seconds(const std::function<void()>& work) override { return seconds_in_graph(*ops_, main_.stream, work); }
   // Steps of at least 128 rows; large batches in sixteenths of their power of two: 6 % of waste at most.
   int64_t bucket(int64_t rows) const override {
     int64_t step = 128;

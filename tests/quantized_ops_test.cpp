@@ -19,8 +19,12 @@ class QuantizedOpsTest : public DeviceTest {
   // Replica r quantizes by texts[r].
   QuantSlot slot(const std::vector<std::string>& texts) {
     std::vector<QuantSpec> specs;
-    for (const std::string& t : texts) specs.push_back(parse_format(t));
-    return {rig_->array(specs), 1, {}};
+    bool over_sequence = false;
+    for (const std::string& t : texts) {
+      specs.push_back(parse_format(t));
+      over_sequence |= reach(specs.back(), Role::activation) == Reach::sequence;
+    }
+    return {.specs = rig_->array(specs), .stride = 1, .over_sequence = over_sequence};
   }
   std::unique_ptr<Rig> rig_;
 };

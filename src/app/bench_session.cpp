@@ -107,7 +107,10 @@ Json op_rows(const BenchContext& context, const TimedOps& ops, double steps, dou
   std::vector<std::pair<std::string, TimedOps::Cost>> costs(ops.costs().begin(), ops.costs().end());
   double inside = 0;
   for (const auto& [name, cost] : costs) inside += cost.seconds;
-  costs.push_back({"outside of the ops", {static_cast<int64_t>(steps), wall - inside, 0}});
+  if (wall > 0)
+    costs.push_back({"outside of the ops", {static_cast<int64_t>(steps), wall - inside, 0}});
+  else
+    wall = inside;
   std::sort(costs.begin(), costs.end(),
             [](const auto& a, const auto& b) { return a.second.seconds > b.second.seconds; });
   Json rows = Json::array();
@@ -123,14 +126,17 @@ Json op_rows(const BenchContext& context, const TimedOps& ops, double steps, dou
   return rows;
 }
 
-// time_calls, without the warm-up among the costs.
-Timing time_passes(TimedOps& ops, double budget_s, const std::function<void()>& pass) {
-  pass();
-  ops.reset();
-  Stopwatch stopwatch;
-  do stopwatch.time(pass);
-  while (stopwatch.timing().repetitions < 3 || stopwatch.timing().total < budget_s);
-  return stopwatch.timing();
+// Every operation of some steps by itself; on a GPU as a node of a graph, behind another of its kind.
+Json time_operations(const BenchContext& context, Device& device, const Bert& model, const Split& split) {
+  TimedDevice timed(device);
+  const auto session = make_session(timed, model, context, {}, true);
+  attach(*session, split, context.batch);
+  train_pass(*session, split, context.batch);
+  timed.ops().reset();
+  const Timing t = time_calls(0, [&] { train_pass(*session, split, context.batch); });
+  const double steps =
+      static_cast<double>(t.repetitions + 1) * std::ceil(static_cast<double>(split.row_count()) / context.batch);
+  return op_rows(context, timed.ops(), steps, context.on_cpu() ? t.total / t.repetitions * (t.repetitions + 1) : 0);
 }
 
 std::string describe(const BenchContext& context, int batch) {
@@ -146,18 +152,15 @@ BenchTables bench_train(const BenchContext& context) {
   const Split split = random_reviews(context, (context.quick ? 2 : 32) * context.batch);
   const Bert model(context.model);
   const auto device = context.open();
-  TimedDevice timed(*device);
-  const auto session = make_session(timed, model, context, {}, true);
+  const auto session = make_session(*device, model, context, {}, true);
   attach(*session, split, context.batch);
-  const Timing t = time_passes(timed.ops(), 20 * context.budget_s, [&] { train_pass(*session, split, context.batch); });
-  const double steps =
-      static_cast<double>(t.repetitions) * std::ceil(static_cast<double>(split.row_count()) / context.batch);
+  const Timing t = time_calls(20 * context.budget_s, [&] { train_pass(*session, split, context.batch); });
   Json row = rates("train", context, split, 3 * forward_flops(context.model, split), t);
-  row["peak_memory_mb"] = peak_memory_mb();
-  BenchTables tables{{"train", describe(context, context.batch), Json::array({row})}};
-  if (context.on_cpu())
-    tables.push_back({"train_ops", "where a step's time goes", op_rows(context, timed.ops(), steps, t.total)});
-  return tables;
+  row["peak_memory_mb"] = context.on_cpu() ? peak_memory_mb() : Json();
+  row["graph_nodes"] = session->nodes() > 0 ? Json(session->nodes()) : Json();
+  return {{"train", describe(context, context.batch), Json::array({row})},
+          {"train_ops", "where a step's time goes, one operation after the other",
+           time_operations(context, *device, model, split)}};
 }
 
 BenchTables bench_eval(const BenchContext& context) {

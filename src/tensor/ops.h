@@ -169,7 +169,8 @@ struct ResidualNormGrad {
 // y = first row of every sequence; the gradient puts zeros elsewhere, or adds to the first rows only.
 struct SelectFirst {
   Ragged ragged;
-  Tensor x, y;  // [T, C] [B, C]
+  Tensor x, y;     // [T, C] [B, C]
+  QuantSlot only;  // if set: for the replicas whose format looks over a sequence; the others keep their y
 };
 struct SelectFirstGrad {
   Ragged ragged;

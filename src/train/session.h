@@ -52,6 +52,7 @@ class Session {
   const Bert& model() const { return model_; }
   int64_t step() const { return step_; }
   int eval_rows() const { return options_.eval_rows; }
+  int64_t nodes() const { return replay_->nodes(); }  // of a recorded step, where the device records
 
   // Truncated normal (at two standard deviations) for weights, zeros for biases, ones for LayerNorm gains: as BERT.
   void initialise(int replica);
