@@ -224,7 +224,7 @@ int run_linear(const Args& args) {
                         parse_format(options.y)};
   line.announce();
   const LinearCase c = CaseReader(options.in).read(spec);
-  const LinearResult result = run_linear_case(*open_device(options.machine.device), c, spec);
+  const LinearResult result = run_linear_case(*options.machine.open(), c, spec);
   write_result(options.out, c, result);
   if (line.json())
     print_json({{"out", options.out}, {"rows", c.rows()}, {"inputs", c.inputs()}, {"outputs", c.outputs}});
