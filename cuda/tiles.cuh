@@ -34,7 +34,7 @@ __device__ __forceinline__ float waiting_zero(float x) { return with_sign(from_b
 __device__ __forceinline__ bool is_waiting_zero(float y) { return (to_bits(y) & 0x7fffffffu) == kWaitingZero; }
 
 struct ZeroTiles {
-  bool wait;             // else they count as tiles of ones: all the same for finite values and reach `row`
+  bool wait;             // else they count as tiles of ones: the same where the format keeps within a row
   bool waiting = false;  // a tile seen by this thread waits
   uint32_t least = ~0u;  // bits of the smallest non-zero maximum seen by this thread; 0: NaN was among them
 
