@@ -35,6 +35,10 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_
 
 #ifdef __CUDACC__
 
+__device__ __forceinline__ int lane_id() { return static_cast<int>(threadIdx.x) % kWarp; }
+__device__ __forceinline__ int warp_id() { return static_cast<int>(threadIdx.x) / kWarp; }
+__device__ __forceinline__ bool aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % sizeof(float4) == 0; }
+
 // Every lane gets the sum; lanes are added in a fixed tree.
 __device__ __forceinline__ float warp_sum(float x) {
 #pragma unroll

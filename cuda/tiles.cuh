@@ -64,9 +64,6 @@ __device__ __forceinline__ uint32_t lanes_max(uint32_t bits, int lanes) {
 
 // --- one row by one warp ---
 
-__device__ __forceinline__ int lane_id() { return static_cast<int>(threadIdx.x) % kWarp; }
-__device__ __forceinline__ bool aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % sizeof(float4) == 0; }
-
 template <class Map>
 __device__ void map_row(const Map& map, const float* x, float* y, int cols) {
   if (cols % 4 == 0 && aligned(x) && aligned(y)) {

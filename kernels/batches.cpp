@@ -8,19 +8,6 @@
 
 namespace {
 
-BatchSlots slot(const BatchSlots& all, int64_t i) {
-  BatchSlots one = all;
-  one.starts += i * (all.row_stride + 1);
-  one.labels += i * all.row_stride;
-  one.tokens += i * all.token_stride;
-  if (!all.segment_tokens) return one;
-  one.segment_tokens += i * all.token_stride;
-  one.segment_starts += i * (all.token_stride + 1);
-  one.order += i * all.token_stride;
-  one.segment_count += i;
-  return one;
-}
-
 void gather(const StepRows& rows, int64_t step, const BatchSlots& to) {
   const int32_t *first = rows.order + rows.first[step], *last = rows.order + rows.first[step + 1];
   int32_t place = 0;
@@ -38,7 +25,7 @@ void gather(const StepRows& rows, int64_t step, const BatchSlots& to) {
 
 void CpuOps::prepare_batches(const PrepareBatches& op) {
   parallel_for(op.count, [&](int64_t i) {
-    const BatchSlots to = slot(op.slots, i);
+    const BatchSlots to = op.slots.at(i);
     const int64_t step = op.first_step + i, sequences = op.rows.first[step + 1] - op.rows.first[step];
     gather(op.rows, step, to);
     if (!to.segment_tokens) return;
@@ -50,7 +37,7 @@ void CpuOps::prepare_batches(const PrepareBatches& op) {
 size_t CpuOps::prepare_scratch(int64_t) { return 0; }
 
 void CpuOps::load_batch(const LoadBatch& op) {
-  const BatchSlots from = slot(op.slots, *op.step - *op.first_step);
+  const BatchSlots from = op.slots.at(*op.step - *op.first_step);
   const int32_t tokens = from.starts[op.sequences];
   std::copy_n(from.starts, op.sequences + 1, op.to.starts);
   std::copy_n(from.labels, op.sequences, op.to.labels);

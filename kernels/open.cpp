@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -36,11 +37,6 @@ class AlignedBuffer {
   int64_t size_ = 0;
 };
 
-// Nothing to record: the work is done anew.
-class Rerun final : public Replay {
-  void run(uint64_t, const std::function<void()>& work) override { work(); }
-};
-
 class CpuDevice final : public Device {
  public:
   explicit CpuDevice(Simd isa) : isa_(isa) {
@@ -65,6 +61,11 @@ class CpuDevice final : public Device {
   int replicas_at_once() const override { return 1; }
   int rows_at_once() const override { return 16; }
   std::unique_ptr<Replay> replay() override { return std::make_unique<Rerun>(); }
+  double seconds(const std::function<void()>& work) override {
+    const auto start = std::chrono::steady_clock::now();
+    work();
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  }
   int64_t bucket(int64_t rows) const override { return rows; }
   std::string describe() const override { return fmt::format("CPU, {} thread(s), {}", threads(), to_text(isa_)); }
 

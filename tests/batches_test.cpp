@@ -55,13 +55,13 @@ class BatchesTest : public DeviceTest {
     return {array(split_.tokens), array(split_.row_starts), array(split_.labels), array(order_), array(first_)};
   }
   BatchSlots slots(int64_t count, bool segments) {
-    BatchSlots s{.row_stride = kRows, .token_stride = most_tokens_ + 3};
-    s.starts = unwritten(count * (kRows + 1));
-    s.labels = unwritten(count * kRows);
+    BatchSlots s{.row_stride = kRows + 1, .token_stride = most_tokens_ + 3};
+    s.starts = unwritten(count * s.row_stride);
+    s.labels = unwritten(count * s.row_stride);
     s.tokens = unwritten(count * s.token_stride);
     if (!segments) return s;
     s.segment_tokens = unwritten(count * s.token_stride);
-    s.segment_starts = unwritten(count * (s.token_stride + 1));
+    s.segment_starts = unwritten(count * s.token_stride);
     s.order = unwritten(count * s.token_stride);
     s.segment_count = unwritten(count);
     return s;
@@ -79,12 +79,12 @@ class BatchesTest : public DeviceTest {
     EXPECT_EQ(read(data, room), whole);
   }
   void expect_batch(const BatchSlots& at, const Batch& batch) {
-    expect_written(at.starts, batch.row_starts, kRows + 1);
-    expect_written(at.labels, batch.labels, kRows);
+    expect_written(at.starts, batch.row_starts, at.row_stride);
+    expect_written(at.labels, batch.labels, at.row_stride);
     expect_written(at.tokens, batch.tokens, at.token_stride);
     if (!at.segment_tokens) return;
     expect_written(at.segment_tokens, batch.segment_tokens, at.token_stride);
-    expect_written(at.segment_starts, batch.segment_starts, at.token_stride + 1);
+    expect_written(at.segment_starts, batch.segment_starts, at.token_stride);
     expect_written(at.order, batch.token_order, at.token_stride);
     EXPECT_EQ(read(at.segment_count, 1)[0], static_cast<int32_t>(batch.segment_tokens.size()));
   }

@@ -384,9 +384,10 @@ struct OptimizerRow {
     const Tensor p = d.in("p", {size}), m = d.in("zero", {size}, 0), v = d.in("zero", {size}, 0), norm = d.out({1}),
                  scale = d.out({1});
     const Tensor rows = d.in("rows", {3, d.problem.C});
+    const int32_t* three = d.rig.array(std::vector<int32_t>{3});
     for (int64_t t = 0; t < kSteps; ++t) {
       const Tensor g = d.in("g" + std::to_string(t), {size});
-      d.rig.ops().clip_norm({.flat = g, .ranges = ranges, .rows = rows, .limit = kLimit, .norm = norm, .scale = scale});
+      d.rig.ops().clip_norm({.flat = g, .ranges = ranges, .rows = rows, .row_count = three, .limit = kLimit, .norm = norm, .scale = scale});
       d.rig.ops().adamw({.p = p,
                          .g = g,
                          .m = m,

@@ -62,15 +62,19 @@ std::unique_ptr<Session> make_session(Device& device, const Bert& model, const B
   return session;
 }
 
-Batch batch_of(const Split& split, int64_t number, int64_t batch_rows) {
-  std::vector<int64_t> rows;
-  for (int64_t r = number * batch_rows; r < std::min(split.row_count(), (number + 1) * batch_rows); ++r)
-    rows.push_back(r);
-  return make_batch(split, rows);
+// The split again and again, in the data's own order, for as many steps as the tables hold.
+void attach(Session& session, const Split& split, int64_t batch_rows) {
+  StepOrder order;
+  for (int64_t row = 0; order.steps() < kTableSteps; row = row + batch_rows < split.row_count() ? row + batch_rows : 0) {
+    for (int64_t r = row; r < std::min(split.row_count(), row + batch_rows); ++r)
+      order.order.push_back(static_cast<int32_t>(r));
+    order.first.push_back(static_cast<int64_t>(order.order.size()));
+  }
+  session.attach(split, std::move(order));
 }
 
-void train_all(Session& session, const Split& split, int64_t batch_rows) {
-  for (int64_t b = 0; b * batch_rows < split.row_count(); ++b) session.train_step(batch_of(split, b, batch_rows));
+void train_pass(Session& session, const Split& split, int64_t batch_rows) {
+  session.train_steps((split.row_count() + batch_rows - 1) / batch_rows);
 }
 
 // The largest resident set since reset_peak_memory; null where the system does not tell.
@@ -102,7 +106,10 @@ Json op_rows(const BenchContext& context, const TimedOps& ops, double steps, dou
   std::vector<std::pair<std::string, TimedOps::Cost>> costs(ops.costs().begin(), ops.costs().end());
   double inside = 0;
   for (const auto& [name, cost] : costs) inside += cost.seconds;
-  costs.push_back({"outside of the ops", {static_cast<int64_t>(steps), wall - inside, 0}});
+  if (wall > 0)
+    costs.push_back({"outside of the ops", {static_cast<int64_t>(steps), wall - inside, 0}});
+  else
+    wall = inside;
   std::sort(costs.begin(), costs.end(),
             [](const auto& a, const auto& b) { return a.second.seconds > b.second.seconds; });
   Json rows = Json::array();
@@ -118,14 +125,17 @@ Json op_rows(const BenchContext& context, const TimedOps& ops, double steps, dou
   return rows;
 }
 
-// time_calls, without the warm-up among the costs.
-Timing time_passes(TimedOps& ops, double budget_s, const std::function<void()>& pass) {
-  pass();
-  ops.reset();
-  Stopwatch stopwatch;
-  do stopwatch.time(pass);
-  while (stopwatch.timing().repetitions < 3 || stopwatch.timing().total < budget_s);
-  return stopwatch.timing();
+// Every operation of some steps by itself; on a GPU as a node of a graph, behind another of its kind.
+Json time_operations(const BenchContext& context, Device& device, const Bert& model, const Split& split) {
+  TimedDevice timed(device);
+  const auto session = make_session(timed, model, context, {}, true);
+  attach(*session, split, context.batch);
+  train_pass(*session, split, context.batch);
+  timed.ops().reset();
+  const Timing t = time_calls(0, [&] { train_pass(*session, split, context.batch); });
+  const double steps =
+      static_cast<double>(t.repetitions + 1) * std::ceil(static_cast<double>(split.row_count()) / context.batch);
+  return op_rows(context, timed.ops(), steps, context.on_cpu() ? t.total / t.repetitions * (t.repetitions + 1) : 0);
 }
 
 std::string describe(const BenchContext& context, int batch) {
@@ -141,26 +151,24 @@ BenchTables bench_train(const BenchContext& context) {
   const Split split = random_reviews(context, (context.quick ? 2 : 32) * context.batch);
   const Bert model(context.model);
   const auto device = open_device(context.device);
-  TimedDevice timed(*device);
-  const auto session = make_session(timed, model, context, {}, true);
-  const Timing t = time_passes(timed.ops(), 20 * context.budget_s, [&] { train_all(*session, split, context.batch); });
-  const double steps =
-      static_cast<double>(t.repetitions) * std::ceil(static_cast<double>(split.row_count()) / context.batch);
+  const auto session = make_session(*device, model, context, {}, true);
+  attach(*session, split, context.batch);
+  const Timing t = time_calls(20 * context.budget_s, [&] { train_pass(*session, split, context.batch); });
   Json row = rates("train", context, split, 3 * forward_flops(context.model, split), t);
-  row["peak_memory_mb"] = peak_memory_mb();
-  BenchTables tables{{"train", describe(context, context.batch), Json::array({row})}};
-  if (context.on_cpu())
-    tables.push_back({"train_ops", "where a step's time goes", op_rows(context, timed.ops(), steps, t.total)});
-  return tables;
+  row["peak_memory_mb"] = context.on_cpu() ? peak_memory_mb() : Json();
+  row["graph_nodes"] = session->nodes() > 0 ? Json(session->nodes()) : Json();
+  return {{"train", describe(context, context.batch), Json::array({row})},
+          {"train_ops", "where a step's time goes, one operation after the other",
+           time_operations(context, *device, model, split)}};
 }
 
 BenchTables bench_eval(const BenchContext& context) {
-  constexpr int rows_at_once = SessionOptions{}.eval_rows;
-  const Split split = random_reviews(context, (context.quick ? 2 : 32) * rows_at_once);
   const Bert model(context.model);
   const auto device = open_device(context.device);
+  const int rows_at_once = device->rows_at_once();
+  const Split split = random_reviews(context, (context.quick ? 2 : 32) * rows_at_once);
   const auto session = make_session(*device, model, context, {}, false);
-  const Timing t = time_calls(10 * context.budget_s, [&] { evaluate(*session, split, rows_at_once); });
+  const Timing t = time_calls(10 * context.budget_s, [&] { evaluate(*session, split); });
   return {{"eval", describe(context, rows_at_once),
            Json::array({rates("eval", context, split, forward_flops(context.model, split), t)})}};
 }
@@ -176,14 +184,15 @@ Json compare(const BenchContext& context, Device& device, const Bert& model, con
   const LinearSpec spec = parse_linear_spec(family.choices[0]);
   const auto with_float = make_session(device, model, context, {}, true),
              with_family = make_session(device, model, context, spec, true);
+  attach(*with_float, split, context.batch);
+  attach(*with_family, split, context.batch);
   Stopwatch warm_up, float_steps, family_steps;
-  const int64_t batches = split.row_count() / context.batch;
+  const int64_t batches = split.row_count() / context.batch, at_once = context.on_cpu() ? 1 : batches;
   for (int64_t i = 0; i < 2 * batches || i % batches != 0 ||
                       float_steps.timing().total + family_steps.timing().total < 6 * context.budget_s;
-       ++i) {
-    const Batch batch = batch_of(split, i % batches, context.batch);
-    (i < batches ? warm_up : float_steps).time([&] { with_float->train_step(batch); });
-    (i < batches ? warm_up : family_steps).time([&] { with_family->train_step(batch); });
+       i += at_once) {
+    (i < batches ? warm_up : float_steps).time([&] { with_float->train_steps(at_once); });
+    (i < batches ? warm_up : family_steps).time([&] { with_family->train_steps(at_once); });
   }
   const Timing a = float_steps.timing(), b = family_steps.timing();
   const FormatTable formats(model, {std::vector(model.linears().size(), spec)});
@@ -196,13 +205,13 @@ Json compare(const BenchContext& context, Device& device, const Bert& model, con
       (3 * forward_flops(context.model, split));
   return {{"format", family.choices[0]},
           {"family", family.name},
-          {"float_ms", a.median * 1e3},
-          {"family_ms", b.median * 1e3},
+          {"float_ms", a.median / static_cast<double>(at_once) * 1e3},
+          {"family_ms", b.median / static_cast<double>(at_once) * 1e3},
           {"ratio", b.median / a.median},
           {"cpu_ratio", b.cpu / a.cpu},
           {"target", has_tiles(spec.x) ? 1.6 : 1.3},
           {"flops_ratio", flops_ratio},
-          {"steps", b.repetitions}};
+          {"steps", b.repetitions * at_once}};
 }
 
 }  // namespace

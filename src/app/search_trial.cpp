@@ -96,13 +96,13 @@ TrialResult TrialRunner::run(const TrialJob& job, const Then& then, const std::f
   TrialResult result;
   try {
     Progress progress(job.name, steps(), "steps", session.step());
-    train(session, setup_.data.train, plan, [&](int64_t step, const Session::StepResult& numbers) {
-      running.add(numbers);
-      progress.update(step);
+    train(session, setup_.data.train, plan, [&](const Progressed& done) {
+      for (const Session::StepResult& numbers : done.results) running.add(numbers);
+      progress.update(session.step());
       alive();
       running.stop_if_asked();
     });
-    const Evaluation selection = evaluate(session, selection_, SessionOptions{}.eval_rows, [&](int64_t) {
+    const Evaluation selection = evaluate(session, selection_, [&](int64_t) {
       alive();
       running.stop_if_asked();
     })[0];
@@ -131,7 +131,7 @@ Evaluation TrialRunner::evaluate_kept(const fs::path& folder, const Split& split
 }
 
 size_t TrialRunner::memory(const std::vector<LinearSpec>& formats) const {
-  return Session::memory(model_, {replica({.formats = formats})}, session_options(train_, setup_.data_options));
+  return Session::memory(device_, model_, {replica({.formats = formats})}, session_options(train_, setup_.data_options));
 }
 
 }  // namespace mpq

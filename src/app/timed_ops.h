@@ -7,7 +7,7 @@
 
 namespace mpq {
 
-// Times calls, so it says something only of a device that has finished when a call returns (the CPU).
+// Times calls by Device::seconds.
 class TimedOps final : public Ops {
  public:
   struct Cost {
@@ -16,7 +16,7 @@ class TimedOps final : public Ops {
     double flops = 0;  // of matrix products; a gradient counts twice its forward
   };
 
-  explicit TimedOps(Ops& ops) : ops_(ops) {}
+  explicit TimedOps(Device& device) : device_(device), ops_(device.ops()) {}
   // By operation; products by their shape too, and apart where they run on one row a sequence ("cls").
   const std::map<std::string, Cost>& costs() const { return costs_; }
   void reset() { costs_.clear(); }
@@ -50,20 +50,22 @@ class TimedOps final : public Ops {
   template <class Call>
   void time(const std::string& name, double flops, Call call);
 
+  Device& device_;
   Ops& ops_;
   std::map<std::string, Cost> costs_;
 };
 
 class TimedDevice final : public Device {
  public:
-  explicit TimedDevice(Device& device) : device_(device), ops_(device.ops()) {}
+  explicit TimedDevice(Device& device) : device_(device), ops_(device) {}
   std::string describe() const override { return device_.describe(); }
   Arena reserve(size_t bytes) override { return device_.reserve(bytes); }
   void release(const Arena& arena) override { device_.release(arena); }
   size_t free_bytes() const override { return device_.free_bytes(); }
   int replicas_at_once() const override { return device_.replicas_at_once(); }
   int rows_at_once() const override { return device_.rows_at_once(); }
-  std::unique_ptr<Replay> replay() override { return device_.replay(); }
+  std::unique_ptr<Replay> replay() override;  // runs anew each time: records would hide the operations
+  double seconds(const std::function<void()>& work) override { return device_.seconds(work); }
   int64_t bucket(int64_t rows) const override { return device_.bucket(rows); }
   void copy_in(void* device, const void* host, size_t bytes) override { device_.copy_in(device, host, bytes); }
   void copy_out(void* host, const void* device, size_t bytes) override { device_.copy_out(host, device, bytes); }

@@ -59,16 +59,19 @@ class Run {
     const double before = state_.seconds;
     const int64_t first = session_.step();
     try {
-      train_with_progress(session_, setup_.data.train, plan_, "training",
-                          [&](int64_t step, const Session::StepResult& result) {
-                            check_finite(step, result);
-                            state_.loss.push_back(result.loss[0]);
-                            state_.norm.push_back(result.norm[0]);
-                            state_.seconds = before + since(start);
-                            if (step == first + 20) estimate(since(start) / 20, steps_ - step);
-                            const int every = options_.train.checkpoint_every;
-                            if (every > 0 && step % every == 0 && step < steps_) write(true);
-                          });
+      train_with_progress(session_, setup_.data.train, plan_, "training", [&](const Progressed& done) {
+        for (size_t i = 0; i < done.results.size(); ++i) {
+          check_finite(done.first + static_cast<int64_t>(i) + 1, done.results[i]);
+          state_.loss.push_back(done.results[i].loss[0]);
+          state_.norm.push_back(done.results[i].norm[0]);
+        }
+        state_.seconds = before + since(start);
+        const int64_t step = session_.step();
+        if (done.first < first + 20 && step >= first + 20)
+          estimate(since(start) / static_cast<double>(step - first), steps_ - step);
+        const int every = options_.train.checkpoint_every;
+        if (every > 0 && step % every == 0 && step < steps_) write(true);
+      });
     } catch (const Stopped&) {
       if (session_.step() < steps_) write(true);
       throw;
@@ -166,7 +169,7 @@ void print_plan(const Setup& setup, const Run& run, const Options& options, cons
   fmt::print(
       stderr, "{}\n{}\n{}: {} steps of {} rows; {} of memory\n", setup.data.description, describe(setup.config),
       device.describe(), run.steps(), options.train.batch,
-      human_bytes(Session::memory(run.model(), {run.replica()}, session_options(options.train, setup.data_options))));
+      human_bytes(Session::memory(device, run.model(), {run.replica()}, session_options(options.train, setup.data_options))));
   if (options.out.empty()) fmt::print(stderr, "nothing will be kept: name a folder with --out DIR\n");
 }
 

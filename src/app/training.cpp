@@ -40,7 +40,9 @@ Setup::Setup(DataOptions options, const TrainArgs& train)
   config.hidden_dropout = config.attention_dropout = static_cast<float>(train.dropout);
 }
 
-TrainPlan plan_of(const TrainArgs& train) { return {train.epochs, train.batch, train.seed}; }
+TrainPlan plan_of(const TrainArgs& train) {
+  return {train.epochs, train.batch, train.seed, train.checkpoint_every};
+}
 
 Schedule schedule_of(const TrainArgs& train, int64_t steps) {
   return {.learning_rate = train.lr,
@@ -68,19 +70,19 @@ std::string describe(const BertConfig& c) {
 }
 
 void train_with_progress(Session& session, const Split& split, const TrainPlan& plan, const std::string& what,
-                         const AfterStep& after) {
+                         const AfterSteps& after) {
   Progress progress(what, plan.steps(split.row_count()), "steps", session.step());
-  train(session, split, plan, [&](int64_t step, const Session::StepResult& result) {
+  train(session, split, plan, [&](const Progressed& done) {
     const bool stop = stop_requested();
-    if (after) after(step, result);
-    progress.update(step, fmt::format("loss {:.4f}", result.loss[0]));
-    if (stop) throw Stopped(fmt::format("{} after step {}", what, step));
+    if (after) after(done);
+    progress.update(session.step(), fmt::format("loss {:.4f}", done.results.back().loss[0]));
+    if (stop) throw Stopped(fmt::format("{} after step {}", what, session.step()));
   });
 }
 
 std::vector<Evaluation> evaluate_with_progress(Session& session, const Split& split, const std::string& what) {
   Progress progress(what, split.row_count(), "rows");
-  return evaluate(session, split, SessionOptions{}.eval_rows, [&](int64_t rows) {
+  return evaluate(session, split, [&](int64_t rows) {
     progress.update(rows);
     if (stop_requested()) throw Stopped(what);
   });

@@ -31,10 +31,10 @@ void start_weights(Session& session, int replica, const Setup& setup);
 // "tiny: 2 layers, hidden 128, ... 4,386,178 parameters", for the lines before long work.
 std::string describe(const BertConfig& config);
 
-// Trains with a progress bar and, after the first steps, an estimate; `after` sees every step. Throws Stopped between
-// steps once a stop is asked for (after `after` has seen the step).
+// Trains with a progress bar and, after the first steps, an estimate; `after` sees all of them. Throws Stopped
+// between steps once a stop is asked for (after `after` has seen what is done).
 void train_with_progress(Session& session, const Split& split, const TrainPlan& plan, const std::string& what,
-                         const AfterStep& after);
+                         const AfterSteps& after);
 std::vector<Evaluation> evaluate_with_progress(Session& session, const Split& split, const std::string& what);
 
 }  // namespace mpq

@@ -1,7 +1,8 @@
 // The two errors that end a command. Expected failures (a diverged trial) are values, never exceptions.
 #pragma once
 #ifdef __CUDACC__
-#define FMT_USE_CONSTEXPR 1  // fmt 9 holds that nvcc lacks it, and then fails where it checks a text
+#define FMT_CONSTEVAL  // nvcc's front end cannot check texts of fmt while compiling
+#define FMT_USE_CONSTEXPR 1  // fmt 9 holds that nvcc lacks it
 #endif
 #include <fmt/format.h>
 
@@ -39,13 +40,18 @@ struct Place {
 
 [[noreturn]] void fail_check(const std::string& message, Place where);
 
+#ifdef __CUDACC__
+#define MPQ_CONSTEVAL
+#else
+#define MPQ_CONSTEVAL consteval
+#endif
 // check(a == b, "rows {} != {}", a, b): an invariant, with the values that break it.
 template <class... Args>
 struct Check {
   Place where;
   fmt::format_string<Args...> text;
   template <class S>
-  consteval Check(const S& s, const char* file = __builtin_FILE(), const char* function = __builtin_FUNCTION(),
+  MPQ_CONSTEVAL Check(const S& s, const char* file = __builtin_FILE(), const char* function = __builtin_FUNCTION(),
                   int line = __builtin_LINE())
       : where{file, function, line}, text(s) {}
 };

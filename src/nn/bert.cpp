@@ -272,23 +272,24 @@ class Forward {
     s.context =
         attention(tape, {batch_.ragged, rows.ragged, qkv[0], qkv[1], qkv[2], model_.config().heads},
                   dropout(model_.config().attention_dropout, site + 1), std::vector{reader(layer.attention_output)});
-    if (whole) read_first_rows(s.context, whole->context);
+    if (whole) read_first_rows(s.context, whole->context, layer.attention_output);
     const Features attended = linear(tape, s.context, 0, terms(layer.attention_output), {});
     s.middle = residual_norm(tape, attended.x, rows.x, rows.ragged, norm(layer.attention_gamma, layer.attention_beta),
                              hidden_dropout(site + 2), std::vector{reader(layer.intermediate)});
-    if (whole) read_first_rows(s.middle, whole->middle);
+    if (whole) read_first_rows(s.middle, whole->middle, layer.intermediate);
     s.wide = linear(tape, s.middle, 0, terms(layer.intermediate),
                     {.activation = Activation::gelu, .readers = std::vector{reader(layer.output)}});
-    if (whole) read_first_rows(s.wide, whole->wide);
+    if (whole) read_first_rows(s.wide, whole->wide, layer.output);
     const Features narrow = linear(tape, s.wide, 0, terms(layer.output), {});
     s.out = residual_norm(tape, narrow.x, s.middle.x, rows.ragged, norm(layer.output_gamma, layer.output_beta),
                           hidden_dropout(site + 3), last ? std::vector<Reader>{} : attention_readers(l + 1));
     return s;
   }
 
-  void read_first_rows(Features& first, const Features& whole) const {
+  void read_first_rows(Features& first, const Features& whole, const Linear& next) const {
     if (first.read[0].data == first.x->data.data) return;
-    tape_.ops().select_first({.ragged = batch_.ragged, .x = whole.read[0], .y = first.read[0]});
+    tape_.ops().select_first(
+        {.ragged = batch_.ragged, .x = whole.read[0], .y = first.read[0], .only = reader(next).slot});
   }
 
   Tape& tape_;

@@ -17,6 +17,13 @@ class Replay {
  public:
   virtual ~Replay() = default;
   virtual void run(uint64_t key, const std::function<void()>& work) = 0;
+  virtual int64_t nodes() const { return 0; }  // of the largest record
+};
+
+// Records nothing.
+class Rerun final : public Replay {
+ public:
+  void run(uint64_t, const std::function<void()>& work) override { work(); }
 };
 
 class Device {
@@ -35,6 +42,8 @@ class Device {
   virtual Ops& ops() = 0;
 
   virtual std::unique_ptr<Replay> replay() = 0;
+  // Seconds that operations take: as they run in a record, one after the other. May run them several times.
+  virtual double seconds(const std::function<void()>& work) = 0;
   // Rows that a record for so many tokens should serve: batches of one bucket share a record.
   virtual int64_t bucket(int64_t rows) const = 0;
 };

@@ -169,7 +169,8 @@ struct ResidualNormGrad {
 // y = first row of every sequence; the gradient puts zeros elsewhere, or adds to the first rows only.
 struct SelectFirst {
   Ragged ragged;
-  Tensor x, y;  // [T, C] [B, C]
+  Tensor x, y;     // [T, C] [B, C]
+  QuantSlot only;  // if set: for the replicas whose format looks over a sequence; the others keep their y
 };
 struct SelectFirstGrad {
   Ragged ragged;
@@ -246,6 +247,15 @@ struct BatchSlots {
   int32_t *segment_tokens = nullptr, *segment_starts = nullptr, *order = nullptr;  // [U] [U + 1] [T]
   int32_t* segment_count = nullptr;                                                // [1]
   int64_t row_stride = 0, token_stride = 0;
+
+  HD BatchSlots at(int64_t i) const {
+    BatchSlots one = *this;
+    one.starts += i * row_stride, one.labels += i * row_stride, one.tokens += i * token_stride;
+    if (!segment_count) return one;
+    one.segment_tokens += i * token_stride, one.segment_starts += i * token_stride, one.order += i * token_stride;
+    one.segment_count += i;
+    return one;
+  }
 };
 // Makes the batches of steps first_step ... first_step + count - 1 in slots 0 ... count - 1.
 struct PrepareBatches {

@@ -28,7 +28,7 @@ bool is_trained(const Parameter& p) { return p.name.ends_with(".quantizer"); }
 bool is_head(const std::string& name) { return name.starts_with("bert.pooler.") || name.starts_with("classifier."); }
 
 std::string to_text(const std::vector<int64_t>& shape) { return "[" + fmt::format("{}", fmt::join(shape, ", ")) + "]"; }
-std::vector<int64_t> dims(const Shape& s) { return {s.dims.begin(), s.dims.begin() + s.rank}; }
+std::vector<int64_t> dims(const Shape& s) { return {s.dims, s.dims + s.rank}; }
 
 // A tensor of the file as the model wants it.
 std::vector<float> read_values(const SafeTensors& file, const SafeTensors::Entry& entry, const Parameter& p,

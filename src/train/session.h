@@ -22,8 +22,9 @@ struct Replica {
 };
 
 struct SessionOptions {
-  int batch_rows = 8, max_tokens = 512;
-  int eval_rows = 0;       // rows of an evaluation batch; 0: what fills the device
+  int batch_rows = 8;
+  int eval_rows = 0;  // rows of an evaluation batch; 0: what fills the device
+  int max_tokens = 512;
   double clip = 1.0;       // of the gradient's global norm; 0: off
   bool decay_all = false;  // weight decay on every parameter, biases and LayerNorms included
   bool training = true;    // false: no gradients, no optimizer state
@@ -51,6 +52,7 @@ class Session {
   const Bert& model() const { return model_; }
   int64_t step() const { return step_; }
   int eval_rows() const { return options_.eval_rows; }
+  int64_t nodes() const { return replay_->nodes(); }  // of a recorded step, where the device records
 
   // Truncated normal (at two standard deviations) for weights, zeros for biases, ones for LayerNorm gains: as BERT.
   void initialise(int replica);

@@ -1,0 +1,81 @@
+// The arguments of the Linear kernels: what tensor/ops.h says, without what a kernel has no use for.
+#pragma once
+#include <span>
+
+#include "cuda/activation.cuh"
+#include "cuda/cuda_ops.h"
+#include "cuda/gemm.cuh"
+
+namespace mpq {
+
+constexpr int kMostLinears = 3;  // of one call: Q, K and V
+
+// Blocks of one launch: problem p has count[p] of them, side by side.
+struct Shares {
+  int count[kMostLinears] = {}, total = 0;
+  struct Share {
+    int problem, block;
+  };
+  void set(int problem, int64_t blocks) { total += count[problem] = static_cast<int>(blocks); }
+  HD Share at(int block) const {
+    int p = 0;
+    while (block >= count[p]) block -= count[p++];
+    return {p, block};
+  }
+};
+
+struct LinearProblem {
+  Matrices x{}, w{}, bias{}, saved{}, y{};
+  Activation activation = Activation::none;
+  Dropout dropout{};
+};
+struct LinearArgs {
+  Ragged ragged;
+  LinearProblem problem[kMostLinears] = {};
+  Shares columns{};
+};
+
+// dx = (accumulate ? dx : 0) + dy w of problem `first`, then the same of the next up to `last`.
+struct InputSum {
+  Matrices dx;
+  bool accumulate;
+  int first, last;
+};
+struct InputGradArgs {
+  Ragged ragged;
+  Matrices dy[kMostLinears] = {}, w[kMostLinears] = {};
+  InputSum sum[kMostLinears] = {};
+  int sums = 0;
+  Shares columns{};
+};
+
+struct WeightGradArgs {
+  Ragged ragged;
+  Matrices dy[kMostLinears] = {}, x[kMostLinears] = {}, dw[kMostLinears] = {}, dbias[kMostLinears] = {};
+  Shares weights{}, biases{};
+  // Where every chunk of rows has a block of its own: how many the largest batch has, and for each replica and share
+  // their sums and how many are there. 0: a block goes through all chunks.
+  int chunks = 0;
+  float4* weight_sums = nullptr;
+  float* bias_sums = nullptr;
+  uint32_t* counters = nullptr;
+};
+
+#ifdef __CUDACC__
+
+// What becomes of one element of the product: bias, activation, dropout.
+__device__ __forceinline__ Activated finish(const LinearProblem& p, const Ragged& ragged, int replica, int row, int col,
+                                            float product) {
+  Activated a = activate(p.activation, p.bias ? product + p.bias.row(replica, 0)[col] : product);
+  if (p.dropout.p > 0) a.y *= dropout_at(p.dropout, ragged, replica, row, col);
+  return a;
+}
+
+#endif
+
+// Single rows (ragged.longest == 1): kernels of their own, in plain float32. `args.columns` and the like are set there.
+void linear_of_few_rows(LinearArgs args, int problems, int replicas, const Lane& lane);
+void input_grad_of_few_rows(InputGradArgs args, int replicas, const Lane& lane);
+void weight_grad_of_few_rows(WeightGradArgs args, int problems, int replicas, const Lane& lane);
+
+}  // namespace mpq

@@ -1,0 +1,145 @@
+// Linears of single rows (the CLS-only layer, pooler, classifier), where a tile would be mostly empty: sums in float32,
+// each in an order of its own that no other row has a part in.
+#include "cuda/linear.cuh"
+
+namespace mpq {
+
+namespace {
+
+__device__ float dot(float4 a, float4 b, float sum) {
+  return fmaf(a.w, b.w, fmaf(a.z, b.z, fmaf(a.y, b.y, fmaf(a.x, b.x, sum))));
+}
+
+// A warp computes one column for kRows rows, its lanes side by side along k.
+constexpr int kRows = 8, kColumns = 8, kThreads = kColumns * kWarp;
+
+__global__ void __launch_bounds__(kThreads) linear_few_kernel(const __grid_constant__ LinearArgs args) {
+  const int r = blockIdx.z, rows = rows_of(args.ragged), row0 = blockIdx.y * kRows;
+  const Shares::Share share = args.columns.at(blockIdx.x);
+  const LinearProblem& p = args.problem[share.problem];
+  const int lane = threadIdx.x % kWarp, col = share.block * kColumns + threadIdx.x / kWarp;
+  if (row0 >= rows || col >= p.y.cols) return;
+
+  float sums[kRows] = {};
+#pragma unroll 2
+  for (int k = 4 * lane; k < p.x.cols; k += 4 * kWarp) {
+    const float4 w = load_four(p.w, r, col, k);
+#pragma unroll
+    for (int m = 0; m < kRows; ++m) sums[m] = dot(load_four(p.x, r, min(row0 + m, rows - 1), k), w, sums[m]);
+  }
+  float product = 0;  // of row `lane`
+#pragma unroll
+  for (int m = 0; m < kRows; ++m) {
+    const float sum = warp_sum(sums[m]);
+    if (lane == m) product = sum;
+  }
+  if (lane >= kRows || row0 + lane >= rows) return;
+  const Activated a = finish(p, args.ragged, r, row0 + lane, col, product);
+  if (p.saved) p.saved.row(r, row0 + lane)[col] = a.saved;
+  p.y.row(r, row0 + lane)[col] = a.y;
+}
+
+// A block computes 32 columns of dx for kInputRows rows; its warps share out the outputs, four at a time.
+constexpr int kInputRows = 4, kInputWarps = 16;
+
+__device__ void add_outputs(const Matrices& dy, const Matrices& w, int row0, int rows, int k,
+                            float (&sums)[kInputRows]) {
+  const int r = blockIdx.z;
+#pragma unroll 2
+  for (int n = 4 * (threadIdx.x / kWarp); n < dy.cols; n += 4 * kInputWarps) {
+    float column[4];
+#pragma unroll
+    for (int e = 0; e < 4; ++e) column[e] = n + e < w.rows && k < w.cols ? w.row(r, n + e)[k] : 0.0f;
+#pragma unroll
+    for (int m = 0; m < kInputRows; ++m)
+      sums[m] =
+          dot(load_four(dy, r, min(row0 + m, rows - 1), n), {column[0], column[1], column[2], column[3]}, sums[m]);
+  }
+}
+
+__global__ void __launch_bounds__(kInputWarps* kWarp)
+    input_grad_few_kernel(const __grid_constant__ InputGradArgs args) {
+  __shared__ float parts[kInputWarps][kInputRows][kWarp];
+  const int r = blockIdx.z, rows = rows_of(args.ragged), row0 = blockIdx.y * kInputRows;
+  if (row0 >= rows) return;
+  const Shares::Share share = args.columns.at(blockIdx.x);
+  const InputSum& sum = args.sum[share.problem];
+  const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp, k = share.block * kWarp + lane;
+  const bool mine = warp < kInputRows && row0 + warp < rows && k < sum.dx.cols;  // the element this thread writes
+  float* dx = sum.dx.row(r, row0 + warp) + k;
+
+  float total = mine && sum.accumulate ? *dx : 0.0f;
+  for (int p = sum.first; p < sum.last; ++p) {
+    float sums[kInputRows] = {};
+    add_outputs(args.dy[p], args.w[p], row0, rows, k, sums);
+    for (int m = 0; m < kInputRows; ++m) parts[warp][m][lane] = sums[m];
+    __syncthreads();
+    float product = 0;
+    if (mine)
+      for (int i = 0; i < kInputWarps; ++i) product += parts[i][warp][lane];
+    total += product;
+    __syncthreads();
+  }
+  if (mine) *dx = total;
+}
+
+// A thread computes four neighbouring elements of dw, or one of dbias: the rows in ascending order.
+__device__ void weight_grad(const WeightGradArgs& args, const Shares::Share& share, int rows) {
+  const Matrices &dy = args.dy[share.problem], &x = args.x[share.problem], &dw = args.dw[share.problem];
+  const int r = blockIdx.z, i = share.block * kThreads + threadIdx.x, across = static_cast<int>(ceil_div(dw.cols, 4));
+  const int n = i / across, k = i % across * 4;
+  if (n >= dw.rows) return;
+  float4 sum = {};
+#pragma unroll 8
+  for (int row = 0; row < rows; ++row) {
+    const float g = dy.row(r, row)[n];
+    const float4 v = load_four(x, r, row, k);
+    sum = {fmaf(g, v.x, sum.x), fmaf(g, v.y, sum.y), fmaf(g, v.z, sum.z), fmaf(g, v.w, sum.w)};
+  }
+  store_pair(dw, r, n, k, sum.x, sum.y);
+  store_pair(dw, r, n, k + 2, sum.z, sum.w);
+}
+__device__ void bias_grad(const WeightGradArgs& args, const Shares::Share& share, int rows) {
+  const int r = blockIdx.z, n = share.block * kThreads + threadIdx.x;
+  const Matrices &dy = args.dy[share.problem], &dbias = args.dbias[share.problem];
+  if (n >= dbias.rows) return;
+  float sum = 0;
+#pragma unroll 8
+  for (int row = 0; row < rows; ++row) sum += dy.row(r, row)[n];
+  dbias.row(r, 0)[n] = sum;
+}
+__global__ void __launch_bounds__(kThreads) weight_grad_few_kernel(const __grid_constant__ WeightGradArgs args) {
+  const int rows = rows_of(args.ragged), block = blockIdx.x;
+  if (block < args.weights.total)
+    weight_grad(args, args.weights.at(block), rows);
+  else
+    bias_grad(args, args.biases.at(block - args.weights.total), rows);
+}
+
+unsigned groups(const Ragged& ragged, int rows) { return static_cast<unsigned>(ceil_div(ragged.rows, rows)); }
+
+}  // namespace
+
+void linear_of_few_rows(LinearArgs args, int problems, int replicas, const Lane& lane) {
+  for (int p = 0; p < problems; ++p) args.columns.set(p, ceil_div(args.problem[p].y.cols, kColumns));
+  launch(linear_few_kernel, dim3(args.columns.total, groups(args.ragged, kRows), replicas), kThreads, 0, lane.stream,
+         args);
+}
+
+void input_grad_of_few_rows(InputGradArgs args, int replicas, const Lane& lane) {
+  for (int s = 0; s < args.sums; ++s) args.columns.set(s, ceil_div(args.sum[s].dx.cols, kWarp));
+  launch(input_grad_few_kernel, dim3(args.columns.total, groups(args.ragged, kInputRows), replicas),
+         kInputWarps * kWarp, 0, lane.stream, args);
+}
+
+void weight_grad_of_few_rows(WeightGradArgs args, int problems, int replicas, const Lane& lane) {
+  for (int p = 0; p < problems; ++p) {
+    const Matrices &dw = args.dw[p], &dbias = args.dbias[p];
+    if (dw) args.weights.set(p, ceil_div(dw.rows * ceil_div(dw.cols, 4), kThreads));
+    if (dbias) args.biases.set(p, ceil_div(dbias.rows, kThreads));
+  }
+  launch(weight_grad_few_kernel, dim3(args.weights.total + args.biases.total, 1, replicas), kThreads, 0, lane.stream,
+         args);
+}
+
+}  // namespace mpq

@@ -1,0 +1,74 @@
+// LayerNorm of a row in a warp's registers and its gradient (Ba et al. 2016).
+#pragma once
+#include "cuda/quantize.cuh"
+#include "cuda/row.cuh"
+
+namespace mpq {
+
+// Blocks of four warps a multiprocessor should hold: the quantizers' registers would leave room for three.
+template <int kGroups>
+constexpr int kBlocks = kGroups <= 2 ? 5 : 1;
+
+#ifdef __CUDACC__
+
+struct RowStats {
+  float mean, rstd;
+};
+
+template <int kGroups>
+__device__ __forceinline__ RowStats row_stats(const Row<kGroups>& s, int cols, float epsilon) {
+  float sum = 0, squares = 0;
+#pragma unroll
+  for (float v : s.value) sum += v;
+  const float mean = warp_sum(sum) / static_cast<float>(cols);
+  for_columns<kGroups>(cols, [&](int i, int) {
+    const float d = s.value[i] - mean;
+    squares = fmaf(d, d, squares);
+  });
+  return {mean, 1.0f / sqrtf(warp_sum(squares) / static_cast<float>(cols) + epsilon)};
+}
+
+// s becomes xhat.
+template <int kGroups>
+__device__ __forceinline__ void standardize(Row<kGroups>& s, RowStats stats) {
+#pragma unroll
+  for (float& v : s.value) v = (v - stats.mean) * stats.rstd;
+}
+
+// xhat becomes x.
+template <int kGroups>
+__device__ __forceinline__ void scale_and_shift(Row<kGroups>& xhat, const float* gamma, const float* beta, int cols) {
+  for_columns<kGroups>(cols,
+                       [&](int i, int column) { xhat.value[i] = fmaf(xhat.value[i], gamma[column], beta[column]); });
+}
+
+// dx becomes ds.
+template <int kGroups>
+__device__ __forceinline__ void layer_norm_grad(Row<kGroups>& dx, const Row<kGroups>& xhat, float rstd,
+                                                const float* gamma, int cols) {
+  float sum_g = 0, sum_gx = 0;
+  for_columns<kGroups>(cols, [&](int i, int column) {
+    dx.value[i] *= gamma[column];
+    sum_g += dx.value[i];
+    sum_gx = fmaf(dx.value[i], xhat.value[i], sum_gx);
+  });
+  const float a = warp_sum(sum_g) / static_cast<float>(cols), b = warp_sum(sum_gx) / static_cast<float>(cols);
+#pragma unroll
+  for (int i = 0; i < 4 * kGroups; ++i) dx.value[i] = (dx.value[i] - fmaf(xhat.value[i], b, a)) * rstd;
+}
+
+// The copies of a row that its warp has just written, whose formats look no further.
+__device__ __forceinline__ void quantize_row_copies(const QuantizedCopies& copies, const float* x, int replica, int row,
+                                                    int cols) {
+  const int64_t at = int64_t{row} * cols;
+  for (int i = 0; i < copies.count; ++i) {
+    const QuantizedCopy& copy = copies.copy[i];
+    const QuantSpec& spec = spec_of(copy.slot, replica);
+    if (!within_row(spec)) continue;
+    quantize_row(spec, copies.features_rank, x + at, copy.xq.f32(replica) + at, cols, trained_of(copy.slot, replica));
+  }
+}
+
+#endif
+
+}  // namespace mpq
