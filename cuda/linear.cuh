@@ -73,7 +73,9 @@ __device__ __forceinline__ Activated finish(const LinearProblem& p, const Ragged
 
 #endif
 
-// Single rows (ragged.longest == 1): kernels of their own, in plain float32. `args.columns` and the like are set there.
+void weight_grad(const WeightGradArgs& args, int replicas, Precision precision, const Lane& lane);
+
+// Single rows (ragged.longest == 1): kernels of their own, in plain float32.
 void linear_of_few_rows(LinearArgs args, int problems, int replicas, const Lane& lane);
 void input_grad_of_few_rows(InputGradArgs args, int replicas, const Lane& lane);
 void weight_grad_of_few_rows(WeightGradArgs args, int problems, int replicas, const Lane& lane);

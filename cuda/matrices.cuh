@@ -1,0 +1,44 @@
+// A tensor as kernels of matrix products take it, and the few ways they touch its elements.
+#pragma once
+#include "cuda/common.cuh"
+
+namespace mpq {
+
+// A row-major matrix of every replica.
+struct Matrices {
+  float* data = nullptr;
+  int64_t replica_stride = 0;
+  int rows = 0, cols = 0;
+  bool vectors = false;  // every row starts on a 16-byte boundary
+
+  HD explicit operator bool() const { return data != nullptr; }
+  HD float* row(int replica, int row) const { return data + replica * replica_stride + int64_t{row} * cols; }
+};
+inline Matrices matrices(const Tensor& t) {
+  if (!t) return {};
+  const int cols = static_cast<int>(t.cols());
+  const bool vectors = cols % 4 == 0 && reinterpret_cast<uintptr_t>(t.data) % 16 == 0 && t.replica_stride % 4 == 0;
+  return {t.f32(), t.replica_stride, static_cast<int>(t.rows()), cols, vectors};
+}
+
+#ifdef __CUDACC__
+// Four elements of a row, col a multiple of four; zeros beyond the matrix.
+__device__ __forceinline__ float4 load_four(const Matrices& m, int replica, int row, int col) {
+  const float* from = m.row(replica, row) + col;
+  if (m.vectors && col < m.cols) return *reinterpret_cast<const float4*>(from);
+  return {col < m.cols ? from[0] : 0.0f, col + 1 < m.cols ? from[1] : 0.0f, col + 2 < m.cols ? from[2] : 0.0f,
+          col + 3 < m.cols ? from[3] : 0.0f};
+}
+// Two neighbouring elements of a row, col even; what is beyond the matrix stays out.
+__device__ __forceinline__ void store_pair(const Matrices& m, int replica, int row, int col, float x, float y) {
+  float* to = m.row(replica, row) + col;
+  if (m.vectors && col < m.cols) {
+    *reinterpret_cast<float2*>(to) = {x, y};
+    return;
+  }
+  if (col < m.cols) to[0] = x;
+  if (col + 1 < m.cols) to[1] = y;
+}
+#endif
+
+}  // namespace mpq
