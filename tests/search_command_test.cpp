@@ -1,6 +1,7 @@
 // mpq search as a user meets it: complete, cached, killed and continued, shared by two processes.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 
 #include "search/storage.h"
@@ -46,12 +47,39 @@ class SearchCommandTest : public RunMpq {
       return 0;
     }
   }
-  // The table without its last column, which is the time.
+  // The table without its times.
   std::string table(const std::string& out) const {
-    std::string text;
-    for (std::string_view line : split(file(out + "/table.tsv"), '\n'))
-      text += std::string(line.substr(0, line.rfind('\t'))) + "\n";
-    return text;
+    const std::string text = file(out + "/table.tsv");
+    const auto lines = split(trim(text), '\n');
+    const auto header = split(lines[0], '\t');
+    const auto times = static_cast<size_t>(std::find(header.begin(), header.end(), "seconds") - header.begin());
+    EXPECT_LT(times, header.size());
+    std::string kept;
+    for (const std::string_view line : lines) {
+      const auto cells = split(line, '\t');
+      for (size_t i = 0; i < cells.size(); ++i)
+        if (i != times) kept += std::string(cells[i]) + '\t';
+      kept += '\n';
+    }
+    return kept;
+  }
+  // Parameters and results of every trial, all tables, and the winners' models.
+  void expect_same_search(const std::string& a, const std::string& b, const std::vector<std::string>& studies) const {
+    EXPECT_EQ(table(a), table(b));
+    for (const char* name : {"/trials.tsv", "/winners.tsv"}) EXPECT_EQ(file(a + name), file(b + name));
+    for (const std::string& study : studies) {
+      const auto of_a = trials(a, study), of_b = trials(b, study);
+      ASSERT_EQ(of_a.size(), of_b.size());
+      for (size_t i = 0; i < of_a.size(); ++i) {
+        EXPECT_TRUE(of_a[i].same_params(of_b[i])) << study << " trial " << i;
+        EXPECT_EQ(of_a[i].values, of_b[i].values) << study << " trial " << i;
+      }
+      const std::string models = "/models/search-" + study;
+      for (const auto& entry : fs::directory_iterator(path(a + models))) {
+        const std::string model = models + "/" + entry.path().filename().string() + "/model.safetensors";
+        EXPECT_TRUE(fs::exists(path(b + model)) && file(a + model) == file(b + model)) << model;
+      }
+    }
   }
 };
 
@@ -101,6 +129,36 @@ TEST_F(SearchCommandTest, ALongTrialGoesOnFromItsCheckpoint) {
   EXPECT_EQ(table("killed"), table("whole"));
   const char* model = "/models/search-binary_residual/trial-0/model.safetensors";
   EXPECT_TRUE(file("whole" + std::string(model)) == file("killed" + std::string(model)));
+}
+
+TEST_F(SearchCommandTest, SharingASessionChangesNoResult) {
+  const std::string what =
+      "--family integer,block_log,binary_residual --mode per-layer --trials 5 --parallel 2 --epochs 3 --confirm 2";
+  ASSERT_EQ(search("one", what + " --replicas 1").code, 0);
+  const Outcome three = search("three", what + " --replicas 3");
+  ASSERT_EQ(three.code, 0) << three.err;
+  EXPECT_NE(three.err.find("3 trial(s) at once"), std::string::npos) << three.err;
+  expect_same_search("one", "three", {"none", "integer", "block_log", "binary_residual"});
+  EXPECT_EQ(trials("one", "integer")[1].user_attrs.at("mpq:replicas"), "1");
+  EXPECT_EQ(trials("three", "integer")[1].user_attrs.at("mpq:replicas"), "3");
+}
+
+TEST_F(SearchCommandTest, KilledInMidWaveEveryTrialGoesOn) {
+  const std::string what =
+      "--family integer,binary_residual --mode per-layer --trials 2 --parallel 2 --epochs 30 --checkpoint-every 40 "
+      "--replicas 3";
+  ASSERT_EQ(search("whole", what).code, 0);
+  const auto state = [&](const std::string& trial) {
+    return "killed/running/search-" + trial + "/training_state.json";
+  };
+  interrupt(start(command("killed", what)), SIGKILL, [&] { return fs::exists(path(state("integer-1"))); });
+  for (const char* trial : {"none-0", "integer-0", "integer-1"}) {  // the first session
+    ASSERT_TRUE(fs::exists(path(state(trial)))) << trial;
+    EXPECT_GE(nlohmann::json::parse(file(state(trial))).at("step"), 40) << trial;
+  }
+  ASSERT_EQ(search("killed", what).code, 0);
+  expect_same_search("whole", "killed", {"none", "integer", "binary_residual"});
+  for (const auto& entry : fs::directory_iterator(path("killed") / "running")) ADD_FAILURE() << entry.path();
 }
 
 TEST_F(SearchCommandTest, TwoProcessesShareAStudy) {

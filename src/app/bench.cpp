@@ -131,6 +131,7 @@ int run_bench(const Args& args) {
   line.option("text", context.text, "FILE", "the text it tokenizes; without it, the built-in corpus");
   line.option("data", context.data, "PATH", "startup also opens this data set's token cache");
   line.option("device", context.device, "cpu|cuda[:N]", "what runs train, eval and qat");
+  line.choice("precision", context.precision, {"fp32", "tf32", "bf16"}, "of their float operands in matrix products");
   line.option("threads", threads, "N", "CPU threads; 0: every CPU allowed", {.min = 0, .max = 4096});
   line.flag("quick", context.quick, "short measurements: whether it works, not how fast");
   if (!line.parse(args)) return 0;

@@ -1,11 +1,13 @@
 // What every part of `mpq bench` shares: the clock, the machine's ceiling, and how results are reported.
 #pragma once
 #include <functional>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "nn/bert.h"
+#include "tensor/device.h"
 
 namespace mpq {
 
@@ -41,7 +43,7 @@ double measure_copy(int threads, size_t bytes, double budget_s);
 struct BenchContext {
   bool quick = false;
   double budget_s = 0.3;  // of one short measurement
-  std::string device = "cpu";
+  std::string device = "cpu", precision = "fp32";
   int threads = 1;
   BertConfig model;
   int batch = 8;
@@ -50,6 +52,7 @@ struct BenchContext {
   std::string tokenizer, text, data;
   Ceiling ceiling;
 
+  std::unique_ptr<Device> open() const { return open_device(device, parse_precision(precision)); }
   bool on_cpu() const { return device == "cpu"; }
   // Shares of the ceiling are known for the CPU only; null elsewhere.
   nlohmann::ordered_json share(double gflops) const {

@@ -65,7 +65,8 @@ std::unique_ptr<Session> make_session(Device& device, const Bert& model, const B
 // The split again and again, in the data's own order, for as many steps as the tables hold.
 void attach(Session& session, const Split& split, int64_t batch_rows) {
   StepOrder order;
-  for (int64_t row = 0; order.steps() < kTableSteps; row = row + batch_rows < split.row_count() ? row + batch_rows : 0) {
+  for (int64_t row = 0; order.steps() < kTableSteps;
+       row = row + batch_rows < split.row_count() ? row + batch_rows : 0) {
     for (int64_t r = row; r < std::min(split.row_count(), row + batch_rows); ++r)
       order.order.push_back(static_cast<int32_t>(r));
     order.first.push_back(static_cast<int64_t>(order.order.size()));
@@ -150,7 +151,7 @@ BenchTables bench_train(const BenchContext& context) {
   reset_peak_memory();
   const Split split = random_reviews(context, (context.quick ? 2 : 32) * context.batch);
   const Bert model(context.model);
-  const auto device = open_device(context.device);
+  const auto device = context.open();
   const auto session = make_session(*device, model, context, {}, true);
   attach(*session, split, context.batch);
   const Timing t = time_calls(20 * context.budget_s, [&] { train_pass(*session, split, context.batch); });
@@ -164,7 +165,7 @@ BenchTables bench_train(const BenchContext& context) {
 
 BenchTables bench_eval(const BenchContext& context) {
   const Bert model(context.model);
-  const auto device = open_device(context.device);
+  const auto device = context.open();
   const int rows_at_once = device->rows_at_once();
   const Split split = random_reviews(context, (context.quick ? 2 : 32) * rows_at_once);
   const auto session = make_session(*device, model, context, {}, false);
@@ -219,7 +220,7 @@ Json compare(const BenchContext& context, Device& device, const Bert& model, con
 BenchTables bench_qat(const BenchContext& context) {
   const Split split = random_reviews(context, (context.quick ? 1 : 4) * context.batch);
   const Bert model(context.model);
-  const auto device = open_device(context.device);
+  const auto device = context.open();
   BenchTable table{"qat",
                    "a quantization-aware step (every Linear) beside the float step, ratio of medians; flops_ratio is "
                    "above 1 where a format looks over the whole sequence, which the "

@@ -7,7 +7,6 @@
 #include "app/training.h"
 #include "base/statistics.h"
 #include "base/stop.h"
-#include "tensor/device.h"
 
 namespace mpq {
 namespace {
@@ -77,7 +76,7 @@ int run_eval(const Args& args) {
   if (data_options.tokenizer.empty()) data_options.tokenizer = folder;
   if (!line.given("max-tokens")) data_options.max_tokens = checkpoint.max_tokens;
   if (!line.given("truncate")) data_options.truncate = checkpoint.truncate;
-  const auto device = open_device(machine.device);
+  const auto device = machine.open();
   const Dataset data = load_dataset(data_options);
   check_vocabulary(checkpoint, *data.tokenizer);
   const Split split = in_order_of(checkpoint.labels, data, split_name == "test" ? data.test : data.valid, folder);

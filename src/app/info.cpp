@@ -53,6 +53,16 @@ std::string describe(const std::string& device) {
   }
 }
 
+// Every GPU, or why there is none.
+std::string describe_gpus() {
+  std::string all = describe("cuda");
+  try {
+    for (int n = 1;; ++n) all += "; " + open_device(fmt::format("cuda:{}", n))->describe();
+  } catch (const UserError&) {
+    return all;
+  }
+}
+
 Json build() { return {{"version", MPQ_VERSION}, {"compiler", "g++ " __VERSION__}}; }
 
 Json machine() {
@@ -66,7 +76,7 @@ Json machine() {
           {"simd", std::string(to_text(simd()))},
           {"memory", human_bytes(memory)},
           {"cpu", describe("cpu")},
-          {"cuda", describe("cuda")}};
+          {"cuda", describe_gpus()}};
 }
 
 Json libraries() {

@@ -38,6 +38,8 @@ DataOptions DataArgs::options() const {
 void MachineArgs::add_to(CommandLine& line) {
   line.group("Machine");
   line.option("device", device, "cpu|cuda[:N]", "what computes");
+  line.choice("precision", precision, {"fp32", "tf32", "bf16"},
+              "how much of a float operand a matrix product sees; what a number format holds exactly loses nothing");
   line.option("threads", threads, "N", "CPU threads; 0: every CPU allowed", {.min = 0, .max = 4096});
   line.option("timeout", timeout, "SECONDS", "stop cleanly after this time, everything resumable; 0: never",
               {.min = 0});
@@ -47,6 +49,10 @@ void MachineArgs::apply() const {
   if (threads > 0) set_threads(threads);
   stop_after(timeout);
 }
+
+std::unique_ptr<Device> MachineArgs::open() const { return open_device(device, parse_precision(precision)); }
+
+std::string MachineArgs::precision_in_recipe() const { return precision == "fp32" ? "" : " precision " + precision; }
 
 void TrainArgs::add_to(CommandLine& line) {
   line.group("Training");

@@ -5,6 +5,7 @@
 
 #include "app/command_line.h"
 #include "data/dataset.h"
+#include "tensor/device.h"
 
 namespace mpq {
 
@@ -20,13 +21,16 @@ struct DataArgs {
 
 // What runs the work, and for how long.
 struct MachineArgs {
-  std::string device = "cpu";
+  std::string device = "cpu", precision = "fp32";
   int threads = 0;  // 0: the CPUs allowed
   double timeout = 0;
 
   void add_to(CommandLine& line);
-  // Sets the number of threads and starts the clock of --timeout; open_device(device) judges the device.
+  // Sets the number of threads and starts the clock of --timeout; open() judges the device.
   void apply() const;
+  std::unique_ptr<Device> open() const;
+  // " precision tf32"; empty for fp32, which runs and studies of before there was a choice had.
+  std::string precision_in_recipe() const;
 };
 
 // Training; the defaults are the labs' recipe.

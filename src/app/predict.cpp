@@ -17,7 +17,6 @@
 #include "base/stop.h"
 #include "base/text.h"
 #include "data/loader.h"
-#include "tensor/device.h"
 #include "train/checkpoint.h"
 
 namespace mpq {
@@ -134,7 +133,7 @@ int run_predict(const Args& args) {
   TextLines lines(options.in, checkpoint, *tokenizer);
   line.announce();
 
-  const auto device = open_device(options.machine.device);
+  const auto device = options.machine.open();
   Session session(*device, model, {{.formats = formats}},
                   {.eval_rows = rows_at_once, .max_tokens = checkpoint.max_tokens, .training = false});
   load_into(session, 0, checkpoint);

@@ -1,165 +1,15 @@
 // Searches number formats: one study a family, the float control beside them.
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <chrono>
-#include <thread>
-
 #include "app/commands.h"
 #include "app/search_demo.h"
-#include "app/search_family.h"
+#include "app/search_rounds.h"
 #include "base/file.h"
-#include "base/sha256.h"
-#include "base/statistics.h"
 #include "base/stop.h"
-#include "base/text.h"
 
 namespace mpq {
 namespace fs = std::filesystem;
 namespace {
-
-// What decides a trial's result beside its formats; a stored study goes on only with the same.
-std::string recipe_of(const SearchOptions& o, const Setup& setup) {
-  const TrainArgs& t = o.train;
-  const std::string start = setup.init
-                                ? "init " + sha256_hex(MappedFile(setup.init->folder / "model.safetensors").text())
-                                : "model " + t.model;
-  return fmt::format(
-      "data {} select {} {} epochs {} batch {} lr {} warmup {} decay {} weight-decay {} dropout {} clip {} seed {} "
-      "max-bits {}",
-      setup.data.fingerprint, o.select, start, t.epochs, t.batch, t.lr, t.warmup, t.decay, t.weight_decay, t.dropout,
-      t.clip, t.seed, o.max_bits ? fmt::format("{}", *o.max_bits) : "none");
-}
-
-double mcnemar_against(const Evaluation& control, const Evaluation& e) {
-  int64_t only_control = 0, only_e = 0;
-  for (size_t i = 0; i < e.labels.size(); ++i) {
-    const bool a = control.predicted.at(i) == e.labels[i], b = e.predicted[i] == e.labels[i];
-    only_control += a && !b, only_e += b && !a;
-  }
-  return mcnemar_p(only_control, only_e);
-}
-
-class Search {
- public:
-  Search(const SearchOptions& options, const Setup& setup, Device& device, Storage& storage)
-      : options_(options),
-        setup_(setup),
-        test_selects_(options.select == "test"),
-        runner_(device, setup, options_.train, test_selects_ ? setup.data.test : setup.data.valid) {
-    const auto spaces = options.space.empty() ? family_spaces(options.family) : named_space(options.space);
-    const std::string recipe = recipe_of(options, setup);
-    for (const FamilySpace& space : spaces) {
-      families_.push_back(std::make_unique<FamilySearch>(space, options, runner_, storage, recipe));
-      const std::vector<LinearSpec> formats(model().linears().size(), parse_linear_spec(space.choices[0]));
-      memory_ = std::max(memory_, runner_.memory(formats));
-      planned_ += families_.back()->planned_trials();
-    }
-    for (const auto& family : families_) finished_ += family->result().trials;
-  }
-
-  void print_plan(const Device& device) const {
-    fmt::print(stderr, "{}\n{}\n{}: {} of memory\n", setup_.data.description, describe(setup_.config),
-               device.describe(), human_bytes(memory_));
-    fmt::print(stderr, "{} studies in {}: {} trials at most, {} finished already; each {} steps, then {} {} rows\n",
-               families_.size(), options_.storage, planned_, finished_, runner_.steps(), runner_.selection_rows(),
-               options_.select);
-    if (test_selects_)
-      fmt::print(stderr, "selection on the test split, as in the labs: the best of many trials is optimistic\n");
-  }
-
-  // A wave of every family in turn, until all have their trials.
-  void run() {
-    for (;;) {
-      bool any = false;
-      for (auto& family : families_)
-        any |= family->run_wave([&](const FrozenTrial& trial) { print_trial(family->family(), trial); });
-      if (!any && !others_run()) return;
-      if (!any) wait_for_others();
-    }
-  }
-
-  std::vector<FamilyResult> results() {
-    std::vector<FamilyResult> results;
-    std::optional<Evaluation> control;
-    for (auto& family : families_) {
-      FamilyResult r = family->result();
-      if (r.winner >= 0 && !r.diverged && !test_selects_ && setup_.data.test.row_count() > 0) {
-        const Evaluation e = runner_.evaluate_kept(family->winner_model(), setup_.data.test, "testing " + r.family);
-        r.test_accuracy = e.accuracy();
-        if (r.family == "none")
-          control = e;
-        else if (control)
-          r.mcnemar = mcnemar_against(*control, e);
-      }
-      if (r.winner >= 0) confirm(r);
-      results.push_back(std::move(r));
-    }
-    return results;
-  }
-
-  const Bert& model() const { return runner_.model(); }
-
- private:
-  void print_trial(const std::string& family, const FrozenTrial& trial) {
-    const auto attribute = [&](const char* key) {
-      const auto at = trial.user_attrs.find(key);
-      return at == trial.user_attrs.end() ? "" : at->second;
-    };
-    const std::string seconds = attribute("mpq:seconds"), same = attribute("mpq:same_as");
-    std::string line = fmt::format("[{}/{}] {} trial {}: ", ++finished_, planned_, family, trial.number);
-    if (trial.values.empty())
-      line += fmt::format("{}, {} bits", to_text(trial.state), attribute("mpq:bits"));
-    else
-      line += fmt::format("{:.4f}", trial.values[0]);
-    if (!attribute("mpq:diverged").empty()) line += ", diverged";
-    if (!same.empty()) line += ", as trial " + same;
-    if (!seconds.empty()) line += fmt::format(", {:.1f} s", parse_double(seconds).value_or(0));
-    fmt::print(stderr, "{}\n", line);
-    if (!seconds.empty()) estimate(parse_double(seconds).value_or(0));
-  }
-
-  // Once, after the first quantized trial: a float one would promise too much.
-  void estimate(double seconds) {
-    if (++trained_ != 2) return;
-    fmt::print(stderr, "estimated: at most {} for the other {} trials\n",
-               human_seconds(seconds * static_cast<double>(planned_ - finished_)), planned_ - finished_);
-  }
-
-  bool others_run() const {
-    return std::any_of(families_.begin(), families_.end(), [](const auto& f) { return f->study().others_run(); });
-  }
-  static void wait_for_others() {
-    if (stop_requested()) throw Stopped("the search; another process has trials in flight");
-    std::this_thread::sleep_for(std::chrono::milliseconds(300));
-  }
-
-  // The winner again with other seeds, on the test split.
-  void confirm(FamilyResult& r) {
-    const Split& test = setup_.data.test;
-    if (test.row_count() == 0) return;
-    for (int s = 1; s <= options_.confirm; ++s) {
-      const uint64_t seed = options_.train.seed + static_cast<uint64_t>(s);
-      const std::string what = fmt::format("confirming {} with seed {}", r.family, seed);
-      double accuracy = majority_share(test);  // unless it ends
-      runner_.run(
-          {.name = what, .formats = r.formats, .seed = seed},
-          [&](Session& session, const TrialResult&) {
-            accuracy = evaluate_with_progress(session, test, what)[0].accuracy();
-          },
-          [] {});
-      r.confirmed.push_back(accuracy);
-    }
-  }
-
-  const SearchOptions& options_;
-  const Setup& setup_;
-  bool test_selects_;
-  TrialRunner runner_;
-  std::vector<std::unique_ptr<FamilySearch>> families_;
-  size_t memory_ = 0;
-  int64_t planned_ = 0, finished_ = 0, trained_ = 0;
-};
 
 nlohmann::ordered_json to_json(const std::vector<FamilyResult>& results) {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
@@ -188,6 +38,9 @@ void declare(CommandLine& line, SearchOptions& o) {
   line.option("trials", o.trials, "N", "trials a family; a smaller space is searched whole", {.min = 1, .max = 1e6});
   line.option("parallel", o.parallel, "N", "trials a study asks for at once, each blind to the others' results",
               {.min = 1, .max = 1024});
+  line.option("replicas", o.replicas, "N",
+              "trials trained together in a session, of all studies, with the same results; 0: what suits the device",
+              {.min = 0, .max = 4096});
   line.choice("sampler", o.sampler, {"tpe", "random", "grid"}, "how formats are proposed");
   line.option("max-bits", o.max_bits, "B",
               "average bits a Linear weight, scales counted; trials over it are not trained", {.above = 0});
@@ -228,7 +81,7 @@ int run_search(const Args& args) {
   options.machine.apply();
   install_stop_signals();
   if (options.storage.empty()) options.storage = "sqlite:///" + (fs::path(options.out) / "study.db").string();
-  const auto device = open_device(options.machine.device);
+  const auto device = options.machine.open();
   make_folders(options.out);
 
   if (is_demo(options)) prepare_demo(options, line, *device);

@@ -22,11 +22,11 @@ TrainArgs base_of(const TrainArgs& trial) {
   return base;
 }
 
-std::string recipe_of(const Setup& setup, const TrainArgs& t) {
+std::string recipe_of(const Setup& setup, const TrainArgs& t, const MachineArgs& machine) {
   return fmt::format(
-      "data {} model {} epochs {} batch {} lr {} warmup {} decay {} weight-decay {} dropout {} clip {} seed {}\n",
+      "data {} model {} epochs {} batch {} lr {} warmup {} decay {} weight-decay {} dropout {} clip {} seed {}{}\n",
       setup.data.fingerprint, t.model, t.epochs, t.batch, t.lr, t.warmup, t.decay, t.weight_decay, t.dropout, t.clip,
-      t.seed);
+      t.seed, machine.precision_in_recipe());
 }
 
 void train_base(const Setup& setup, const TrainArgs& base, Device& device, const fs::path& folder) {
@@ -61,7 +61,7 @@ void prepare_demo(SearchOptions& options, const CommandLine& line, Device& devic
   const TrainArgs base = base_of(options.train);
   const Setup setup(data, base);
   const fs::path folder = fs::path(options.out) / "base", note = folder / "recipe.txt";
-  const std::string recipe = recipe_of(setup, base);
+  const std::string recipe = recipe_of(setup, base, options.machine);
   if (!fs::exists(note) || read_file(note) != recipe) {
     train_base(setup, base, device, folder);
     write_file_atomic(note, recipe);  // last: without it the base is trained again

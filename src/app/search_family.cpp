@@ -1,6 +1,8 @@
 #include "app/search_family.h"
 
+#include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "base/file.h"
 #include "base/text.h"
@@ -37,8 +39,8 @@ double number(const FrozenTrial& t, const char* key) {
 
 }  // namespace
 
-FamilySearch::FamilySearch(const FamilySpace& space, const SearchOptions& options, TrialRunner& runner,
-                           Storage& storage, const std::string& recipe)
+FamilySearch::FamilySearch(const FamilySpace& space, const SearchOptions& options, WaveRunner& runner, Storage& storage,
+                           const std::string& recipe)
     : family_(space.family),
       options_(options),
       runner_(runner),
@@ -48,48 +50,73 @@ FamilySearch::FamilySearch(const FamilySpace& space, const SearchOptions& option
   check_recipe(storage, study_.options().name, recipe);
   if (study_.trials().empty()) remove_atomic_folder(models_);  // of a study that was deleted
   for (const FrozenTrial& t : study_.trials())
-    if (t.finished()) remove_atomic_folder(job(t.number, {}).running);  // killed between the result and the tidying up
+    if (t.finished()) remove_atomic_folder(running_folder(t.number));  // killed between the result and the tidying up
 }
 
-bool FamilySearch::run_wave(const Done& done) {
-  // One session a trial, also within a wave. TrialRunner could give the members of a wave to one session of several
-  // replicas, with the same bits; on the CPU the threads share the steps of one trial already.
-  std::vector<Trial> wave = study_.ask(options_.trials);
-  for (Trial& trial : wave) {
-    run(trial);
-    done(study_.trials().at(static_cast<size_t>(trial.number())));
+bool FamilySearch::ask() {
+  open_ = study_.ask(options_.trials);
+  return !open_.empty();
+}
+
+std::vector<TrialJob> FamilySearch::jobs(const Done& done) {
+  std::vector<TrialJob> jobs;
+  for (Trial& trial : std::exchange(open_, {})) {
+    if (finished_without_training(trial)) {
+      done(trial.record());
+      continue;
+    }
+    if (!has_open_twin(trial)) jobs.push_back(training(trial, done));
+    open_.push_back(trial);
   }
-  return !wave.empty();
+  return jobs;
 }
 
-// One trial, to its end: over budget, known already, or trained. The float control has no budget to keep.
-void FamilySearch::run(Trial& trial) {
+// Over budget, or known already. The float control has no budget to keep.
+bool FamilySearch::finished_without_training(Trial& trial) {
   const std::vector<LinearSpec> specs = specs_of(runner_.model(), trial.record());
   const double bits = bits_per_linear_weight(runner_.model(), specs);
   trial.set_user_attr("mpq:bits", bits);
   trial.set_user_attr("mpq:bits_per_parameter", bits_per_parameter(runner_.model(), specs));
   if (options_.max_bits && family_ != "none") {
     trial.set_constraints({bits - *options_.max_bits});
-    if (bits > *options_.max_bits) return study_.tell(trial, TrialState::pruned);
+    if (bits > *options_.max_bits) return study_.tell(trial, TrialState::pruned), true;
   }
-  if (const FrozenTrial* same = study_.find_same_params(trial)) return repeat(trial, *same);
-  train(trial, specs);
+  const FrozenTrial* same = study_.find_same_params(trial);
+  if (same) repeat(trial, *same);
+  return same;
 }
 
-void FamilySearch::train(Trial& trial, const std::vector<LinearSpec>& specs) {
-  const auto keep_if_best = [&](Session& session, const TrialResult& result) {
-    const FrozenTrial* best = study_.best_trial();
-    if (!best || result.value > best->values[0]) runner_.write(model_folder(trial.number()), session);
+bool FamilySearch::has_open_twin(const Trial& trial) const {
+  return std::any_of(open_.begin(), open_.end(),
+                     [&](const Trial& other) { return other.record().same_params(trial.record()); });
+}
+
+TrialJob FamilySearch::training(const Trial& trial, const Done& done) {
+  TrialJob job = this->job(trial.record());
+  job.finished = [this, trial = Trial(trial), done](Session& session, int replica, const TrialResult& result) mutable {
+    finish(trial, session, replica, result);
+    done(trial.record());
   };
-  const TrialJob job = this->job(trial.number(), specs);
-  const TrialResult result = runner_.run(job, keep_if_best, [&] { study_.heartbeat(); });
+  return job;
+}
+
+void FamilySearch::finish(Trial& trial, Session& session, int replica, const TrialResult& result) {
+  if (!result.diverged && would_win(trial, result.value)) runner_.write(model_folder(trial.number()), session, replica);
   trial.set_user_attr("mpq:seconds", result.seconds);
+  trial.set_user_attr("mpq:replicas", result.replicas);
   trial.set_user_attr("mpq:correct", result.correct);
-  trial.set_user_attr("mpq:rows", runner_.selection_rows());
+  trial.set_user_attr("mpq:rows", result.rows);
   if (result.diverged) trial.set_user_attr("mpq:diverged", true);
   study_.tell(trial, result.value);
-  remove_atomic_folder(job.running);
+  std::erase_if(open_, [&](const Trial& other) { return other.number() == trial.number(); });
+  remove_atomic_folder(running_folder(trial.number()));
   drop_beaten_models();
+}
+
+// Against the finished trials: the sessions of a wave do not end in the order of the trials' numbers.
+bool FamilySearch::would_win(const Trial& trial, double value) const {
+  const FrozenTrial* best = study_.best_trial();
+  return !best || value > best->values[0] || (value == best->values[0] && trial.number() < best->number);
 }
 
 // The trials of a study share one seed: equal formats, equal result.
@@ -109,25 +136,31 @@ void FamilySearch::drop_beaten_models() const {
       remove_atomic_folder(model_folder(t.number));
 }
 
-TrialJob FamilySearch::job(int64_t number, const std::vector<LinearSpec>& specs) const {
-  const std::string& study = study_.options().name;
-  return {.name = fmt::format("{} trial {}", family_, number),
-          .formats = specs,
+TrialJob FamilySearch::job(const FrozenTrial& trial) const {
+  return {.name = fmt::format("{} trial {}", family_, trial.number),
+          .formats = specs_of(runner_.model(), trial),
           .seed = options_.train.seed,
-          .running = fs::path(options_.out) / "running" / fmt::format("{}-{}", study, number),
+          .running = running_folder(trial.number),
           .recipe = recipe_};
+}
+
+fs::path FamilySearch::running_folder(int64_t number) const {
+  return fs::path(options_.out) / "running" / fmt::format("{}-{}", study_.options().name, number);
 }
 
 fs::path FamilySearch::model_folder(int64_t number) const { return models_ / fmt::format("trial-{}", number); }
 
-fs::path FamilySearch::winner_model() {
-  const FrozenTrial& winner = *study_.best_trial();
-  const fs::path folder = model_folder(winner.number);
-  if (!fs::exists(folder / "model.safetensors"))
-    runner_.run(
-        job(winner.number, specs_of(runner_.model(), winner)),
-        [&](Session& session, const TrialResult&) { runner_.write(folder, session); }, [] {});
-  return folder;
+fs::path FamilySearch::winner_model() const { return model_folder(study_.best_trial()->number); }
+
+std::optional<TrialJob> FamilySearch::lost_model() const {
+  const fs::path folder = winner_model();
+  if (fs::exists(folder / "model.safetensors")) return {};
+  TrialJob job = this->job(*study_.best_trial());
+  job.finished = [this, folder, running = job.running](Session& session, int replica, const TrialResult&) {
+    runner_.write(folder, session, replica);
+    remove_atomic_folder(running);
+  };
+  return job;
 }
 
 FamilyResult FamilySearch::result() const {

@@ -15,7 +15,7 @@ struct SearchOptions {
               out = "out/search";
   int64_t trials = 8, parallel = 1;
   std::optional<double> max_bits;
-  int confirm = 0;
+  int confirm = 0, replicas = 0;
 };
 
 }  // namespace mpq

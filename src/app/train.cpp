@@ -11,7 +11,6 @@
 #include "base/log.h"
 #include "base/stop.h"
 #include "base/text.h"
-#include "tensor/device.h"
 
 namespace mpq {
 namespace {
@@ -121,9 +120,9 @@ class Run {
     for (const LinearSpec& s : replica_.formats) specs += to_text(s) + "|";
     return fmt::format(
         "data {} model {} init {} epochs {} batch {} lr {} warmup {} decay {} wd {} dropout {} clip {} seed {} formats "
-        "{}",
+        "{}{}",
         setup_.data.fingerprint, t.init.empty() ? t.model : "", t.init, t.epochs, t.batch, t.lr, t.warmup, t.decay,
-        t.weight_decay, t.dropout, t.clip, t.seed, specs);
+        t.weight_decay, t.dropout, t.clip, t.seed, specs, options_.machine.precision_in_recipe());
   }
 
   static void estimate(double seconds_a_step, int64_t left) {
@@ -166,10 +165,10 @@ class Run {
 };
 
 void print_plan(const Setup& setup, const Run& run, const Options& options, const Device& device) {
-  fmt::print(
-      stderr, "{}\n{}\n{}: {} steps of {} rows; {} of memory\n", setup.data.description, describe(setup.config),
-      device.describe(), run.steps(), options.train.batch,
-      human_bytes(Session::memory(device, run.model(), {run.replica()}, session_options(options.train, setup.data_options))));
+  fmt::print(stderr, "{}\n{}\n{}: {} steps of {} rows; {} of memory\n", setup.data.description, describe(setup.config),
+             device.describe(), run.steps(), options.train.batch,
+             human_bytes(Session::memory(device, run.model(), {run.replica()},
+                                         session_options(options.train, setup.data_options))));
   if (options.out.empty()) fmt::print(stderr, "nothing will be kept: name a folder with --out DIR\n");
 }
 
@@ -198,7 +197,7 @@ int run_train(const Args& args) {
   install_stop_signals();
   if (!options.out.empty()) check_checkpoint_target(options.out);
 
-  const auto device = open_device(options.machine.device);
+  const auto device = options.machine.open();
   const Setup setup(options.data.options(), options.train);
   Run run(options, setup, *device);
   line.announce();

@@ -40,9 +40,7 @@ Setup::Setup(DataOptions options, const TrainArgs& train)
   config.hidden_dropout = config.attention_dropout = static_cast<float>(train.dropout);
 }
 
-TrainPlan plan_of(const TrainArgs& train) {
-  return {train.epochs, train.batch, train.seed, train.checkpoint_every};
-}
+TrainPlan plan_of(const TrainArgs& train) { return {train.epochs, train.batch, train.seed, train.checkpoint_every}; }
 
 Schedule schedule_of(const TrainArgs& train, int64_t steps) {
   return {.learning_rate = train.lr,

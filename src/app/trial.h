@@ -1,0 +1,43 @@
+// A trial of a search as a job: base weights and a table of formats -> train -> evaluate; and what comes out.
+#pragma once
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "app/training.h"
+
+namespace mpq {
+
+struct TrialResult {
+  bool diverged = false;          // a loss, a norm or a logit was not finite: it counts as the majority class
+  int64_t correct = 0, rows = 0;  // of the split
+  double value = 0;               // correct / rows
+  double seconds = 0;             // its share of its sessions' time, including those of an earlier process
+  int replicas = 1;               // of the session that finished it
+};
+
+// Jobs of one seed share everything but their formats, so equal formats give equal bits.
+struct TrialJob {
+  std::string name;                 // for the progress line
+  std::vector<LinearSpec> formats;  // one a Linear
+  uint64_t seed;                    // initialisation, order of the rows, dropout
+  std::filesystem::path running;    // where its state is kept while it runs; empty: nowhere
+  std::string recipe;               // what else decides its result: only a state of the same recipe is continued
+  // Takes the result, while the session still holds the trained model.
+  std::function<void(Session& session, int replica, const TrialResult& result)> finished;
+};
+
+// What all trials of a search share.
+struct TrialSetting {
+  Device& device;
+  const Setup& setup;
+  const TrainArgs& train;
+  Bert model{setup.config};
+
+  int64_t steps() const { return plan_of(train).steps(setup.data.train.row_count()); }
+  Replica replica(const TrialJob& job) const { return {job.seed, schedule_of(train, steps()), job.formats}; }
+  SessionOptions session_options() const { return mpq::session_options(train, setup.data_options); }
+};
+
+}  // namespace mpq

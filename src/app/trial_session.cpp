@@ -1,0 +1,133 @@
+#include "app/trial_session.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/progress.h"
+#include "base/stop.h"
+
+namespace mpq {
+namespace {
+
+constexpr std::chrono::minutes kKeepEvery{5};
+
+struct AllDiverged {};
+
+std::vector<Replica> replicas_of(const TrialSetting& setting, std::span<const TrialJob> jobs) {
+  std::vector<Replica> replicas;
+  for (const TrialJob& job : jobs) replicas.push_back(setting.replica(job));
+  return replicas;
+}
+
+std::string title(std::span<const TrialJob> jobs) {
+  return jobs.size() == 1 ? jobs[0].name : fmt::format("wave of {} trials", jobs.size());
+}
+
+}  // namespace
+
+TrialSession::TrialSession(const TrialSetting& setting, std::span<const TrialJob> jobs, int64_t step)
+    : setting_(setting),
+      jobs_(jobs),
+      session_(setting.device, setting.model, replicas_of(setting, jobs), setting.session_options()),
+      running_(jobs.size()) {
+  for (const TrialJob& job : jobs)
+    check(job.seed == jobs[0].seed, "trials of the seeds {} and {} in one session", job.seed, jobs[0].seed);
+  for (int r = 0; r < replicas(); ++r) start(r, step);
+}
+
+void TrialSession::start(int replica, int64_t step) {
+  if (step == 0) return start_weights(session_, replica, setting_.setup);
+  auto kept = read_kept(setting_, jobs_[replica]);
+  if (!kept || kept->state.optimizer.step != step)
+    throw UserError(fmt::format("{}: its state vanished while the search started", jobs_[replica].running.string()),
+                    "the same command starts the trial anew");
+  load_into(session_, replica, kept->weights);
+  session_.restore(replica, kept->state.optimizer);
+  kept->state.optimizer = {};
+  running_[replica] = {.state = std::move(kept->state), .before = kept->state.seconds};
+}
+
+void TrialSession::run(const Split& split, const std::function<void()>& alive) {
+  std::vector<Evaluation> evaluations(replicas());
+  try {
+    train(alive);
+    evaluations = evaluate(split, alive);
+  } catch (const AllDiverged&) {
+  }
+  std::vector<TrialResult> results;  // before anybody's `finished`: writing models is no trial's time
+  for (int r = 0; r < replicas(); ++r) results.push_back(result(r, evaluations[r], split));
+  for (int r = 0; r < replicas(); ++r) jobs_[r].finished(session_, r, results[r]);
+}
+
+void TrialSession::train(const std::function<void()>& alive) {
+  TrainPlan plan = plan_of(setting_.train);
+  plan.data_seed = jobs_[0].seed;
+  Progress progress(title(jobs_), setting_.steps(), "steps", session_.step());
+  mpq::train(session_, setting_.setup.data.train, plan, [&](const Progressed& steps) {
+    for (const Session::StepResult& step : steps.results) add(step);
+    if (all_diverged()) throw AllDiverged{};
+    progress.update(session_.step());
+    alive();
+    keep_if_due();
+    stop_if_asked();
+  });
+}
+
+std::vector<Evaluation> TrialSession::evaluate(const Split& split, const std::function<void()>& alive) {
+  return mpq::evaluate(session_, split, [&](int64_t) {
+    alive();
+    stop_if_asked();
+  });
+}
+
+void TrialSession::add(const Session::StepResult& step) {
+  for (int r = 0; r < replicas(); ++r) {
+    running_[r].diverged |= !std::isfinite(step.loss[r]) || !std::isfinite(step.norm[r]);
+    running_[r].state.loss.push_back(step.loss[r]);
+    running_[r].state.norm.push_back(step.norm[r]);
+  }
+}
+
+bool TrialSession::all_diverged() const {
+  return std::all_of(running_.begin(), running_.end(), [](const Running& r) { return r.diverged; });
+}
+
+void TrialSession::keep_if_due() {
+  const int every = setting_.train.checkpoint_every;
+  if (every > 0 ? session_.step() % every == 0 : Clock::now() - kept_ > kKeepEvery) keep();
+}
+
+// A trial killed between two folders finds states of two steps, and then continues in two sessions. One that diverged
+// has nothing worth keeping: it diverges again, alone, in its first steps.
+void TrialSession::keep() {
+  for (int r = 0; r < replicas() && session_.step() > 0; ++r) {
+    if (jobs_[r].running.empty() || running_[r].diverged) continue;
+    running_[r].state.seconds = seconds(r);
+    write_kept(setting_, jobs_[r], session_, r, running_[r].state);
+  }
+  kept_ = Clock::now();
+}
+
+void TrialSession::stop_if_asked() {
+  if (!stop_requested()) return;
+  keep();
+  throw Stopped("the search; the same command goes on where it stopped");
+}
+
+double TrialSession::seconds(int replica) const {
+  const double here = std::chrono::duration<double>(Clock::now() - start_).count();
+  return running_[replica].before + here / replicas();
+}
+
+TrialResult TrialSession::result(int replica, const Evaluation& evaluation, const Split& split) const {
+  const auto rows = static_cast<double>(split.row_count());
+  TrialResult result{.diverged = running_[replica].diverged || !evaluation.finite,
+                     .rows = split.row_count(),
+                     .seconds = seconds(replica),
+                     .replicas = replicas()};
+  result.correct = result.diverged ? std::llround(majority_share(split) * rows) : evaluation.correct();
+  result.value = static_cast<double>(result.correct) / rows;
+  return result;
+}
+
+}  // namespace mpq

@@ -1,0 +1,47 @@
+// Trials in one session: a replica each, in lockstep.
+#pragma once
+#include <chrono>
+#include <span>
+
+#include "app/kept_trial.h"
+
+namespace mpq {
+
+class TrialSession {
+ public:
+  // Jobs of one seed, whose kept states stand at `step` (0: they start).
+  TrialSession(const TrialSetting& setting, std::span<const TrialJob> jobs, int64_t step);
+
+  // Trains, evaluates on `split` and hands each job its result, in order. A trial that diverges goes on as dead weight
+  // until all have. `alive` is called every now and then. The states of long trials are written every five minutes (or
+  // --checkpoint-every steps), and when a stop is asked for. Throws Stopped.
+  void run(const Split& split, const std::function<void()>& alive);
+
+ private:
+  struct Running {
+    TrainingState state;
+    double before = 0;  // seconds spent by an earlier process
+    bool diverged = false;
+  };
+  using Clock = std::chrono::steady_clock;
+
+  int replicas() const { return static_cast<int>(jobs_.size()); }
+  void start(int replica, int64_t step);
+  void train(const std::function<void()>& alive);
+  std::vector<Evaluation> evaluate(const Split& split, const std::function<void()>& alive);
+  void add(const Session::StepResult& step);
+  bool all_diverged() const;
+  void keep_if_due();
+  void keep();
+  void stop_if_asked();
+  double seconds(int replica) const;
+  TrialResult result(int replica, const Evaluation& evaluation, const Split& split) const;
+
+  const TrialSetting& setting_;
+  std::span<const TrialJob> jobs_;
+  Session session_;
+  std::vector<Running> running_;
+  Clock::time_point start_ = Clock::now(), kept_ = start_;
+};
+
+}  // namespace mpq

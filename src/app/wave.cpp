@@ -1,0 +1,109 @@
+#include "app/wave.h"
+
+#include <algorithm>
+
+#include "app/kept_trial.h"
+#include "app/trial_session.h"
+#include "base/text.h"
+
+namespace mpq {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr double kShareOfMemory = 0.9;  // the rest is for what no session counts: graphs, libraries, other processes
+
+bool looks_over_sequence(const TrialJob& job) {
+  const auto over = [](const QuantSpec& s) { return reach(s, Role::activation) == Reach::sequence; };
+  return std::any_of(job.formats.begin(), job.formats.end(),
+                     [&](const LinearSpec& spec) { return over(spec.x) || over(spec.y); });
+}
+
+struct Placed {
+  TrialJob job;
+  int64_t step;
+  bool over_sequence;
+};
+
+}  // namespace
+
+WaveRunner::WaveRunner(Device& device, const Setup& setup, const TrainArgs& train, int replicas)
+    : setting_{device, setup, train},
+      most_(static_cast<size_t>(std::max(1, replicas > 0 ? replicas : device.replicas_at_once()))) {}
+
+std::vector<SessionJobs> WaveRunner::sessions(std::vector<TrialJob> jobs) const {
+  std::vector<Placed> placed;
+  for (TrialJob& job : jobs) {
+    const auto kept = read_kept(setting_, job);
+    const bool over = looks_over_sequence(job);
+    placed.push_back({std::move(job), kept ? kept->state.optimizer.step : 0, over});
+  }
+  std::stable_sort(placed.begin(), placed.end(), [](const Placed& a, const Placed& b) {
+    return std::pair(-a.step, a.over_sequence) < std::pair(-b.step, b.over_sequence);
+  });
+  std::vector<SessionJobs> sessions;
+  for (auto at = placed.begin(); at != placed.end();) {
+    SessionJobs session{.step = at->step};
+    const auto end = std::find_if(at, placed.end(), [&](const Placed& p) { return p.step != session.step; });
+    for (auto p = at; p != end; ++p) session.jobs.push_back(p->job);
+    const size_t count = fitting(replicas_of(session.jobs), setting_.session_options());
+    session.jobs.erase(session.jobs.begin() + static_cast<std::ptrdiff_t>(count), session.jobs.end());
+    at += static_cast<std::ptrdiff_t>(session.jobs.size());
+    sessions.push_back(std::move(session));
+  }
+  return sessions;
+}
+
+void WaveRunner::run(const SessionJobs& session, const Split& split, const std::function<void()>& alive) const {
+  TrialSession(setting_, session.jobs, session.step).run(split, alive);
+}
+
+void WaveRunner::write(const fs::path& folder, Session& session, int replica) const {
+  write_checkpoint(folder, session, replica, *setting_.setup.data.tokenizer, setting_.setup.checkpoint_info());
+}
+
+std::vector<Evaluation> WaveRunner::evaluate_kept(const std::vector<fs::path>& folders, const Split& split) const {
+  const SessionOptions options{.max_tokens = setting_.setup.data_options.max_tokens, .training = false};
+  std::vector<Checkpoint> checkpoints;
+  std::vector<Replica> replicas;
+  for (const fs::path& folder : folders) {
+    checkpoints.push_back(read_checkpoint(folder));
+    replicas.push_back({.formats = checkpoints.back().formats});
+  }
+  std::vector<Evaluation> all;
+  while (all.size() < folders.size()) {
+    const auto rest = std::span(replicas).subspan(all.size());
+    const auto group = rest.first(fitting(rest, options));
+    Session session(setting_.device, model(), {group.begin(), group.end()}, options);
+    for (int r = 0; r < session.replicas(); ++r) load_into(session, r, checkpoints[all.size() + r]);
+    const auto evaluations = evaluate_with_progress(session, split, "testing the winners");
+    all.insert(all.end(), evaluations.begin(), evaluations.end());
+  }
+  return all;
+}
+
+size_t WaveRunner::memory(std::span<const TrialJob> jobs) const {
+  return Session::memory(setting_.device, model(), replicas_of(jobs), setting_.session_options());
+}
+
+// How many of these replicas, from the first on, one session can hold.
+size_t WaveRunner::fitting(std::span<const Replica> replicas, const SessionOptions& options) const {
+  const size_t free = setting_.device.free_bytes();
+  const auto budget = static_cast<size_t>(kShareOfMemory * static_cast<double>(free));
+  for (size_t n = std::min(most_, replicas.size());;) {
+    const size_t needed = Session::memory(setting_.device, model(), {replicas.begin(), replicas.begin() + n}, options);
+    if (needed <= budget) return n;
+    if (n == 1)
+      throw UserError(fmt::format("a trial takes {} of memory; {} has {} free, and nine tenths of that are used",
+                                  human_bytes(needed), setting_.device.describe(), human_bytes(free)),
+                      "a smaller --batch, --max-tokens or --model needs less");
+    n = std::clamp<size_t>(n * budget / needed, 1, n - 1);
+  }
+}
+
+std::vector<Replica> WaveRunner::replicas_of(std::span<const TrialJob> jobs) const {
+  std::vector<Replica> replicas;
+  for (const TrialJob& job : jobs) replicas.push_back(setting_.replica(job));
+  return replicas;
+}
+
+}  // namespace mpq

@@ -1,0 +1,213 @@
+// Waves of trials: what shares a session, and that sharing one, diverging in one or being killed in one changes no bit
+// of a trial's result.
+#include "app/wave.h"
+
+#include <fmt/format.h>
+
+#include <map>
+
+#include "base/file.h"
+#include "base/text.h"
+#include "tests/devices.h"
+#include "tests/temporary_folder.h"
+
+namespace mpq {
+namespace {
+
+constexpr const char *plain = "integer(width=8,frac=4)", *other = "integer(width=6,frac=3)",
+                     *over_sequence = "x=block_fp(width=6,exponent=8,bias=127,block=*x16);w=none;b=none",
+                     *exploding = "log(width=8,bias=-100)";  // its smallest value is 2^100
+
+// What a job left behind.
+struct Left {
+  TrialResult result;
+  int64_t step = 0;
+  std::vector<std::vector<float>> weights;
+  bool operator==(const Left& o) const {
+    return result.value == o.result.value && result.diverged == o.result.diverged && step == o.step &&
+           weights == o.weights;
+  }
+};
+
+// A device that says how much memory is free.
+class SmallDevice final : public Device {
+ public:
+  SmallDevice(Device& device, size_t free) : device_(device), free_(free) {}
+  std::string describe() const override { return "a small device"; }
+  Arena reserve(size_t bytes) override { return device_.reserve(bytes); }
+  void release(const Arena& arena) override { device_.release(arena); }
+  size_t free_bytes() const override { return free_; }
+  int replicas_at_once() const override { return 3; }
+  int rows_at_once() const override { return 16; }  // evaluation takes no more memory than training
+  void copy_in(void* device, const void* host, size_t bytes) override { device_.copy_in(device, host, bytes); }
+  void copy_out(void* host, const void* device, size_t bytes) override { device_.copy_out(host, device, bytes); }
+  Ops& ops() override { return device_.ops(); }
+  std::unique_ptr<Replay> replay() override { return device_.replay(); }
+  double seconds(const std::function<void()>& work) override { return device_.seconds(work); }
+  int64_t bucket(int64_t rows) const override { return device_.bucket(rows); }
+
+ private:
+  Device& device_;
+  size_t free_;
+};
+
+class WaveTest : public DeviceTest {
+ protected:
+  static constexpr int kEvery = 4;  // steps from state to state
+
+  WaveTest() {
+    ::setenv("XDG_CACHE_HOME", (folder_ / "cache").c_str(), 1);
+    train_.model = "1,16,2,32", train_.lr = 1e-2, train_.epochs = 4;
+    std::string text = "text\tlabel\n";
+    for (int i = 0; i < 64; ++i)
+      text += fmt::format("the plot number {} was {}\t{}\n", i, i % 3 ? "superb" : "dull", i % 3 ? "good" : "bad");
+    write_file_atomic(folder_ / "data.tsv", text);
+    setup_.emplace(DataOptions{.data = folder_ / "data.tsv", .max_tokens = 16, .valid = "0.25"}, train_);
+  }
+  ~WaveTest() override { ::unsetenv("XDG_CACHE_HOME"); }
+
+  WaveRunner runner(int replicas) { return WaveRunner(*device_, *setup_, train_, replicas); }
+  // Named by their format; the states of those with the same one would collide.
+  std::vector<TrialJob> jobs(const std::vector<std::string>& formats) {
+    const Bert model(setup_->config);
+    std::vector<TrialJob> jobs;
+    for (const std::string& format : formats)
+      jobs.push_back({.name = format,
+                      .formats = std::vector<LinearSpec>(model.linears().size(), parse_linear_spec(format)),
+                      .seed = 42,
+                      .running = folder_ / ("running-" + format),
+                      .recipe = "test",
+                      .finished = [this, format](Session& session, int r, const TrialResult& result) {
+                        left_[format] = {result, session.step(), {}};
+                        for (const Parameter& p : session.model().parameters().all())
+                          left_[format].weights.push_back(session.get(r, p));
+                      }});
+    return jobs;
+  }
+  void run(
+      const WaveRunner& runner, const std::vector<SessionJobs>& sessions, const std::function<void()>& alive = [] {}) {
+    for (const SessionJobs& session : sessions) runner.run(session, setup_->data.valid, alive);
+  }
+  // Every format in a session of its own, from beginning to end.
+  std::map<std::string, Left> alone(const std::vector<std::string>& formats) {
+    const WaveRunner one = runner(1);
+    for (TrialJob& job : jobs(formats)) {
+      job.running.clear();
+      run(one, {{{job}, 0}});
+    }
+    return std::exchange(left_, {});
+  }
+  static std::vector<size_t> sizes(const std::vector<SessionJobs>& sessions) {
+    std::vector<size_t> sizes;
+    for (const SessionJobs& s : sessions) sizes.push_back(s.jobs.size());
+    return sizes;
+  }
+
+  TemporaryFolder folder_;
+  TrainArgs train_;
+  std::optional<mpq::Setup> setup_;
+  std::map<std::string, Left> left_;
+};
+MPQ_ON_EVERY_DEVICE(WaveTest);
+
+TEST_P(WaveTest, ATrialHasTheResultItHasAlone) {
+  const std::vector<std::string> formats = {"none", over_sequence, plain, "binary_residual(levels=2)", other};
+  const auto expected = alone(formats);
+  for (const auto& [format, left] : expected) EXPECT_EQ(left.result.replicas, 1);
+  for (const int replicas : {2, 5}) {
+    const WaveRunner together = runner(replicas);
+    run(together, together.sessions(jobs(formats)));
+    EXPECT_EQ(std::exchange(left_, {}), expected) << replicas << " at once";
+  }
+}
+
+TEST_P(WaveTest, SessionsAreCutByNumberAndByMemory) {
+  const std::vector<TrialJob> all = jobs({over_sequence, "none", plain, other, "binary()"});
+  const auto three = runner(3).sessions(all);
+  EXPECT_EQ(sizes(three), (std::vector<size_t>{3, 2}));
+  EXPECT_EQ(three[1].jobs[1].name, over_sequence) << "formats that look over a sequence come last";
+  SmallDevice roomy(*device_, SIZE_MAX);
+  const size_t two_trials = WaveRunner(roomy, *setup_, train_, 0).memory(std::span(all).first(2));
+  const auto sessions_on = [&](size_t free, int replicas) {
+    SmallDevice small(*device_, free);
+    return sizes(WaveRunner(small, *setup_, train_, replicas).sessions(all));
+  };
+  EXPECT_EQ(sessions_on(100 * two_trials, 0), (std::vector<size_t>{3, 2})) << "what the device suggests";
+  EXPECT_EQ(sessions_on(two_trials * 5 / 4, 5), (std::vector<size_t>{2, 2, 1}));
+  try {
+    sessions_on(two_trials / 4, 5);
+    FAIL() << "no trial fits";
+  } catch (const UserError& error) {
+    const std::string said = error.what();
+    EXPECT_NE(said.find("a small device has " + human_bytes(two_trials / 4)), std::string::npos) << said;
+  }
+}
+
+TEST_P(WaveTest, OneThatDivergesLeavesTheOthersAlone) {
+  const auto expected = alone({plain, other});
+  const WaveRunner three = runner(3);
+  run(three, three.sessions(jobs({plain, exploding, other})));
+  const Left exploded = left_.at(exploding);
+  left_.erase(exploding);
+  EXPECT_EQ(left_, expected);
+  EXPECT_FALSE(expected.at(plain).result.diverged);
+  EXPECT_TRUE(exploded.result.diverged);
+  EXPECT_EQ(exploded.result.value, majority_share(setup_->data.valid));
+  EXPECT_EQ(exploded.result.correct, std::lround(exploded.result.value * static_cast<double>(exploded.result.rows)));
+}
+
+TEST_P(WaveTest, WhenAllHaveDivergedItEnds) {
+  const WaveRunner two = runner(2);
+  run(two, two.sessions(jobs({exploding, "log(width=8,bias=-99)"})));
+  ASSERT_EQ(left_.size(), 2u);
+  for (const auto& [format, left] : left_) {
+    EXPECT_TRUE(left.result.diverged) << format;
+    EXPECT_LT(left.step, two.steps()) << format;
+  }
+}
+
+TEST_P(WaveTest, KilledInMidWaveItGoesOnWhereTheStatesStand) {
+  const std::vector<std::string> formats = {plain, exploding, other, "binary_residual(levels=2)"};
+  train_.checkpoint_every = kEvery;
+  auto expected = alone(formats);
+  expected.erase(exploding);  // its weights are NaN, and alone it stopped earlier
+  struct Killed {};
+  const auto kill_later = [this, calls = 0]() mutable {
+    if (++calls > 1 && std::filesystem::exists(folder_ / (std::string("running-") + other))) throw Killed{};
+  };
+  const WaveRunner four = runner(4);
+  EXPECT_THROW(run(four, four.sessions(jobs(formats)), kill_later), Killed);
+  EXPECT_TRUE(left_.empty());
+  std::filesystem::remove_all(folder_ / (std::string("running-") + other));
+  const auto sessions = four.sessions(jobs(formats));
+  EXPECT_EQ(sizes(sessions), (std::vector<size_t>{2, 2})) << "those that go on; the lost state, and the diverged trial";
+  EXPECT_GE(sessions[0].step, kEvery);
+  EXPECT_EQ(sessions[1].step, 0);
+  run(four, sessions);
+  EXPECT_TRUE(left_.at(exploding).result.diverged);
+  left_.erase(exploding);
+  EXPECT_EQ(left_, expected);
+}
+
+TEST_P(WaveTest, KeptModelsAreEvaluatedTogether) {
+  const WaveRunner three = runner(3);
+  std::vector<TrialJob> all = jobs({"none", plain, "binary_residual(levels=2)"});
+  std::vector<std::filesystem::path> folders;
+  std::vector<double> expected(all.size());
+  for (size_t i = 0; i < all.size(); ++i) {
+    folders.push_back(folder_ / fmt::format("model-{}", i));
+    all[i].finished = [&, i](Session& session, int r, const TrialResult& result) {
+      three.write(folders[i], session, r);
+      expected[i] = result.value;
+    };
+  }
+  run(three, three.sessions(all));
+  for (const int replicas : {1, 2, 3}) {
+    const auto evaluations = runner(replicas).evaluate_kept(folders, setup_->data.valid);
+    ASSERT_EQ(evaluations.size(), folders.size());
+    for (size_t i = 0; i < folders.size(); ++i) EXPECT_EQ(evaluations[i].accuracy(), expected[i]) << folders[i];
+  }
+}
+
+}  // namespace
+}  // namespace mpq
