@@ -43,6 +43,7 @@ class SmallDevice final : public Device {
   void copy_out(void* host, const void* device, size_t bytes) override { device_.copy_out(host, device, bytes); }
   Ops& ops() override { return device_.ops(); }
   std::unique_ptr<Replay> replay() override { return device_.replay(); }
+  double seconds(const std::function<void()>& work) override { return device_.seconds(work); }
   int64_t bucket(int64_t rows) const override { return device_.bucket(rows); }
 
  private:
