@@ -12,12 +12,10 @@ namespace mpq {
 namespace attention {
 namespace {
 
-// ---- dk, dv: rows are keys, columns queries ----
-
-// Scores and d(dropped p) of one query against the lane's keys key, key + 16 ... become dropped p and d(scores).
-template <int N>
-__device__ __forceinline__ void differentiate(float (&s)[N], float (&dp)[N], const Head& head, int key, int query,
-                                              float2 stats, float delta) {
+// Scores and d(dropped p) of one query against keys key + 16 i become dropped p and d(scores).
+template <int N, bool Vector>
+__device__ __forceinline__ void differentiate(float (&s)[N], float (&dp)[N], const Head<Vector>& head, int key,
+                                              int query, float2 stats, float delta) {
   float factor[N];
   dropout_factors(factor, head, key, query);
 #pragma unroll
@@ -28,146 +26,146 @@ __device__ __forceinline__ void differentiate(float (&s)[N], float (&dp)[N], con
   }
 }
 
-// A tile's keys are 8 out of every 16: one call of the generator then serves all of a lane's keys.
-template <class S>
-__device__ __forceinline__ int first_key_of_tile(const AttentionGrad& op, int tile, int& sequence) {
-  const TilePlace place = find_tile(op.forward.keys, tile / 2, 2 * S::rows);
-  sequence = place.sequence;
-  return place.first + 8 * (tile % 2);
+__device__ __forceinline__ float one(int, int) { return 1.0f; }
+
+// A block's keys are every other 8 of 32: one call of the dropout's generator then serves both keys of a lane.
+__device__ __forceinline__ TilePlace find_key_tile(const Ragged& keys, int tile) {
+  const TilePlace place = find_tile(keys, tile / 2, 2 * kRows);
+  return {place.sequence, place.first + 8 * (tile % 2)};
 }
 
-template <class S, int Terms>
-__device__ __forceinline__ void key_tile(const AttentionGrad& op, uint4* shared, int tile, int head_number, int slice) {
-  int sequence;
-  const int first = first_key_of_tile<S>(op, tile, sequence), first_column = slice * S::columns;
-  const Head head(op.forward, blockIdx.z, sequence, head_number);
-  if (first >= head.keys) return;
+// dk and dv: rows are keys, columns queries.
+template <bool Vector, int Terms>
+__device__ __forceinline__ void key_tile(const AttentionGrad& op, uint4* shared, int stride, int head_number,
+                                         int first_column) {
+  const TilePlace place = find_key_tile(op.forward.keys, blockIdx.x);
+  const Head<Vector> head(op.forward, stride, blockIdx.z, place.sequence, head_number);
+  if (place.first >= head.keys) return;
   const FragmentLane lane;
-  const auto key_of = [&](int r) { return first + lane.g + 16 * r; };
-  uint4 *k = shared, *v = shared + left_bytes<S, Terms>(head.width) / sizeof(uint4);
-  stage_left<S, Terms>(k, head.of_keys(op.forward.k), key_of);
-  stage_left<S, Terms>(v, head.of_keys(op.forward.v), key_of);
+  const int upper = place.first + lane.g, lower = upper + 16;
+  uint4 *k = shared, *v = shared + left_bytes<Terms>(head.width) / sizeof(uint4);
+  stage_left<Terms>(k, head.of_keys(op.forward.k), upper, lower);
+  stage_left<Terms>(v, head.of_keys(op.forward.v), upper, lower);
   __syncthreads();
 
-  const HeadRows q = head.of_queries(op.forward.q), dcontext = head.of_queries(op.dcontext);
-  const HeadRows context = head.of_queries(op.forward.context);
-  Sums<S> dk = {}, dv = {};
-  for (int base = static_cast<int>(threadIdx.x) / kWarp * 16; base < head.queries; base += 16 * kWarps) {
-    const int columns[2] = {base + lane.g, base + 8 + lane.g};
-    float delta[2] = {};  // of the queries in `columns`
-    Scores<S> s, dp;
-    scores<S, Terms>(s, k, q, columns);
-    scores<S, Terms>(dp, v, dcontext, columns, [&](int half, int column, float4 x) {
-      delta[half] += dot(x, context.load<S::vector>(columns[half], column));
+  const HeadRows<Vector> q = head.of_queries(op.forward.q), dcontext = head.of_queries(op.dcontext);
+  const HeadRows<Vector> context = head.of_queries(op.forward.context);
+  Sums dk = {}, dv = {};
+  for (int first = 16 * warp_index(); first < head.queries; first += 16 * kWarps) {
+    const int of_g[2] = {first + lane.g, first + 8 + lane.g};
+    float delta[2] = {};  // of these queries
+    Scores s, dp;
+    scores<Terms>(s, k, q, of_g);
+    scores<Terms>(dp, v, dcontext, of_g, [&](int half, int column, float4 x) {
+      delta[half] += dot(x, context.load_or_zero(context.row(of_g[half]), column));
     });
     delta[0] = quad_sum(delta[0]), delta[1] = quad_sum(delta[1]);
-    int queries[4];
+    int mine[4];  // the queries of the lane's columns
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const int column = 2 * lane.t + i % 2;
-      queries[i] = base + 8 * (i / 2) + column;
-      const float2 stats = head.stats_or_zero(op.forward, queries[i]);
-      float x[2 * S::tiles], dx[2 * S::tiles];
-#pragma unroll
-      for (int r = 0; r < 2 * S::tiles; ++r)
-        x[r] = s[r / 2][i / 2][2 * (r % 2) + i % 2], dx[r] = dp[r / 2][i / 2][2 * (r % 2) + i % 2];
-      differentiate(x, dx, head, key_of(0), queries[i], stats, __shfl_sync(kAllLanes, delta[i / 2], 4 * column));
-#pragma unroll
-      for (int r = 0; r < 2 * S::tiles; ++r)
-        s[r / 2][i / 2][2 * (r % 2) + i % 2] = x[r], dp[r / 2][i / 2][2 * (r % 2) + i % 2] = dx[r];
+      mine[i] = first + 8 * (i / 2) + column;
+      float x[2] = {s[i / 2][i % 2], s[i / 2][2 + i % 2]}, dx[2] = {dp[i / 2][i % 2], dp[i / 2][2 + i % 2]};
+      differentiate(x, dx, head, upper, mine[i], head.stats_or_none(op.forward, mine[i]),
+                    __shfl_sync(kAllLanes, delta[i / 2], 4 * column));
+      s[i / 2][i % 2] = x[0], s[i / 2][2 + i % 2] = x[1];
+      dp[i / 2][i % 2] = dx[0], dp[i / 2][2 + i % 2] = dx[1];
     }
-    add_products<S, Terms>(dv, s, dcontext, queries, first_column);
-    add_products<S, Terms>(dk, dp, q, queries, first_column);
+    add_products<Terms>(dv, s, dcontext, mine, first_column);
+    add_products<Terms>(dk, dp, q, mine, first_column);
   }
-  const auto one = [](int, int) { return 1.0f; };
   float4* merge = reinterpret_cast<float4*>(shared);
-  merge_and_store<S>(merge, dv, head.of_keys(op.dv), key_of, first_column, one);
-  merge_and_store<S>(merge, dk, head.of_keys(op.dk), key_of, first_column, one);
+  merge_and_store(merge, dv, head.of_keys(op.dv), upper, lower, first_column, one);
+  merge_and_store(merge, dk, head.of_keys(op.dk), upper, lower, first_column, one);
 }
 
-// ---- dq: rows are queries, columns keys ----
+// delta[i] = dcontext context of the tile's row i, four lanes a row; by the first two warps.
+template <bool Vector>
+__device__ __forceinline__ void set_deltas(float* delta, const HeadRows<Vector>& dcontext,
+                                           const HeadRows<Vector>& context, int first) {
+  const int row = static_cast<int>(threadIdx.x) / 4, t = static_cast<int>(threadIdx.x) % 4;
+  if (row >= kRows) return;
+  float sum = 0;
+  for (int column = 4 * t; column < dcontext.width; column += 16)
+    sum +=
+        dot(dcontext.load(dcontext.row(first + row), column), context.load_or_zero(context.row(first + row), column));
+  sum = quad_sum(sum);
+  if (t == 0) delta[row] = sum;
+}
 
-template <class S, int Terms>
-__device__ __forceinline__ void query_tile(const AttentionGrad& op, uint4* shared, int tile, int head_number,
-                                           int slice) {
-  __shared__ float deltas[S::rows];
-  const TilePlace place = find_tile(op.forward.queries, tile, S::rows);
-  const int first_column = slice * S::columns;
-  const Head head(op.forward, blockIdx.z, place.sequence, head_number);
+// dq: rows are queries, columns keys.
+template <bool Vector, int Terms>
+__device__ __forceinline__ void query_tile(const AttentionGrad& op, uint4* shared, int stride, int head_number,
+                                           int first_column) {
+  __shared__ float deltas[kRows];
+  const TilePlace place = find_tile(op.forward.queries, blockIdx.x, kRows);
+  const Head<Vector> head(op.forward, stride, blockIdx.z, place.sequence, head_number);
   if (place.first >= head.queries) return;
-  const FragmentLane lane;
-  const auto query_of = [&](int r) { return place.first + 8 * r + lane.g; };
-  const HeadRows dcontext = head.of_queries(op.dcontext), context = head.of_queries(op.forward.context);
-  uint4 *q = shared, *d = shared + left_bytes<S, Terms>(head.width) / sizeof(uint4);
-  stage_left<S, Terms>(q, head.of_queries(op.forward.q), query_of);
-  stage_left<S, Terms>(d, dcontext, query_of);
-  for (int row = static_cast<int>(threadIdx.x) / 4; row < S::rows; row += kThreads / 4) {  // whole warps only
-    float delta = 0;
-    for (int column = 4 * lane.t; column < head.width; column += 16)
-      delta += dot(dcontext.load<S::vector>(place.first + row, column),
-                   context.load<S::vector>(place.first + row, column));
-    delta = quad_sum(delta);
-    if (lane.t == 0) deltas[row] = delta;
-  }
+  const int g = FragmentLane().g, upper = place.first + g, lower = upper + 8;
+  const HeadRows<Vector> dcontext = head.of_queries(op.dcontext);
+  uint4 *q = shared, *d = shared + left_bytes<Terms>(head.width) / sizeof(uint4);
+  stage_left<Terms>(q, head.of_queries(op.forward.q), upper, lower);
+  stage_left<Terms>(d, dcontext, upper, lower);
+  set_deltas(deltas, dcontext, head.of_queries(op.forward.context), place.first);
   __syncthreads();
-  float2 stats[S::tiles * 2];
-  float delta[S::tiles * 2];
-#pragma unroll
-  for (int r = 0; r < S::tiles * 2; ++r)
-    stats[r] = head.stats_or_zero(op.forward, query_of(r)), delta[r] = deltas[8 * r + lane.g];
+  const float2 stats[2] = {head.stats_or_none(op.forward, upper), head.stats_or_none(op.forward, lower)};
+  const float delta[2] = {deltas[g], deltas[g + 8]};
 
-  const HeadRows k = head.of_keys(op.forward.k), v = head.of_keys(op.forward.v);
-  Sums<S> dq = {};
+  const HeadRows<Vector> k = head.of_keys(op.forward.k), v = head.of_keys(op.forward.v);
+  Sums dq = {};
   for (int first = first_key(); first < head.keys; first += kKeysARound) {
-    Scores<S> s, dp;
-    const KeyColumns columns(first);
-    scores<S, Terms>(s, q, k, columns.row);
-    scores<S, Terms>(dp, d, v, columns.row);
+    const KeyColumns keys(first);
+    Scores s, dp;
+    scores<Terms>(s, q, k, keys.of_g);
+    scores<Terms>(dp, d, v, keys.of_g);
 #pragma unroll
-    for (int r = 0; r < S::tiles * 2; ++r) {
+    for (int r = 0; r < 2; ++r) {
       float x[4], dx[4];
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        x[i] = columns.key[i] < head.keys ? s[r / 2][i / 2][2 * (r % 2) + i % 2] : -INFINITY;
-        dx[i] = dp[r / 2][i / 2][2 * (r % 2) + i % 2];
+        x[i] = keys.mine[i] < head.keys ? s[i / 2][2 * r + i % 2] : -INFINITY;
+        dx[i] = dp[i / 2][2 * r + i % 2];
       }
-      differentiate(x, dx, head, columns.key[0], query_of(r), stats[r], delta[r]);
+      differentiate(x, dx, head, keys.mine[0], upper + 8 * r, stats[r], delta[r]);
 #pragma unroll
-      for (int i = 0; i < 4; ++i) dp[r / 2][i / 2][2 * (r % 2) + i % 2] = dx[i];
+      for (int i = 0; i < 4; ++i) dp[i / 2][2 * r + i % 2] = dx[i];
     }
-    add_products<S, Terms>(dq, dp, k, columns.key, first_column);
+    add_products<Terms>(dq, dp, k, keys.mine, first_column);
   }
-  merge_and_store<S>(reinterpret_cast<float4*>(shared), dq, head.of_queries(op.dq), query_of, first_column,
-                     [](int, int) { return 1.0f; });
+  merge_and_store(reinterpret_cast<float4*>(shared), dq, head.of_queries(op.dq), upper, lower, first_column, one);
 }
 
-template <class S, int Terms>
-__global__ void __launch_bounds__(kThreads) attention_grad_kernel(const __grid_constant__ AttentionGrad op) {
+// Grid (tiles, 2 kinds x heads x slices, replicas), the kind with more work first.
+template <bool Vector, int Terms>
+__global__ void __launch_bounds__(kThreads, 2)
+    attention_grad_kernel(const __grid_constant__ AttentionGrad op, int stride) {
   extern __shared__ uint4 shared[];
-  const int a_kind = gridDim.y / 2, slices = a_kind / op.forward.heads, y = blockIdx.y % a_kind;
-  if (blockIdx.y < a_kind)  // the longer work first
-    key_tile<S, Terms>(op, shared, blockIdx.x, y / slices, y % slices);
+  const int of_a_kind = gridDim.y / 2, y = blockIdx.y % of_a_kind;
+  const int head_number = y % op.forward.heads, first_column = y / op.forward.heads * kColumns;
+  if (blockIdx.y < of_a_kind)
+    key_tile<Vector, Terms>(op, shared, stride, head_number, first_column);
   else
-    query_tile<S, Terms>(op, shared, blockIdx.x, y / slices, y % slices);
+    query_tile<Vector, Terms>(op, shared, stride, head_number, first_column);
+}
+
+void attention_rows_grad(const AttentionGrad& op, Precision precision, cudaStream_t stream) {
+  const Attention& forward = op.forward;
+  for_variant(forward, precision, [&](auto vector, auto terms) {
+    const int64_t tiles = std::max(2 * tiles_of(forward.keys, 2 * kRows), tiles_of(forward.queries, kRows));
+    const dim3 grid(tiles, 2 * forward.heads * slices_of(forward), forward.context.replicas);
+    const size_t bytes = std::max(2 * left_bytes<terms>(width_of(forward)), kMergeBytes);
+    launch(attention_grad_kernel<vector, terms>, grid, kThreads, bytes, stream, op, stride_of(forward));
+  });
 }
 
 }  // namespace
 }  // namespace attention
 
 void CudaOps::attention_grad(const AttentionGrad& op) {
-  using namespace attention;
-  const Attention& forward = op.forward;
-  if (forward.queries.longest == 1) return attention_first_grad(op, main_.stream);
-  const int width = static_cast<int>(forward.q.cols()) / forward.heads;
-  for_width(width, precision_, [&](auto shape, auto terms) {
-    using S = decltype(shape);
-    const int64_t key_tiles = 2 * tiles_of(forward.keys.rows, forward.keys.sequences, 2 * S::rows);
-    const int64_t query_tiles = tiles_of(forward.queries.rows, forward.queries.sequences, S::rows);
-    const dim3 grid(std::max(key_tiles, query_tiles), 2 * forward.heads * ceil_div(width, S::columns),
-                    forward.context.replicas);
-    const size_t bytes = std::max(2 * left_bytes<S, terms>(width), kMergeBytes<S>);
-    launch(attention_grad_kernel<S, terms>, grid, kThreads, bytes, main_.stream, op);
-  });
+  if (op.forward.queries.longest == 1)
+    attention_first_grad(op, main_.stream);
+  else
+    attention::attention_rows_grad(op, precision_, main_.stream);
 }
 
 }  // namespace mpq

@@ -16,9 +16,9 @@ struct LinearPlan {
   __device__ bool ends(int t) const { return t == tiles() - 1; }
 };
 
-template <class Shape, int kTerms>
+template <class Shape, Precision kPrecision>
 __global__ void __launch_bounds__(kGemmThreads) linear_kernel(const __grid_constant__ LinearArgs args) {
-  using Product = Gemm<Shape, kTerms, Along::row, Along::row>;
+  using Product = Gemm<Shape, kPrecision, Along::row, Along::row>;
   extern __shared__ uint4 shared[];
   const int r = blockIdx.z, rows = rows_of(args.ragged);
   const int row0 = static_cast<int>(blockIdx.x) / args.columns.total * Shape::kM;
@@ -71,18 +71,18 @@ int64_t share_columns(LinearArgs& args, int problems) {
   return ceil_div(args.ragged.rows, Shape::kM) * args.columns.total;
 }
 
-template <class Shape, int kTerms>
+template <class Shape, Precision kPrecision>
 void launch_linear(const LinearArgs& args, int64_t blocks, int replicas, cudaStream_t stream) {
-  launch(linear_kernel<Shape, kTerms>, dim3(static_cast<unsigned>(blocks), 1, replicas), kGemmThreads,
-         sizeof(GemmShared<Shape, kTerms, Along::row, Along::row>), stream, args);
+  launch(linear_kernel<Shape, kPrecision>, dim3(static_cast<unsigned>(blocks), 1, replicas), kGemmThreads,
+         sizeof(GemmShared<Shape, Along::row, Along::row>), stream, args);
 }
 
-template <int kTerms>
+template <Precision kPrecision>
 void launch_linear(LinearArgs args, int problems, int replicas, cudaStream_t stream) {
   if (const int64_t blocks = share_columns<LargeTile>(args, problems); blocks * replicas >= kEnoughBlocks)
-    launch_linear<LargeTile, kTerms>(args, blocks, replicas, stream);
+    launch_linear<LargeTile, kPrecision>(args, blocks, replicas, stream);
   else
-    launch_linear<SmallTile, kTerms>(args, share_columns<SmallTile>(args, problems), replicas, stream);
+    launch_linear<SmallTile, kPrecision>(args, share_columns<SmallTile>(args, problems), replicas, stream);
 }
 
 }  // namespace
@@ -94,12 +94,8 @@ void CudaOps::linear(std::span<const Linear1> ops) {
   for (int p = 0; p < problems; ++p) args.problem[p] = problem_of(ops[p]);
   if (args.ragged.longest == 1)
     linear_of_few_rows(args, problems, replicas, main_);
-  else if (terms_of(precision_) == 3)
-    launch_linear<3>(args, problems, replicas, main_.stream);
-  else if (terms_of(precision_) == 2)
-    launch_linear<2>(args, problems, replicas, main_.stream);
   else
-    launch_linear<1>(args, problems, replicas, main_.stream);
+    with_precision(precision_, [&](auto p) { launch_linear<p>(args, problems, replicas, main_.stream); });
 
   constexpr int kThreads = 256;
   for (const Linear1& op : ops) {

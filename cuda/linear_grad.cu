@@ -74,9 +74,9 @@ struct InputGradPlan {
   }
 };
 
-template <class Shape, int kTerms>
+template <class Shape, Precision kPrecision>
 __global__ void __launch_bounds__(kGemmThreads) input_grad_kernel(const __grid_constant__ InputGradArgs args) {
-  using Product = Gemm<Shape, kTerms, Along::row, Along::column>;
+  using Product = Gemm<Shape, kPrecision, Along::row, Along::column>;
   extern __shared__ uint4 shared[];
   const int r = blockIdx.z, rows = rows_of(args.ragged);
   const int row0 = static_cast<int>(blockIdx.x) / args.columns.total * Shape::kM;
@@ -134,27 +134,21 @@ int64_t share_columns(InputGradArgs& args) {
   for (int s = 0; s < args.sums; ++s) args.columns.set(s, ceil_div(args.sum[s].dx.cols, Shape::kN));
   return ceil_div(args.ragged.rows, Shape::kM) * args.columns.total;
 }
-template <class Shape, int kTerms>
+template <class Shape, Precision kPrecision>
 void launch_input_grad(const InputGradArgs& args, int64_t blocks, int replicas, cudaStream_t stream) {
-  launch(input_grad_kernel<Shape, kTerms>, dim3(static_cast<unsigned>(blocks), 1, replicas), kGemmThreads,
-         sizeof(GemmShared<Shape, kTerms, Along::row, Along::column>), stream, args);
+  launch(input_grad_kernel<Shape, kPrecision>, dim3(static_cast<unsigned>(blocks), 1, replicas), kGemmThreads,
+         sizeof(GemmShared<Shape, Along::row, Along::column>), stream, args);
 }
-template <int kTerms>
+template <Precision kPrecision>
 void launch_input_grad(InputGradArgs args, int replicas, cudaStream_t stream) {
   if (const int64_t blocks = share_columns<LargeTile>(args); blocks * replicas >= kEnoughBlocks)
-    launch_input_grad<LargeTile, kTerms>(args, blocks, replicas, stream);
+    launch_input_grad<LargeTile, kPrecision>(args, blocks, replicas, stream);
   else
-    launch_input_grad<SmallTile, kTerms>(args, share_columns<SmallTile>(args), replicas, stream);
+    launch_input_grad<SmallTile, kPrecision>(args, share_columns<SmallTile>(args), replicas, stream);
 }
 
 void input_grad(const InputGradArgs& args, int replicas, Precision precision, cudaStream_t stream) {
-  const int terms = terms_of(precision);
-  if (terms == 3)
-    launch_input_grad<3>(args, replicas, stream);
-  else if (terms == 2)
-    launch_input_grad<2>(args, replicas, stream);
-  else
-    launch_input_grad<1>(args, replicas, stream);
+  with_precision(precision, [&](auto p) { launch_input_grad<p>(args, replicas, stream); });
 }
 
 WeightGradArgs weight_grad_args(std::span<const Linear1Grad> ops) {

@@ -24,9 +24,9 @@ struct Chunks {
   bool apart;       // each has a block of its own
 };
 
-template <class Shape, int kTerms>
+template <class Shape, Precision kPrecision>
 __device__ void weight_tile(const WeightGradArgs& args, const Chunks& chunks, int rows, void* shared) {
-  using Product = Gemm<Shape, kTerms, Along::column, Along::column>;
+  using Product = Gemm<Shape, kPrecision, Along::column, Along::column>;
   using Sums = typename Product::Sums;
   const int r = blockIdx.z;
   const Shares::Share share = args.weights.at(blockIdx.x);
@@ -92,7 +92,7 @@ __device__ void bias_columns(const WeightGradArgs& args, const Chunks& chunks, i
   if (thread < kBiasColumns && col0 + thread < dbias.rows) dbias.row(r, 0)[col0 + thread] = sum;
 }
 
-template <class Shape, int kTerms>
+template <class Shape, Precision kPrecision>
 __global__ void __launch_bounds__(kGemmThreads) weight_grad_kernel(const __grid_constant__ WeightGradArgs args) {
   extern __shared__ uint4 shared[];
   const int rows = rows_of(args.ragged), first = blockIdx.y * kChunk;
@@ -100,7 +100,7 @@ __global__ void __launch_bounds__(kGemmThreads) weight_grad_kernel(const __grid_
   const Chunks chunks{first, args.chunks > 0 ? min(first + kChunk, rows) : rows,
                       static_cast<int>(ceil_div(rows, kChunk)), args.chunks > 0 && rows > kChunk};
   if (static_cast<int>(blockIdx.x) < args.weights.total)
-    weight_tile<Shape, kTerms>(args, chunks, rows, shared);
+    weight_tile<Shape, kPrecision>(args, chunks, rows, shared);
   else
     bias_columns(args, chunks, rows);
 }
@@ -130,32 +130,26 @@ void share_chunks(WeightGradArgs& args, int replicas, const Lane& lane) {
   args.counters = lane.counters;
 }
 
-template <class Shape, int kTerms>
+template <class Shape, Precision kPrecision>
 void launch_weight_grad(const WeightGradArgs& args, int replicas, cudaStream_t stream) {
   const dim3 grid(args.weights.total + args.biases.total, args.chunks > 0 ? args.chunks : 1, replicas);
-  launch(weight_grad_kernel<Shape, kTerms>, grid, kGemmThreads,
-         sizeof(GemmShared<Shape, kTerms, Along::column, Along::column>), stream, args);
+  launch(weight_grad_kernel<Shape, kPrecision>, grid, kGemmThreads,
+         sizeof(GemmShared<Shape, Along::column, Along::column>), stream, args);
 }
-template <int kTerms>
+template <Precision kPrecision>
 void launch_weight_grad(WeightGradArgs args, int replicas, const Lane& lane) {
   share_weights<LargeTile>(args);
   if (int64_t{args.weights.total} * replicas >= kEnoughBlocks)
-    return launch_weight_grad<LargeTile, kTerms>(args, replicas, lane.stream);
+    return launch_weight_grad<LargeTile, kPrecision>(args, replicas, lane.stream);
   share_weights<SmallTile>(args);
   share_chunks(args, replicas, lane);
-  launch_weight_grad<SmallTile, kTerms>(args, replicas, lane.stream);
+  launch_weight_grad<SmallTile, kPrecision>(args, replicas, lane.stream);
 }
 
 }  // namespace
 
 void weight_grad(const WeightGradArgs& args, int replicas, Precision precision, const Lane& lane) {
-  const int terms = terms_of(precision);
-  if (terms == 3)
-    launch_weight_grad<3>(args, replicas, lane);
-  else if (terms == 2)
-    launch_weight_grad<2>(args, replicas, lane);
-  else
-    launch_weight_grad<1>(args, replicas, lane);
+  with_precision(precision, [&](auto p) { launch_weight_grad<p>(args, replicas, lane); });
 }
 
 }  // namespace mpq

@@ -1,5 +1,4 @@
-// The tensor core's instructions (PTX ISA, "Warp-level matrix instructions"), asynchronous copies into shared memory,
-// and floats as sums of bf16 terms.
+// The tensor core's instructions (PTX ISA, "Warp-level matrix instructions"), asynchronous copies into shared memory.
 #pragma once
 #include <cstdint>
 
@@ -13,17 +12,11 @@ __device__ __forceinline__ uint32_t shared_address(const void* p) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(p));
 }
 
-// Four 8 x 8 matrices of bf16: lanes 8i ... 8i + 7 point at the rows of matrix i; lane l gets of each matrix row l / 4,
-// columns 2 (l % 4) and the next. Transposed: row and column change places.
-__device__ __forceinline__ void load_matrices(uint32_t (&to)[4], const void* row) {
+// Four blocks of 8 x 4 floats: lanes 8i ... 8i + 7 point at the rows of block i; lane l gets of each block row l / 4,
+// column l % 4. (ldmatrix, made for 8 x 8 of 16 bits.)
+__device__ __forceinline__ void load_floats(float (&to)[4], const float* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-               : "r"(shared_address(row))
-               : "memory");
-}
-__device__ __forceinline__ void load_matrices_transposed(uint32_t (&to)[4], const void* row) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+               : "=f"(to[0]), "=f"(to[1]), "=f"(to[2]), "=f"(to[3])
                : "r"(shared_address(row))
                : "memory");
 }
@@ -52,28 +45,11 @@ __device__ __forceinline__ void wait_for_copies() {
   asm volatile("cp.async.wait_group %0;" : : "n"(kPending) : "memory");
 }
 
-// Two floats rounded to bf16, x in the lower half. A finite float beyond bf16's largest value becomes that value where
-// a second term can take the rest, and infinity where there is none.
-template <bool kSaturate>
+// Two floats rounded to bf16, x in the lower half.
 __device__ __forceinline__ uint32_t to_bf16(float x, float y) {
   uint32_t pair;
-  if constexpr (kSaturate)
-    asm("cvt.rn.satfinite.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(y), "f"(x));
-  else
-    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(y), "f"(x));
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(y), "f"(x));
   return pair;
-}
-
-// x and y as sums of kTerms bf16 each, largest first: 8 significant bits a term, so three hold any float (the
-// differences are exact). A term after the first is zero (all bits) where the ones before it are exact.
-template <int kTerms>
-__device__ __forceinline__ void split(float x, float y, uint32_t (&terms)[kTerms]) {
-#pragma unroll
-  for (int i = 0; i < kTerms; ++i) {
-    terms[i] = i == 0 && kTerms > 1 ? to_bf16<true>(x, y) : to_bf16<false>(x, y);
-    x -= __uint_as_float(terms[i] << 16);
-    y -= __uint_as_float(terms[i] & 0xFFFF0000u);
-  }
 }
 
 #endif

@@ -77,9 +77,25 @@ __device__ void for_rows_of(const Part& part, int rows, const Body& body) {
   for (int row = part.index * kRowsAtOnce + warp; row < rows; row += part.count * kRowsAtOnce) body(row);
 }
 
-// y = quantized x times factor for a tensor of that shape as MASE sees it; y may be x. Blocks of kQuantizeThreads; all
-// the tensor's blocks call it with the same arguments but part.index. Where the format's tiles stay in a row, all-zero
-// tiles ask nobody: the same for finite values.
+// The last part of a tensor with tiles that wait, by one block.
+template <class Map>
+__device__ void fill_waiting_zeros(const Map& map, float* y, int size) {
+  constexpr int kFlight = 8;  // loads under way at once
+  for (int first = static_cast<int>(threadIdx.x); first < size; first += kFlight * kQuantizeThreads) {
+    float v[kFlight];
+#pragma unroll
+    for (int i = 0; i < kFlight; ++i) {
+      const int at = first + i * kQuantizeThreads;
+      v[i] = at < size ? __ldcg(y + at) : 0.0f;  // not from this block's cache: another block may have written it
+    }
+#pragma unroll
+    for (int i = 0; i < kFlight; ++i)
+      if (is_waiting_zero(v[i])) y[first + i * kQuantizeThreads] = map(with_sign(0.0f, v[i]));
+  }
+}
+
+// y = quantized x times factor for a tensor of that shape as MASE sees it, of less than 2^31 values; y may be x. Blocks
+// of kQuantizeThreads; all the tensor's blocks call it with the same arguments but part.index.
 static __device__ void quantize_tensor(const QuantSpec& spec, Role role, const QuantShape& shape, const float* trained,
                                        float factor, const float* x, float* y, const Part& part) {
   const int cols = static_cast<int>(shape.d[shape.rank - 1]);
@@ -90,7 +106,7 @@ static __device__ void quantize_tensor(const QuantSpec& spec, Role role, const Q
     using F = std::remove_cvref_t<decltype(format)>;
     if constexpr (TileFormat<F>) {
       const TileMap map(format.tiles(role, shape));
-      ZeroTiles zeros{F::fill_zero_tiles && format.reach(role) == Reach::sequence};
+      ZeroTiles zeros{F::fill_zero_tiles};
       if (map.tile_rows == 1)
         for_rows_of(part, rows, [&](int row) {
           quantize_row_tiles(format, map.tile_cols, map.fold, factor, x + offset(row), y + offset(row), cols, zeros);
@@ -98,13 +114,8 @@ static __device__ void quantize_tensor(const QuantSpec& spec, Role role, const Q
       else
         quantize_block_tiles(format, map, part, factor, x, y, zeros);
       if (!zeros.wait) return;
-      const uint32_t fill = fill_when_last(zeros, part);
-      if (fill == 0) return;
-      const auto through = tile_chain(format, 0, fill, map.fold, factor);
-      for (int i = static_cast<int>(threadIdx.x); i < rows * cols; i += kQuantizeThreads) {
-        const float v = __ldcg(y + i);  // another block may have written it
-        if (is_waiting_zero(v)) y[i] = through(with_sign(0.0f, v));
-      }
+      if (const uint32_t fill = fill_when_last(zeros, part))
+        fill_waiting_zeros(tile_chain(format, 0, fill, map.fold, factor), y, rows * cols);
     } else {
       const auto map_all = [&](const auto& rule) {
         for_rows_of(part, rows, [&](int row) { map_row(chain(rule, factor), x + offset(row), y + offset(row), cols); });

@@ -1,9 +1,8 @@
 // Products of float operands on the tensor cores, operands in TF32: 8 bits of exponent, 11 of significand.
-// Two terms hold a float to 22 bits or more (the rounding error of the first is the second), and three products of
-// them, all but low times low, are as exact as float32 itself: what a product loses, 2^-23 of it, is less than what the
-// float32 sum loses (Markidis et al. 2018; Ootomo and Yokota, "Recovering single precision accuracy from Tensor Cores",
-// 2022). Against three bf16 terms and six products at twice the rate this takes the tensor cores as long, but a third
-// of the instructions to split the operands, which here are split anew by every block that reads them.
+// Two terms hold a float to its last bit or the one before (the second is the rounding error of the first), and three
+// products of them, all but low times low, lose less of a product than a sum in float32 does (Ootomo and Yokota,
+// "Recovering single precision accuracy from Tensor Cores", 2022). Three bf16 terms and six products at twice the rate
+// would keep the tensor cores as long, but take twice the instructions to split what every block here splits anew.
 #pragma once
 #include "cuda/common.cuh"
 

@@ -34,7 +34,7 @@ __device__ __forceinline__ float waiting_zero(float x) { return with_sign(from_b
 __device__ __forceinline__ bool is_waiting_zero(float y) { return (to_bits(y) & 0x7fffffffu) == kWaitingZero; }
 
 struct ZeroTiles {
-  bool wait;             // else they count as tiles of ones: all the same for finite values and reach `row`
+  bool wait;             // else they count as tiles of ones: the same where the format keeps within a row
   bool waiting = false;  // a tile seen by this thread waits
   uint32_t least = ~0u;  // bits of the smallest non-zero maximum seen by this thread; 0: NaN was among them
 
@@ -49,8 +49,6 @@ struct ZeroTiles {
 };
 constexpr uint32_t kOne = 0x3f800000u;
 
-// --- reductions over groups of threads ---
-
 __device__ __forceinline__ uint32_t larger(uint32_t a, uint32_t b) { return a > b ? a : b; }
 __device__ __forceinline__ uint32_t magnitude_bits(float x) { return to_bits(x) & 0x7fffffffu; }
 __device__ __forceinline__ uint32_t magnitude_bits(const float4& v) {
@@ -62,8 +60,7 @@ __device__ __forceinline__ uint32_t lanes_max(uint32_t bits, int lanes) {
   return bits;
 }
 
-// --- one row by one warp ---
-
+// One row by one warp; y may be x.
 template <class Map>
 __device__ void map_row(const Map& map, const float* x, float* y, int cols) {
   if (cols % 4 == 0 && aligned(x) && aligned(y)) {
@@ -84,8 +81,7 @@ __device__ void map_row(const Map& map, const float* x, float* y, int cols) {
   }
 }
 
-// --- tiles of any size ---
-
+// Tiles of any size, in 32 bits.
 struct TileMap {
   int rows, cols, tile_rows, tile_cols, across, count;
   bool fold;
@@ -117,7 +113,7 @@ __device__ __forceinline__ Team warp_team(int tile_size) {
   return {size, 0, kWarp / size, lane_id() / size, lane_id() % size};
 }
 
-// max(bits, size) of a group. Every thread of the warp (or block) calls it, with as many tiles.
+// group_max(bits, size): the largest of a group. Every thread of the warp (or block) calls it, with as many tiles.
 template <class F, class GroupMax>
 __device__ void quantize_tiles(const F& format, const TileMap& map, const Team& team, float factor, const float* x,
                                float* y, ZeroTiles& zeros, const GroupMax& group_max) {

@@ -15,7 +15,7 @@ constexpr int32_t kUnwritten = -77;
 Split ragged_split(int32_t rows) {
   Split split;
   for (int32_t r = 0; r < rows; ++r) {
-    for (int32_t i = 0; i <= r * 37 % 150; ++i) split.tokens.push_back((r * 7919 + i * i * 104729) % 900);
+    for (int32_t i = 0; i <= r * 37 % 150; ++i) split.tokens.push_back((r * 7919 + i * 104729) % 900);
     split.row_starts.push_back(static_cast<int64_t>(split.tokens.size()));
     split.labels.push_back(r % 3);
   }

@@ -5,6 +5,7 @@
 #include <map>
 #include <random>
 
+#include "base/file.h"
 #include "quant/linear_spec.h"
 #include "quant/quantize.h"
 #include "tests/devices.h"
@@ -31,8 +32,8 @@ std::vector<QuantSpec> all_formats() {
   return specs;
 }
 
-// A zero tile takes its maximum from the rest of the tensor; where a format looks no further than a row, only finite
-// values promise that it need not. So NaN and tiles of zeros meet in `mixed` only.
+// A zero tile takes its maximum from the rest of the tensor; of an activation whose format looks no further than a row
+// only finite values promise that it need not. So NaN and tiles of zeros meet in `mixed` only.
 enum class Values { bits, zeros, mixed };
 
 class Patterns {
@@ -84,10 +85,10 @@ class DeviceFormatsTest : public DeviceTest {
     if (device_) rig_ = std::make_unique<Rig>(*device_);
   }
 
-  // 2^20 values on a GPU; a CPU's quantizers have tests of their own.
-  naive::Rows rows() const {
+  // 2^20 patterns on a GPU; a CPU's quantizers have tests of their own.
+  naive::Rows rows(Values values) const {
     std::vector<int32_t> lengths = {2, 62, 64};
-    if (!is_cpu()) lengths.insert(lengths.end(), 63, 128);
+    if (!is_cpu() && values == Values::bits) lengths.insert(lengths.end(), 63, 128);
     return naive::Rows(lengths);
   }
 
@@ -112,7 +113,6 @@ class DeviceFormatsTest : public DeviceTest {
     compare_group(cases, x, shape, role, run);
   }
 
- private:
   void compare_group(const std::vector<std::pair<QuantSpec, Floats>>& cases, const Floats& x, Shape shape, Role role,
                      const Run& run) {
     if (cases.empty()) return;
@@ -130,57 +130,62 @@ class DeviceFormatsTest : public DeviceTest {
     const Tensor to = rig_->empty(shape, R);
     run(slot, from, to);
     rig_->expect_guards_intact();
-    for (int r = 0; r < R; ++r) expect_same(rig_->read(to, r), cases[r].second, x, to_text(cases[r].first));
+    for (int r = 0; r < R; ++r) expect_same(rig_->read(to, r), cases[r].second, x, cases[r].first);
   }
 
-  static void expect_same(const Floats& y, const Floats& expected, const Floats& x, const std::string& format) {
+ private:
+  static void expect_same(const Floats& y, const Floats& expected, const Floats& x, const QuantSpec& spec) {
+    const bool zeros_equal = spec.format == Format::integer && spec.integer.width == 1;  // see reference::same
     for (size_t i = 0; i < y.size(); ++i)
-      if (!reference::same(y[i], expected[i])) {
-        ADD_FAILURE() << fmt::format("{}, value {}: {:a} becomes {:a}, expected {:a}", format, i, x[i], y[i],
+      if (!reference::same(y[i], expected[i], zeros_equal)) {
+        ADD_FAILURE() << fmt::format("{}, value {}: {:a} becomes {:a}, expected {:a}", to_text(spec), i, x[i], y[i],
                                      expected[i]);
         return;
       }
   }
 
  protected:
+  Run activations(const naive::Rows& rows, int rank) {
+    return [this, rows, rank](const QuantSlot& slot, const Tensor& x, const Tensor& xq) {
+      QuantizedCopies copies;
+      copies.features_rank = rank;
+      copies.add({slot, xq});
+      int longest = 0;
+      for (int b = 0; b < rows.sequences(); ++b) longest = std::max(longest, rows.length(b));
+      rig_->ops().quantize_copies(copies, x, {rig_->array(rows.starts), rows.sequences(), rows.count(), longest});
+    };
+  }
+  Run weights(Role role) {
+    return [this, role](const QuantSlot& slot, const Tensor& w, const Tensor& wq) {
+      const QuantizeWeights::Item item{.w = w, .wq = wq, .slot = slot, .role = role};
+      rig_->ops().quantize_weights({{&item, 1}});
+    };
+  }
+
   void compare_activations(const naive::Rows& rows, int64_t C, int rank, Values values) {
     SCOPED_TRACE(fmt::format("rank {}, {} columns, values {}", rank, C, static_cast<int>(values)));
-    const Patterns patterns(rows, C, values);
-    compare(
-        patterns.values(), {rows.count(), C}, Role::activation, values == Values::mixed,
-        [&](const QuantSlot& slot, const Tensor& x, const Tensor& xq) {
-          QuantizedCopies copies;
-          copies.features_rank = rank;
-          copies.add({slot, xq});
-          int longest = 0;
-          for (int b = 0; b < rows.sequences(); ++b) longest = std::max(longest, rows.length(b));
-          rig_->ops().quantize_copies(copies, x, {rig_->array(rows.starts), rows.sequences(), rows.count(), longest});
-        },
-        [&](const QuantSpec& spec, const float* x, float* y) {
-          for (int b = 0; b < rows.sequences(); ++b) {
-            const int64_t step = rank == 3 ? rows.length(b) : 1;
-            for (int64_t row = rows.starts[b]; row < rows.starts[b + 1]; row += step)
-              quantize(spec, Role::activation, rank == 3 ? QuantShape{3, {1, step, C}} : QuantShape{2, {1, C, 1}},
-                       x + row * C, y + row * C);
-          }
-        });
+    const auto each_alone = [&](const QuantSpec& spec, const float* x, float* y) {
+      for (int b = 0; b < rows.sequences(); ++b) {
+        const int64_t step = rank == 3 ? rows.length(b) : 1;
+        for (int64_t row = rows.starts[b]; row < rows.starts[b + 1]; row += step)
+          quantize(spec, Role::activation, rank == 3 ? QuantShape{3, {1, step, C}} : QuantShape{2, {1, C, 1}},
+                   x + row * C, y + row * C);
+      }
+    };
+    compare(Patterns(rows, C, values).values(), {rows.count(), C}, Role::activation, values == Values::mixed,
+            activations(rows, rank), each_alone);
   }
 
   void compare_weights(int64_t N, int64_t K, Values values) {
-    const Role role = K == 1 ? Role::bias : Role::weight;
     SCOPED_TRACE(fmt::format("weight {} x {}, values {}", N, K, static_cast<int>(values)));
-    const naive::Rows rows({role == Role::bias ? 1 : static_cast<int32_t>(N)});
-    const Patterns patterns(rows, N * K / rows.count(), values);
-    const Shape shape = role == Role::bias ? Shape{N} : Shape{N, K};
-    compare(
-        patterns.values(), shape, role, values == Values::mixed,
-        [&](const QuantSlot& slot, const Tensor& w, const Tensor& wq) {
-          const QuantizeWeights::Item item{.w = w, .wq = wq, .slot = slot, .role = role};
-          rig_->ops().quantize_weights({{&item, 1}});
-        },
-        [&](const QuantSpec& spec, const float* x, float* y) {
-          quantize(spec, role, role == Role::bias ? QuantShape{1, {N, 1, 1}} : QuantShape{2, {N, K, 1}}, x, y);
-        });
+    const bool bias = K == 1;
+    const Role role = bias ? Role::bias : Role::weight;
+    const naive::Rows rows({bias ? 1 : static_cast<int32_t>(N)});
+    const auto whole = [&](const QuantSpec& spec, const float* w, float* wq) {
+      quantize(spec, role, bias ? QuantShape{1, {N, 1, 1}} : QuantShape{2, {N, K, 1}}, w, wq);
+    };
+    compare(Patterns(rows, N * K / rows.count(), values).values(), bias ? Shape{N} : Shape{N, K}, role, false,
+            weights(role), whole);
   }
 
   std::unique_ptr<Rig> rig_;
@@ -191,15 +196,15 @@ constexpr Values kAllValues[] = {Values::bits, Values::zeros, Values::mixed};
 
 TEST_P(DeviceFormatsTest, Activations) {
   for (int rank : {3, 2})
-    for (Values values : kAllValues) compare_activations(rows(), 128, rank, values);
+    for (Values values : kAllValues) compare_activations(rows(values), 128, rank, values);
 }
 
 TEST_P(DeviceFormatsTest, Weights) {
-  for (Values values : kAllValues) compare_weights(rows().count(), 128, values);
+  for (Values values : kAllValues) compare_weights(rows(values).count(), 128, values);
 }
 
 TEST_P(DeviceFormatsTest, Biases) {
-  for (Values values : kAllValues) compare_weights(rows().count() * 128, 1, values);
+  for (Values values : kAllValues) compare_weights(rows(values).count() * 128, 1, values);
 }
 
 // Rows that are no multiple of a tile, of a vector, of a warp; long rows; a row alone.
@@ -213,6 +218,30 @@ TEST_P(DeviceFormatsTest, OddShapes) {
     compare_weights(33, 768, values);
     compare_weights(257, 1, values);
   }
+}
+
+// What MASE computed. A batch of several sequences (or rows) is one tensor there: the same but for formats that look
+// over it.
+TEST_P(DeviceFormatsTest, GoldenCases) {
+  const std::string folder = MPQ_SOURCE_DIR "/tests/golden/";
+  const SafeTensors tensors(folder + "quantizers.safetensors");
+  int cases = 0;
+  for (const auto& entry : nlohmann::json::parse(read_file(folder + "quantizers.json"))) {
+    const std::string id = entry.at("id");
+    const QuantSpec spec = parse_format(entry.at("format").get<std::string>());
+    const Role role = reference::role_named(entry.at("role"));
+    const QuantShape s = reference::shape_of(tensors.at(id + ".x"));
+    const bool activation = role == Role::activation;
+    if (activation && s.d[0] > 1 && reach(spec, role) == Reach::sequence) continue;
+    SCOPED_TRACE(id);
+    const int64_t cols = s.d[s.rank - 1], rows = s.size() / cols;
+    const naive::Rows sequences(std::vector<int32_t>(s.d[0], static_cast<int32_t>(rows / s.d[0])));
+    compare_group({{spec, tensors.read_f32(id + ".y")}}, tensors.read_f32(id + ".x"),
+                  s.rank == 1 ? Shape{cols} : Shape{rows, cols}, role,
+                  activation ? activations(sequences, s.rank) : weights(role));
+    ++cases;
+  }
+  EXPECT_GT(cases, 100);
 }
 
 }  // namespace

@@ -61,6 +61,11 @@ class LinearRun {
     device_.copy_in(t.data, values.data(), values.size_bytes());
     return t;
   }
+  const QuantSpec* on_device(const QuantSpec& spec) {
+    auto* copy = arena_.array<QuantSpec>(1);
+    device_.copy_in(copy, &spec, sizeof(spec));
+    return copy;
+  }
   std::vector<float> download(const Tensor& t) {
     std::vector<float> values(t.shape.size());
     device_.copy_out(values.data(), t.data, values.size() * sizeof(float));
@@ -72,16 +77,16 @@ class LinearRun {
   void quantize_operands(LinearResult& result) {
     result.xq.resize(c_.x.size());
     quantize(spec_.x, Role::activation, quant_shape(c_.x_shape), c_.x.data(), result.xq.data(), trained_.data());
-    const QuantSlot input = trains() ? QuantSlot{&spec_.x, 0, trained_tensor_} : QuantSlot{};
+    const QuantSlot input = trains() ? QuantSlot{on_device(spec_.x), 0, trained_tensor_} : QuantSlot{};
     items_.push_back({.w = upload(c_.weight, {c_.outputs, c_.inputs()}),
                       .wq = arena_.tensor({c_.outputs, c_.inputs()}),
-                      .slot = {&spec_.w, 0, {}},
+                      .slot = {on_device(spec_.w), 0, {}},
                       .role = Role::weight,
                       .input = input});
     if (!c_.bias.empty())
       items_.push_back({.w = upload(c_.bias, {c_.outputs}),
                         .wq = arena_.tensor({c_.outputs}),
-                        .slot = {&spec_.b, 0, {}},
+                        .slot = {on_device(spec_.b), 0, {}},
                         .role = Role::bias});
     device_.ops().quantize_weights({items_});
     forward_.w = items_[0].wq;

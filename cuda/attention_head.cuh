@@ -1,0 +1,148 @@
+// The rows of attention: one head of one sequence of one replica, its tiles, its dropout.
+#pragma once
+#include "cuda/dropout.cuh"
+
+namespace mpq::attention {
+
+// A lane's place in a fragment.
+struct FragmentLane {
+  int g = static_cast<int>(threadIdx.x) % kWarp / 4, t = static_cast<int>(threadIdx.x) % 4;
+};
+__device__ __forceinline__ int warp_index() { return static_cast<int>(threadIdx.x) / kWarp; }
+
+// Over the four lanes of equal g.
+__device__ __forceinline__ float quad_max(float x) {
+  x = fmaxf(x, __shfl_xor_sync(kAllLanes, x, 1));
+  return fmaxf(x, __shfl_xor_sync(kAllLanes, x, 2));
+}
+__device__ __forceinline__ float quad_sum(float x) {
+  x += __shfl_xor_sync(kAllLanes, x, 1);
+  return x + __shfl_xor_sync(kAllLanes, x, 2);
+}
+
+__device__ __forceinline__ float dot(float4 a, float4 b) {
+  return fmaf(a.x, b.x, fmaf(a.y, b.y, fmaf(a.z, b.z, a.w * b.w)));
+}
+
+// Rows of one head of one sequence, read four columns at a time; at once, and without a look at where the row ends,
+// where Vector says that a head is a multiple of 32 wide.
+template <bool Vector>
+struct HeadRows {
+  float* first;
+  int stride, width, count;
+
+  // Beyond the last row or column comes the last one: something finite that goes times zero.
+  __device__ __forceinline__ const float* row(int i) const { return first + int64_t{min(i, count - 1)} * stride; }
+  __device__ __forceinline__ float4 load(const float* row, int64_t column) const {
+    if constexpr (Vector) return __ldg(reinterpret_cast<const float4*>(row + column));
+    const auto at = [&](int c) { return __ldg(row + min(c, width - 1)); };
+    const int c = static_cast<int>(column);
+    return {at(c), at(c + 1), at(c + 2), at(c + 3)};
+  }
+  // Zeros beyond the last column.
+  __device__ __forceinline__ float4 load_or_zero(const float* row, int column) const {
+    const float4 x = load(row, column);
+    if constexpr (Vector) return x;
+    return {column < width ? x.x : 0, column + 1 < width ? x.y : 0, column + 2 < width ? x.z : 0,
+            column + 3 < width ? x.w : 0};
+  }
+  __device__ __forceinline__ void store(int i, int column, float4 x) const {
+    if (i >= count || column >= width) return;
+    float* to = first + int64_t{i} * stride + column;
+    if constexpr (Vector) {
+      *reinterpret_cast<float4*>(to) = x;
+    } else {
+      to[0] = x.x;
+      if (column + 1 < width) to[1] = x.y;
+      if (column + 2 < width) to[2] = x.z;
+      if (column + 3 < width) to[3] = x.w;
+    }
+  }
+};
+
+// One (replica, sequence, head) of the problem.
+template <bool Vector>
+struct Head {
+  int replica, sequence, head, width, stride;
+  int query_row, queries, key_row, keys;  // first rows, counts
+  float scale;
+  DropoutKey dropout;
+
+  __device__ __forceinline__ Head(const Attention& op, int stride, int replica, int sequence, int head)
+      : replica(replica),
+        sequence(sequence),
+        head(head),
+        width(stride / op.heads),
+        stride(stride),
+        query_row(op.queries.starts[sequence]),
+        queries(op.queries.starts[sequence + 1] - query_row),
+        key_row(op.keys.starts[sequence]),
+        keys(op.keys.starts[sequence + 1] - key_row),
+        scale(1.0f / sqrtf(static_cast<float>(width))),
+        dropout(dropout_key(op.dropout, replica)) {}
+
+  __device__ __forceinline__ HeadRows<Vector> of_queries(const Tensor& t) const { return rows(t, query_row, queries); }
+  __device__ __forceinline__ HeadRows<Vector> of_keys(const Tensor& t) const { return rows(t, key_row, keys); }
+  __device__ __forceinline__ uint32_t dropout_row() const {
+    return static_cast<uint32_t>(sequence) + (static_cast<uint32_t>(head) << 20);
+  }
+  // {maximum of the scaled scores, 1 / sum of exponentials} of a query.
+  __device__ __forceinline__ float2* stats(const Attention& op, int query) const {
+    const int64_t row = int64_t{query_row} + query;
+    return reinterpret_cast<float2*>(op.stats.f32(replica)) + row * op.heads + head;
+  }
+  // Beyond the last query what makes all probabilities zero.
+  __device__ __forceinline__ float2 stats_or_none(const Attention& op, int query) const {
+    return query < queries ? *stats(op, query) : float2{INFINITY, 0};
+  }
+
+ private:
+  __device__ __forceinline__ HeadRows<Vector> rows(const Tensor& t, int row, int count) const {
+    return {t.f32(replica) + int64_t{row} * stride + head * width, stride, width, count};
+  }
+};
+
+// What keys key, key + 16 ... key + 16 (N - 1), all in one group of 128, are multiplied by for a query. N is even, and
+// key's place among the eight halves of its counter a multiple of N.
+template <int N, bool Vector>
+__device__ __forceinline__ void dropout_factors(float (&factor)[N], const Head<Vector>& head, int key, int query) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) factor[i] = 1;
+  if (!head.dropout.on) return;
+  DropoutKey opaque = head.dropout;  // or its twenty round keys stay in registers all through the caller's loop
+  asm volatile("" : "+r"(opaque.k0), "+r"(opaque.k1));
+  const Philox bits = dropout_bits(opaque, key / 128, key % 16, query, head.dropout_row());
+  const int first = key % 128 / 32;  // word
+  const uint32_t even = first & 2 ? bits.word[2] : bits.word[0], odd = first & 2 ? bits.word[3] : bits.word[1];
+  const Philox mine = N == 2 && first & 1 ? Philox{{odd, odd}} : Philox{{even, odd}};
+#pragma unroll
+  for (int i = 0; i < N; ++i) factor[i] = dropout_factor(head.dropout, mine, i);
+}
+
+// Tiles of sequence b are number starts[b] / rows + b and the following: enough for all its rows, and found without a
+// sum over the sequences before it. `first` may lie beyond the sequence: the last number may stand for nothing.
+struct TilePlace {
+  int sequence, first;
+};
+constexpr int64_t tiles_of(const Ragged& ragged, int rows) { return ragged.rows / rows + ragged.sequences; }
+__device__ __forceinline__ TilePlace find_tile(const Ragged& ragged, int tile, int rows) {
+  int begun = 0;  // sequences whose tiles start at or before this one
+#pragma unroll 1
+  for (int first = 0; first < ragged.sequences; first += kWarp) {
+    const int b = first + static_cast<int>(threadIdx.x) % kWarp;
+    begun += __popc(__ballot_sync(kAllLanes, b < ragged.sequences && ragged.starts[b] / rows + b <= tile));
+  }
+  const int b = begun - 1;
+  return {b, (tile - ragged.starts[b] / rows - b) * rows};
+}
+
+// ---- launches ----
+
+inline int stride_of(const Attention& op) { return static_cast<int>(op.q.cols()); }
+inline int width_of(const Attention& op) { return stride_of(op) / op.heads; }
+inline bool vector_rows(const Attention& op) { return width_of(op) % 32 == 0; }
+
+template <bool V>
+using Vector = std::bool_constant<V>;
+
+}  // namespace mpq::attention
