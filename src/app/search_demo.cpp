@@ -35,7 +35,7 @@ void train_base(const Setup& setup, const TrainArgs& base, Device& device, const
   const Schedule schedule = schedule_of(base, plan.steps(setup.data.train.row_count()));
   const std::vector<LinearSpec> formats(model.linears().size());
   Session session(device, model, {{base.seed, schedule, formats}}, session_options(base, setup.data_options));
-  start_weights(session, 0, setup);
+  start_weights(session, setup);
   train_with_progress(session, setup.data.train, plan, "training the base model", {});
   write_checkpoint(folder, session, 0, *setup.data.tokenizer, setup.checkpoint_info());
 }

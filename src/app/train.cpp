@@ -50,7 +50,7 @@ class Run {
     if (options_.resume)
       throw UserError(fmt::format("--resume: {} holds no unfinished run", options_.out),
                       "leave --resume away to start one");
-    start_weights(session_, 0, setup_);
+    start_weights(session_, setup_);
   }
 
   void train() {

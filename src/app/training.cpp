@@ -54,11 +54,9 @@ SessionOptions session_options(const TrainArgs& train, const DataOptions& data) 
   return {.batch_rows = train.batch, .max_tokens = data.max_tokens, .clip = train.clip, .training = train.epochs > 0};
 }
 
-void start_weights(Session& session, int replica, const Setup& setup) {
-  if (setup.init)
-    load_into(session, replica, *setup.init);
-  else
-    session.initialise(replica);
+void start_weights(Session& session, const Setup& setup) {
+  if (!setup.init) return session.initialise();
+  for (int r = 0; r < session.replicas(); ++r) load_into(session, r, *setup.init);
 }
 
 std::string describe(const BertConfig& c) {

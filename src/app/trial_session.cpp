@@ -32,11 +32,11 @@ TrialSession::TrialSession(const TrialSetting& setting, std::span<const TrialJob
       running_(jobs.size()) {
   for (const TrialJob& job : jobs)
     check(job.seed == jobs[0].seed, "trials of the seeds {} and {} in one session", job.seed, jobs[0].seed);
-  for (int r = 0; r < replicas(); ++r) start(r, step);
+  if (step == 0) start_weights(session_, setting.setup);
+  for (int r = 0; r < replicas() && step > 0; ++r) go_on(r, step);
 }
 
-void TrialSession::start(int replica, int64_t step) {
-  if (step == 0) return start_weights(session_, replica, setting_.setup);
+void TrialSession::go_on(int replica, int64_t step) {
   auto kept = read_kept(setting_, jobs_[replica]);
   if (!kept || kept->state.optimizer.step != step)
     throw UserError(fmt::format("{}: its state vanished while the search started", jobs_[replica].running.string()),

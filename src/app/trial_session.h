@@ -26,7 +26,7 @@ class TrialSession {
   using Clock = std::chrono::steady_clock;
 
   int replicas() const { return static_cast<int>(jobs_.size()); }
-  void start(int replica, int64_t step);
+  void go_on(int replica, int64_t step);
   void train(const std::function<void()>& alive);
   std::vector<Evaluation> evaluate(const Split& split, const std::function<void()>& alive);
   void add(const Session::StepResult& step);

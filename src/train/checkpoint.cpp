@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "train/bert_config_file.h"
 #include "train/hugging_face_names.h"
+#include "train/initialise.h"
 
 namespace mpq {
 namespace fs = std::filesystem;
@@ -163,15 +164,15 @@ void replace_labels(Checkpoint& c, const std::vector<std::string>& labels) {
 
 void load_into(Session& session, int replica, const Checkpoint& c) {
   const Bert& model = session.model();
-  session.initialise(replica);
   std::vector<std::string> fresh;
   for (const Parameter& p : model.parameters().all()) {
     if (is_trained(p)) continue;
     const auto found = c.values.find(p.name);
-    if (found != c.values.end())
-      session.set(replica, p, found->second);
-    else
-      fresh.push_back(p.name);
+    if (found == c.values.end()) fresh.push_back(p.name);
+    session.set(replica, p,
+                found != c.values.end()
+                    ? found->second
+                    : initial_values(p, session.replica(replica).seed, model.config().initializer_range));
   }
   for (const Linear* linear : model.linears()) {
     const auto found = c.values.find(linear->trained->name);

@@ -1,8 +1,10 @@
 #include "train/initialise.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
+#include "base/parallel.h"
 #include "base/philox.h"
 #include "base/text.h"
 
@@ -28,8 +30,12 @@ std::vector<float> initial_values(const Parameter& p, uint64_t seed, double devi
   if (p.name.ends_with("LayerNorm.weight")) values.assign(values.size(), 1.0f);
   if (!p.name.ends_with(".weight") || p.name.ends_with("LayerNorm.weight")) return values;
   const auto site = static_cast<uint32_t>(hash64(p.name));
-  for (size_t i = 0; i < values.size(); ++i)
-    values[i] = static_cast<float>(deviation * truncated_normal(seed, site, i));
+  constexpr size_t chunk = 1 << 12;
+  parallel_for(static_cast<int64_t>((values.size() + chunk - 1) / chunk), [&](int64_t task) {
+    const size_t first = static_cast<size_t>(task) * chunk;
+    for (size_t i = first; i < std::min(values.size(), first + chunk); ++i)
+      values[i] = static_cast<float>(deviation * truncated_normal(seed, site, i));
+  });
   return values;
 }
 

@@ -1,6 +1,7 @@
 #include "train/session.h"
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 #include <utility>
 
@@ -58,10 +59,10 @@ void Session::reserve(int64_t steps) {
   const size_t needed = parameters + activations, free = device_.free_bytes();
   if (needed > free) {
     const auto fit = static_cast<int>(static_cast<double>(free) / static_cast<double>(needed) * replicas());
-    throw UserError(fmt::format("{} replica(s) of this model need {}, and {} has {} free", replicas(),
-                                human_bytes(needed), device_.describe(), human_bytes(free)),
-                    fit > 0 ? fmt::format("{} replica(s) fit", fit)
-                            : "a smaller --batch, --max-tokens or --model needs less");
+    throw UserError(
+        fmt::format("{} replica(s) of this model need {}, and {} has {} free", replicas(), human_bytes(needed),
+                    device_.describe(), human_bytes(free)),
+        fit > 0 ? fmt::format("{} replica(s) fit", fit) : "a smaller --batch, --max-tokens or --model needs less");
   }
   memory_->parameters = device_.reserve(parameters);
   memory_->activations = device_.reserve(activations);
@@ -77,7 +78,8 @@ void Session::fill_tables(int64_t steps) {
   formats_.place(m.specs);
   Ops& ops = device_.ops();
   ops.fill(m.tensors.values, 0.0f);
-  std::vector<int32_t> numbers(std::max<int64_t>(model_.word->shape[0], 1 + std::max(options_.batch_rows, eval_rows())));
+  std::vector<int32_t> numbers(
+      std::max<int64_t>(model_.word->shape[0], 1 + std::max(options_.batch_rows, eval_rows())));
   std::iota(numbers.begin(), numbers.end(), 0);
   device_.copy_in(m.single_starts, numbers.data(), (1 + std::max(options_.batch_rows, eval_rows())) * sizeof(int32_t));
   if (options_.training) {
@@ -107,6 +109,18 @@ void Session::initialise(int replica) {
   for (const Parameter& p : model_.parameters().all())
     if (!p.name.ends_with(".quantizer"))
       set(replica, p, initial_values(p, replicas_[replica].seed, model_.config().initializer_range));
+}
+
+void Session::initialise() {
+  for (const Parameter& p : model_.parameters().all()) {
+    if (p.name.ends_with(".quantizer")) continue;
+    std::map<uint64_t, std::vector<float>> by_seed;
+    for (int r = 0; r < replicas(); ++r) {
+      const auto [values, fresh] = by_seed.try_emplace(replicas_[r].seed);
+      if (fresh) values->second = initial_values(p, replicas_[r].seed, model_.config().initializer_range);
+      set(r, p, values->second);
+    }
+  }
 }
 
 void Session::set(int replica, const Parameter& p, std::span<const float> values) {
@@ -268,11 +282,8 @@ void Session::enqueue_step(int64_t step) {
     memory_->activations.reset();
     const Tensor loss = forward_backward(batch);
     update(batch);
-    device_.ops().end_step({.loss = loss,
-                            .norm = memory_->norm,
-                            .history = memory_->history,
-                            .slots = kWindow,
-                            .step = memory_->step});
+    device_.ops().end_step(
+        {.loss = loss, .norm = memory_->norm, .history = memory_->history, .slots = kWindow, .step = memory_->step});
   });
 }
 

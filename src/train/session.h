@@ -56,6 +56,7 @@ class Session {
 
   // Truncated normal (at two standard deviations) for weights, zeros for biases, ones for LayerNorm gains: as BERT.
   void initialise(int replica);
+  void initialise();  // every replica; what those of one seed share is drawn once
   // One parameter's values, up to date.
   std::vector<float> get(int replica, const Parameter& p);
   void set(int replica, const Parameter& p, std::span<const float> values);
