@@ -126,6 +126,9 @@ int run_bench(const Args& args) {
       "token counts of reviews, one a line; without it, a lognormal distribution with IMDb's mean and mean square");
   line.option("model", model, "NAME|L,H,A,F", "what train, eval and qat run");
   line.option("batch", context.batch, "N", "reviews a training step", {.min = 1, .max = 4096});
+  line.option("replicas", context.replicas, "N", "replicas that train runs at once; its rates count them all",
+              {.min = 1, .max = 1024});
+  line.option("format", context.format, "SPEC", "format of every Linear in train");
   line.option("tokenizer", context.tokenizer, "FILE",
               "what tokenizer measures; without it, the built-in corpus's words and pieces");
   line.option("text", context.text, "FILE", "the text it tokenizes; without it, the built-in corpus");

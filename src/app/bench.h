@@ -46,7 +46,8 @@ struct BenchContext {
   std::string device = "cpu", precision = "fp32";
   int threads = 1;
   BertConfig model;
-  int batch = 8;
+  int batch = 8, replicas = 1;
+  std::string format = "none";  // of every Linear in train
   std::vector<int> lengths;  // token counts of reviews
   std::string lengths_from;  // where they come from
   std::string tokenizer, text, data;

@@ -52,13 +52,13 @@ double forward_flops(const BertConfig& c, const Split& split, bool cls_only = tr
 }
 
 std::unique_ptr<Session> make_session(Device& device, const Bert& model, const BenchContext& context,
-                                      const LinearSpec& spec, bool training) {
+                                      const LinearSpec& spec, bool training, int replicas = 1) {
   const Replica replica{.schedule = {.steps = training ? kTableSteps : 0},
                         .formats = std::vector<LinearSpec>(model.linears().size(), spec)};
   auto session = std::make_unique<Session>(
-      device, model, std::vector{replica},
+      device, model, std::vector(replicas, replica),
       SessionOptions{.batch_rows = context.batch, .max_tokens = model.config().positions, .training = training});
-  session->initialise(0);
+  for (int r = 0; r < replicas; ++r) session->initialise(r);
   return session;
 }
 
@@ -89,9 +89,10 @@ Json peak_memory_mb() {
   return {};
 }
 
-Json rates(const std::string& job, const BenchContext& context, const Split& split, double flops, const Timing& t) {
-  const auto rows = static_cast<double>(split.row_count());
-  const double gflops = flops / t.median * 1e-9, gflops_a_cpu = flops / t.cpu * 1e-9;
+Json rates(const std::string& job, const BenchContext& context, const Split& split, double flops, const Timing& t,
+           int replicas = 1) {
+  const double rows = static_cast<double>(split.row_count()) * replicas;
+  const double gflops = flops * replicas / t.median * 1e-9, gflops_a_cpu = flops * replicas / t.cpu * 1e-9;
   return {{job + "_rows_per_s", rows / t.median},
           {"best_rows_per_s", rows / t.best},
           {"ms_per_row", t.median / rows * 1e3},
@@ -99,7 +100,7 @@ Json rates(const std::string& job, const BenchContext& context, const Split& spl
           {"share", context.share(gflops)},
           {"cpu_time_share", context.on_cpu() ? Json(gflops_a_cpu / context.ceiling.core_gflops) : Json()},
           {"imdb_split_s", kEpochRows / (rows / t.median)},
-          {"tokens_per_row", static_cast<double>(split.tokens.size()) / rows},
+          {"tokens_per_row", static_cast<double>(split.tokens.size()) / static_cast<double>(split.row_count())},
           {"passes", t.repetitions}};
 }
 
@@ -129,7 +130,7 @@ Json op_rows(const BenchContext& context, const TimedOps& ops, double steps, dou
 // Every operation of some steps by itself; on a GPU as a node of a graph, behind another of its kind.
 Json time_operations(const BenchContext& context, Device& device, const Bert& model, const Split& split) {
   TimedDevice timed(device);
-  const auto session = make_session(timed, model, context, {}, true);
+  const auto session = make_session(timed, model, context, parse_linear_spec(context.format), true, context.replicas);
   attach(*session, split, context.batch);
   train_pass(*session, split, context.batch);
   timed.ops().reset();
@@ -152,10 +153,11 @@ BenchTables bench_train(const BenchContext& context) {
   const Split split = random_reviews(context, (context.quick ? 2 : 32) * context.batch);
   const Bert model(context.model);
   const auto device = context.open();
-  const auto session = make_session(*device, model, context, {}, true);
+  const auto session =
+      make_session(*device, model, context, parse_linear_spec(context.format), true, context.replicas);
   attach(*session, split, context.batch);
   const Timing t = time_calls(20 * context.budget_s, [&] { train_pass(*session, split, context.batch); });
-  Json row = rates("train", context, split, 3 * forward_flops(context.model, split), t);
+  Json row = rates("train", context, split, 3 * forward_flops(context.model, split), t, context.replicas);
   row["peak_memory_mb"] = context.on_cpu() ? peak_memory_mb() : Json();
   row["graph_nodes"] = session->nodes() > 0 ? Json(session->nodes()) : Json();
   return {{"train", describe(context, context.batch), Json::array({row})},
