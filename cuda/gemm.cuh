@@ -20,10 +20,11 @@ struct Operand {
 };
 HD Operand operand(const Matrices& m, int replica, int rows) { return {m.row(replica, 0), rows, m.cols, m.vectors}; }
 
-// Where a tile begins: row (or column) of a's and of b's span, and k.
-struct GemmTile {
+// A product, or a part of one along k: from `first` to `last`; where its tile begins along the rows or columns of the
+// result that a and b span.
+struct GemmSegment {
   Operand a, b;
-  int a_span, b_span, k;
+  int a_span, b_span, first, last;
 };
 
 constexpr int kGemmThreads = 128;
@@ -31,11 +32,13 @@ constexpr int kDepth = 32;  // of a tile along k
 
 // kWarpM x kWarpN outputs a warp, 2 x 2 warps. kStages tiles are on their way from memory.
 struct SmallTile {  // many blocks
-  static constexpr int kWarpM = 32, kWarpN = 16, kM = 2 * kWarpM, kN = 2 * kWarpN, kStages = 4;
+  static constexpr int kWarpM = 16, kWarpN = 16, kM = 2 * kWarpM, kN = 2 * kWarpN, kStages = 4;
 };
 struct LargeTile {  // little traffic
   static constexpr int kWarpM = 32, kWarpN = 32, kM = 2 * kWarpM, kN = 2 * kWarpN, kStages = 3;
 };
+// Blocks of large tiles that keep a GPU busy; with fewer, small ones.
+constexpr int64_t kEnoughBlocks = 200;
 
 // How an operand is stored: k along its rows (x and w of x w^T) or from row to row.
 enum class Along : uint8_t { row, column };
@@ -89,23 +92,24 @@ class Gemm {
 
   __device__ explicit Gemm(Shared& shared) : shared_(shared) {}
 
-  // sums += the product of every segment, in order. Plan: tiles() in all, at least one; operands(tile) -> GemmTile;
-  // ends(tile): the segment's last.
+  // The plan's segments one after the other. Plan: segments(); segment(i) -> GemmSegment, not empty; finish(i, sums)
+  // takes what segment i sums up to.
   template <class Plan>
-  __device__ void run(const Plan& plan, Sums& sums) {
-    const int tiles = plan.tiles();
-    for (int t = 0; t < Shape::kStages - 1; ++t) fetch(plan, t, tiles);
-    Sums segment;
+  __device__ void run(const Plan& plan) {
+    Cursor ahead, here;
+    for (int i = 0; i < Shape::kStages - 1; ++i) fetch(plan, ahead);
+    Sums sums;
 #pragma unroll 1
-    for (int t = 0; t < tiles; ++t) {
+    while (here.segment < plan.segments()) {
       wait_for_copies<Shape::kStages - 2>();
-      __syncthreads();  // all of tile t is there, and nobody reads tile t - 1 any more
-      fetch(plan, t + Shape::kStages - 1, tiles);
-      multiply_tile(shared_.stage[t % Shape::kStages], segment);
-      if (plan.ends(t)) {
-        sums.add(segment);
-        segment = Sums();
-      }
+      __syncthreads();  // the tile is there, and nobody reads the one before it any more
+      fetch(plan, ahead);
+      multiply_tile(shared_.stage[here.stage], sums);
+      const int segment = here.segment;
+      here.advance(plan);
+      if (here.segment == segment) continue;
+      plan.finish(segment, sums);
+      sums = Sums();
     }
   }
 
@@ -146,64 +150,89 @@ class Gemm {
  private:
   using A = typename Shared::A;
   using B = typename Shared::B;
-  // A lane's floats of 16 along k, in the order of tf32.cuh's fragments, step by step.
+  // A lane's floats of 16 along k, in the order of tf32.cuh's fragments, step by step; b: of two neighbours of 8.
   struct FragmentA {
     float at[kRowTiles][2][4];
   };
   struct FragmentB {
-    float at[kColTiles][2][2];
+    float at[2][2][2];
+  };
+
+  // A tile of a segment, and the stage that holds it.
+  struct Cursor {
+    int segment = 0, tile = 0, stage = 0;
+    template <class Plan>
+    __device__ void advance(const Plan& plan) {
+      stage = stage + 1 == Shape::kStages ? 0 : stage + 1;
+      const GemmSegment s = plan.segment(segment);
+      if (s.first + ++tile * kDepth < s.last) return;
+      ++segment;
+      tile = 0;
+    }
   };
 
   template <class Plan>
-  __device__ void fetch(const Plan& plan, int t, int tiles) {
-    if (t < tiles) {
-      const GemmTile f = plan.operands(t);
-      typename Shared::Stage& stage = shared_.stage[t % Shape::kStages];
-      fetch_operand<A, kAlongA>(f.a, f.a_span, f.k, stage.a);
-      fetch_operand<B, kAlongB>(f.b, f.b_span, f.k, stage.b);
+  __device__ void fetch(const Plan& plan, Cursor& at) {
+    if (at.segment < plan.segments()) {
+      const GemmSegment s = plan.segment(at.segment);
+      typename Shared::Stage& stage = shared_.stage[at.stage];
+      fetch_operand<A, kAlongA>(s.a, s.a_span, s.first + at.tile * kDepth, s.last, stage.a);
+      fetch_operand<B, kAlongB>(s.b, s.b_span, s.first + at.tile * kDepth, s.last, stage.b);
+      at.advance(plan);
     }
     commit_copies();  // an empty group, too, counts
   }
   template <class Tile, Along kAlong>
-  static __device__ void fetch_operand(const Operand& m, int span, int depth, float* to) {
+  static __device__ __forceinline__ void fetch_operand(const Operand& m, int span, int depth, int last, float* to) {
+    const int rows = kAlong == Along::row ? m.rows : min(m.rows, last);
+    const int cols = kAlong == Along::row ? min(m.cols, last) : m.cols;
 #pragma unroll
     for (int i = 0; i < Tile::kVectors; ++i) {
       const typename Tile::Place place = Tile::place(i, threadIdx.x);
       const int row = place.outer + (kAlong == Along::row ? span : depth);
       const int col = place.inner + (kAlong == Along::row ? depth : span);
-      const bool inside = row < m.rows && col < m.cols;
+      const bool inside = row < rows && col < cols;
       const float* from = inside ? m.data + int64_t{row} * m.cols + col : m.data;
       float* slot = to + place.outer * Tile::kStride + place.inner;
       if (m.vectors) {
         copy_async<16>(slot, from, inside);
       } else {
         for (int e = 0; e < 4; ++e) {
-          const bool there = inside && col + e < m.cols;
+          const bool there = inside && col + e < cols;
           copy_async<4>(slot + e, there ? from + e : m.data, there);
         }
       }
     }
   }
 
-  __device__ void multiply_tile(const typename Shared::Stage& stage, Sums& sums) {
+  __device__ __forceinline__ void multiply_tile(const typename Shared::Stage& stage, Sums& sums) {
     const int warp = threadIdx.x / kWarp;
 #pragma unroll
     for (int depth = 0; depth < kDepth; depth += 16) {
       FragmentA a;
-      FragmentB b;
 #pragma unroll
-      for (int step = 0; step < 2; ++step) {
+      for (int step = 0; step < 2; ++step)
 #pragma unroll
         for (int i = 0; i < kRowTiles; ++i)
           load_a(stage.a, warp / 2 * Shape::kWarpM + 16 * i, depth + 8 * step, a.at[i][step]);
-#pragma unroll
-        for (int j = 0; j < kColTiles; j += 2)
-          load_b(stage.b, warp % 2 * Shape::kWarpN + 8 * j, depth + 8 * step, b.at[j][step], b.at[j + 1][step]);
-      }
       if constexpr (kPrecision == Precision::bf16)
-        multiply_bf16(a, b, sums);
+        multiply_columns(bf16_rows(a), stage, depth, sums);
       else
-        multiply_tf32(a, b, sums);
+        multiply_columns(tf32_rows(a), stage, depth, sums);
+    }
+  }
+
+  template <class Rows>
+  static __device__ __forceinline__ void multiply_columns(const Rows& rows, const typename Shared::Stage& stage,
+                                                          int depth, Sums& sums) {
+    const int warp = threadIdx.x / kWarp;
+#pragma unroll
+    for (int j = 0; j < kColTiles; j += 2) {
+      FragmentB b;
+#pragma unroll
+      for (int step = 0; step < 2; ++step)
+        load_b(stage.b, warp % 2 * Shape::kWarpN + 8 * j, depth + 8 * step, b.at[0][step], b.at[1][step]);
+      multiply(rows, b, j, sums);
     }
   }
 
@@ -233,89 +262,102 @@ class Gemm {
   }
 
   // Which k a lane's pair holds is free, as long as a and b agree: k and k + 4 of a step.
-  static __device__ void multiply_bf16(const FragmentA& a, const FragmentB& b, Sums& sums) {
+  struct Bf16Rows {
+    uint32_t at[kRowTiles][4];
+  };
+  static __device__ __forceinline__ Bf16Rows bf16_rows(const FragmentA& a) {
+    Bf16Rows rows;
 #pragma unroll
-    for (int i = 0; i < kRowTiles; ++i) {
-      const float(&x)[2][4] = a.at[i];
-      const uint32_t rows[4] = {to_bf16(x[0][0], x[0][2]), to_bf16(x[0][1], x[0][3]), to_bf16(x[1][0], x[1][2]),
-                                to_bf16(x[1][1], x[1][3])};
+    for (int i = 0; i < kRowTiles; ++i)
 #pragma unroll
-      for (int j = 0; j < kColTiles; ++j)
-        multiply_add(sums.at[i][j], rows, to_bf16(b.at[j][0][0], b.at[j][0][1]),
-                     to_bf16(b.at[j][1][0], b.at[j][1][1]));
+      for (int e = 0; e < 4; ++e) rows.at[i][e] = to_bf16(a.at[i][e / 2][e % 2], a.at[i][e / 2][e % 2 + 2]);
+    return rows;
+  }
+  static __device__ __forceinline__ void multiply(const Bf16Rows& rows, const FragmentB& b, int j, Sums& sums) {
+#pragma unroll
+    for (int n = 0; n < 2; ++n) {
+      const uint32_t b0 = to_bf16(b.at[n][0][0], b.at[n][0][1]), b1 = to_bf16(b.at[n][1][0], b.at[n][1][1]);
+#pragma unroll
+      for (int i = 0; i < kRowTiles; ++i) multiply_add(sums.at[i][j + n], rows.at[i], b0, b1);
     }
   }
 
   static constexpr int kTerms = kPrecision == Precision::fp32 ? 2 : 1;
-  using Left = LeftFragment<kTerms>[kRowTiles][2];
-  using Right = RightFragment<kTerms>[kColTiles][2];
+  struct Tf32Rows {
+    LeftFragment<kTerms> at[kRowTiles][2];
+    bool second;  // the second terms of this warp's rows are not all zero
+  };
+  using Tf32Columns = RightFragment<kTerms>[2][2];
 
-  static __device__ void multiply_tf32(const FragmentA& a, const FragmentB& b, Sums& sums) {
-    Left left;
-    Right right;
-    uint32_t second_a = 0, second_b = 0;
+  static __device__ __forceinline__ Tf32Rows tf32_rows(const FragmentA& a) {
+    Tf32Rows rows;
+    uint32_t second = 0;
 #pragma unroll
-    for (int step = 0; step < 2; ++step) {
+    for (int i = 0; i < kRowTiles; ++i)
 #pragma unroll
-      for (int i = 0; i < kRowTiles; ++i) {
+      for (int step = 0; step < 2; ++step) {
         const float(&x)[4] = a.at[i][step];
-        left[i][step] = left_fragment<kTerms>(x[0], x[1], x[2], x[3]);
-        const uint4 last = left[i][step].term[kTerms - 1];
-        second_a |= last.x | last.y | last.z | last.w;
+        rows.at[i][step] = left_fragment<kTerms>(x[0], x[1], x[2], x[3]);
+        const uint4 last = rows.at[i][step].term[kTerms - 1];
+        second |= last.x | last.y | last.z | last.w;
       }
+    rows.second = kTerms > 1 && __any_sync(kAllLanes, second != 0);
+    return rows;
+  }
+  static __device__ __forceinline__ void multiply(const Tf32Rows& rows, const FragmentB& b, int j, Sums& sums) {
+    Tf32Columns columns;
+    uint32_t second = 0;
 #pragma unroll
-      for (int j = 0; j < kColTiles; ++j) {
-        right[j][step] = right_fragment<kTerms>(b.at[j][step][0], b.at[j][step][1]);
-        const uint2 last = right[j][step].term[kTerms - 1];
-        second_b |= last.x | last.y;
+    for (int n = 0; n < 2; ++n)
+#pragma unroll
+      for (int step = 0; step < 2; ++step) {
+        columns[n][step] = right_fragment<kTerms>(b.at[n][step][0], b.at[n][step][1]);
+        second |= columns[n][step].term[kTerms - 1].x | columns[n][step].term[kTerms - 1].y;
       }
-    }
-    if constexpr (kTerms == 1) {
-      multiply_terms<false, false>(left, right, sums);
-    } else {
-      const bool with_a = __any_sync(kAllLanes, second_a != 0), with_b = __any_sync(kAllLanes, second_b != 0);
-      if (with_a && with_b)
-        multiply_terms<true, true>(left, right, sums);
-      else if (with_a)
-        multiply_terms<true, false>(left, right, sums);
-      else if (with_b)
-        multiply_terms<false, true>(left, right, sums);
-      else
-        multiply_terms<false, false>(left, right, sums);
-    }
+    if constexpr (kTerms == 1) return multiply_terms<false, false>(rows, columns, j, sums);
+    const bool second_column = __any_sync(kAllLanes, second != 0);
+    if (rows.second && second_column)
+      multiply_terms<true, true>(rows, columns, j, sums);
+    else if (rows.second)
+      multiply_terms<true, false>(rows, columns, j, sums);
+    else if (second_column)
+      multiply_terms<false, true>(rows, columns, j, sums);
+    else
+      multiply_terms<false, false>(rows, columns, j, sums);
   }
 
   // Tensor cores cut what they add off where a float ends: 16 along k get a sum of their own, small products first,
-  // which is then rounded into the others. With one term the operands are rougher than that.
+  // which is then rounded into the others.
   template <bool kSecondA, bool kSecondB>
-  static __device__ __forceinline__ void multiply_terms(const Left& left, const Right& right, Sums& sums) {
+  static __device__ __forceinline__ void multiply_terms(const Tf32Rows& rows, const Tf32Columns& columns, int j,
+                                                        Sums& sums) {
+    float sum[2][kRowTiles][4] = {};
+    const auto add = [&](int term_a, int term_b) {
 #pragma unroll
-    for (int j = 0; j < kColTiles; ++j) {
-      float sum[kRowTiles][4] = {};
-      const auto add = [&](int term_a, int term_b) {
+      for (int step = 0; step < 2; ++step)
 #pragma unroll
-        for (int step = 0; step < 2; ++step)
+        for (int n = 0; n < 2; ++n)
 #pragma unroll
           for (int i = 0; i < kRowTiles; ++i)
-            mma(sum[i], left[i][step].term[term_a], right[j][step].term[term_b]);
-      };
-      if constexpr (kSecondA) add(1, 0);
-      if constexpr (kSecondB) add(0, 1);
-      add(0, 0);
+            mma(sum[n][i], rows.at[i][step].term[term_a], columns[n][step].term[term_b]);
+    };
+    if constexpr (kTerms > 1) {
+      if constexpr (kSecondA) add(kTerms - 1, 0);
+      if constexpr (kSecondB) add(0, kTerms - 1);
+    }
+    add(0, 0);
+#pragma unroll
+    for (int n = 0; n < 2; ++n)
 #pragma unroll
       for (int i = 0; i < kRowTiles; ++i)
 #pragma unroll
-        for (int e = 0; e < 4; ++e) sums.at[i][j][e] += sum[i][e];
-    }
+        for (int e = 0; e < 4; ++e) sums.at[i][j + n][e] += sum[n][i][e];
   }
 
   Shared& shared_;
 };
 
 #endif
-
-// Blocks that fill a GPU twice: with fewer, smaller tiles.
-constexpr int64_t kEnoughBlocks = 264;
 
 // Calls launch with the precision as a constant.
 template <class Launch>

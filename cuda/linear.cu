@@ -7,37 +7,35 @@ namespace mpq {
 
 namespace {
 
-// One segment: all of k.
-struct LinearPlan {
-  Operand x, w;
-  int row, col;
-  __device__ int tiles() const { return static_cast<int>(ceil_div(x.cols, kDepth)); }
-  __device__ GemmTile operands(int t) const { return {x, w, row, col, t * kDepth}; }
-  __device__ bool ends(int t) const { return t == tiles() - 1; }
-};
-
 template <class Shape, Precision kPrecision>
 __global__ void __launch_bounds__(kGemmThreads) linear_kernel(const __grid_constant__ LinearArgs args) {
   using Product = Gemm<Shape, kPrecision, Along::row, Along::row>;
+  struct Plan {
+    const LinearArgs& args;
+    const LinearProblem& p;
+    int replica, rows, row0, col0;
+    __device__ int segments() const { return 1; }
+    __device__ GemmSegment segment(int) const {
+      return {operand(p.x, replica, rows), operand(p.w, replica, p.w.rows), row0, col0, 0, p.x.cols};
+    }
+    __device__ void finish(int, typename Product::Sums& sums) const {
+      Product::for_each_pair(sums, [&](int i, int j, float first, float second) {
+        const int row = row0 + i, col = col0 + j;
+        if (row >= rows || col >= p.y.cols) return;
+        const Activated a = mpq::finish(p, args.ragged, replica, row, col, first);
+        const Activated b =
+            col + 1 < p.y.cols ? mpq::finish(p, args.ragged, replica, row, col + 1, second) : Activated{};
+        if (p.saved) store_pair(p.saved, replica, row, col, a.saved, b.saved);
+        store_pair(p.y, replica, row, col, a.y, b.y);
+      });
+    }
+  };
   extern __shared__ uint4 shared[];
-  const int r = blockIdx.z, rows = rows_of(args.ragged);
-  const int row0 = static_cast<int>(blockIdx.x) / args.columns.total * Shape::kM;
+  const int rows = rows_of(args.ragged), row0 = static_cast<int>(blockIdx.x) / args.columns.total * Shape::kM;
   if (row0 >= rows) return;
   const Shares::Share share = args.columns.at(static_cast<int>(blockIdx.x) % args.columns.total);
-  const LinearProblem& p = args.problem[share.problem];
-  const int col0 = share.block * Shape::kN;
-
-  typename Product::Sums sums;
   Product(*reinterpret_cast<typename Product::Shared*>(shared))
-      .run(LinearPlan{operand(p.x, r, rows), operand(p.w, r, p.w.rows), row0, col0}, sums);
-  Product::for_each_pair(sums, [&](int i, int j, float& first, float& second) {
-    const int row = row0 + i, col = col0 + j;
-    if (row >= rows || col >= p.y.cols) return;
-    const Activated a = finish(p, args.ragged, r, row, col, first);
-    const Activated b = col + 1 < p.y.cols ? finish(p, args.ragged, r, row, col + 1, second) : Activated{};
-    if (p.saved) store_pair(p.saved, r, row, col, a.saved, b.saved);
-    store_pair(p.y, r, row, col, a.y, b.y);
-  });
+      .run(Plan{args, args.problem[share.problem], static_cast<int>(blockIdx.z), rows, row0, share.block * Shape::kN});
 }
 
 // What is left to do behind the quantizer of the product's output, in place.

@@ -43,60 +43,39 @@ __global__ void output_grad_kernel(const __grid_constant__ OutputGradArgs args) 
   for (int64_t i = first; i < min(first + 4, size); ++i) dy[i] = output_grad(p, args.ragged, r, i, dy[i], saved[i]);
 }
 
-// One segment a Linear, in their order: tiles of k along the outputs.
-struct InputGradPlan {
-  const InputGradArgs& args;
-  const InputSum& sum;
-  int replica, rows, row, col;
-
-  struct Place {
-    int problem, tile;
-  };
-  __device__ int tiles_of(int problem) const { return static_cast<int>(ceil_div(args.dy[problem].cols, kDepth)); }
-  __device__ Place locate(int t) const {
-    int p = sum.first;
-    while (t >= tiles_of(p)) t -= tiles_of(p++);
-    return {p, t};
-  }
-  __device__ int tiles() const {
-    int total = 0;
-    for (int p = sum.first; p < sum.last; ++p) total += tiles_of(p);
-    return total;
-  }
-  __device__ GemmTile operands(int t) const {
-    const Place place = locate(t);
-    const Matrices &dy = args.dy[place.problem], &w = args.w[place.problem];
-    return {operand(dy, replica, rows), operand(w, replica, w.rows), row, col, place.tile * kDepth};
-  }
-  __device__ bool ends(int t) const {
-    const Place place = locate(t);
-    return place.tile == tiles_of(place.problem) - 1;
-  }
-};
-
+// One segment a Linear, in their order.
 template <class Shape, Precision kPrecision>
 __global__ void __launch_bounds__(kGemmThreads) input_grad_kernel(const __grid_constant__ InputGradArgs args) {
   using Product = Gemm<Shape, kPrecision, Along::row, Along::column>;
+  struct Plan {
+    const InputGradArgs& args;
+    const InputSum& sum;
+    int replica, rows, row0, col0;
+    __device__ int segments() const { return sum.last - sum.first; }
+    __device__ GemmSegment segment(int i) const {
+      const Matrices &dy = args.dy[sum.first + i], &w = args.w[sum.first + i];
+      return {operand(dy, replica, rows), operand(w, replica, w.rows), row0, col0, 0, dy.cols};
+    }
+    __device__ void finish(int i, typename Product::Sums& sums) const {
+      const bool add = i > 0 || sum.accumulate;
+      Product::for_each_pair(sums, [&](int m, int n, float first, float second) {
+        const int row = row0 + m, col = col0 + n;
+        if (row >= rows) return;
+        if (add) {
+          const float* dx = sum.dx.row(replica, row) + col;
+          if (col < sum.dx.cols) first += dx[0];
+          if (col + 1 < sum.dx.cols) second += dx[1];
+        }
+        store_pair(sum.dx, replica, row, col, first, second);
+      });
+    }
+  };
   extern __shared__ uint4 shared[];
-  const int r = blockIdx.z, rows = rows_of(args.ragged);
-  const int row0 = static_cast<int>(blockIdx.x) / args.columns.total * Shape::kM;
+  const int rows = rows_of(args.ragged), row0 = static_cast<int>(blockIdx.x) / args.columns.total * Shape::kM;
   if (row0 >= rows) return;
   const Shares::Share share = args.columns.at(static_cast<int>(blockIdx.x) % args.columns.total);
-  const InputSum& sum = args.sum[share.problem];
-  const int col0 = share.block * Shape::kN;
-
-  typename Product::Sums sums;
-  if (sum.accumulate)
-    Product::for_each_pair(sums, [&](int i, int j, float& first, float& second) {
-      const float* dx = sum.dx.row(r, row0 + i) + col0 + j;
-      if (row0 + i < rows && col0 + j < sum.dx.cols) first = dx[0];
-      if (row0 + i < rows && col0 + j + 1 < sum.dx.cols) second = dx[1];
-    });
   Product(*reinterpret_cast<typename Product::Shared*>(shared))
-      .run(InputGradPlan{args, sum, r, rows, row0, col0}, sums);
-  Product::for_each_pair(sums, [&](int i, int j, float& first, float& second) {
-    if (row0 + i < rows) store_pair(sum.dx, r, row0 + i, col0 + j, first, second);
-  });
+      .run(Plan{args, args.sum[share.problem], static_cast<int>(blockIdx.z), rows, row0, share.block * Shape::kN});
 }
 
 void output_grad(std::span<const Linear1Grad> ops, cudaStream_t stream) {

@@ -10,14 +10,6 @@ namespace {
 constexpr int kChunk = 256;
 static_assert(kChunk % kDepth == 0);
 
-struct WeightGradPlan {
-  Operand dy, x;
-  int n, k, first, last;  // rows
-  __device__ int tiles() const { return static_cast<int>(ceil_div(last - first, kDepth)); }
-  __device__ GemmTile operands(int t) const { return {dy, x, n, k, first + t * kDepth}; }
-  __device__ bool ends(int t) const { return (t + 1) % (kChunk / kDepth) == 0 || t == tiles() - 1; }
-};
-
 struct Chunks {
   int first, last;  // rows
   int count;        // of the whole batch
@@ -28,26 +20,54 @@ template <class Shape, Precision kPrecision>
 __device__ void weight_tile(const WeightGradArgs& args, const Chunks& chunks, int rows, void* shared) {
   using Product = Gemm<Shape, kPrecision, Along::column, Along::column>;
   using Sums = typename Product::Sums;
+  struct Plan {
+    const Matrices &dy, &x, &dw;
+    Chunks chunks;
+    int replica, rows, n0, k0;
+    float4* parts;  // where the sums of this block's only chunk go, or null
+
+    __device__ int segments() const { return static_cast<int>(ceil_div(chunks.last - chunks.first, kChunk)); }
+    __device__ GemmSegment segment(int i) const {
+      const int first = chunks.first + i * kChunk;
+      return {operand(dy, replica, rows), operand(x, replica, rows), n0, k0, first, min(first + kChunk, chunks.last)};
+    }
+    __device__ void finish(int i, Sums& sums) const {
+      if (parts) return Product::save(sums, parts);
+      Product::for_each_pair(sums, [&](int m, int n, float first, float second) {
+        if (n0 + m >= dw.rows) return;
+        if (i > 0) {
+          const float* before = dw.row(replica, n0 + m) + k0 + n;
+          if (k0 + n < dw.cols) first += before[0];
+          if (k0 + n + 1 < dw.cols) second += before[1];
+        }
+        store_pair(dw, replica, n0 + m, k0 + n, first, second);
+      });
+    }
+  };
   const int r = blockIdx.z;
   const Shares::Share share = args.weights.at(blockIdx.x);
-  const Matrices &dy = args.dy[share.problem], &x = args.x[share.problem], &dw = args.dw[share.problem];
+  const Matrices& dw = args.dw[share.problem];
   const int across = static_cast<int>(ceil_div(dw.cols, Shape::kN));
-  const int n0 = share.block / across * Shape::kM, k0 = share.block % across * Shape::kN;
-
+  constexpr int kPart = Product::kParts * kGemmThreads;
+  float4* parts = nullptr;
+  if (chunks.apart)
+    parts = args.weight_sums + (int64_t{r} * args.weights.total + blockIdx.x) * args.chunks * kPart;
+  const Plan plan{args.dy[share.problem],
+                  args.x[share.problem],
+                  dw,
+                  chunks,
+                  r,
+                  rows,
+                  share.block / across * Shape::kM,
+                  share.block % across * Shape::kN,
+                  parts ? parts + int64_t{blockIdx.y} * kPart : nullptr};
+  Product(*static_cast<typename Product::Shared*>(shared)).run(plan);
+  if (!parts || !arrives_last(args.counters + r * gridDim.x + blockIdx.x, chunks.count)) return;
   Sums sums;
-  Product(*static_cast<typename Product::Shared*>(shared))
-      .run(WeightGradPlan{operand(dy, r, rows), operand(x, r, rows), n0, k0, chunks.first, chunks.last}, sums);
-  if (chunks.apart) {
-    const int64_t unit = int64_t{r} * args.weights.total + blockIdx.x;
-    float4* parts = args.weight_sums + unit * args.chunks * Product::kParts * kGemmThreads;
-    Product::save(sums, parts + int64_t{blockIdx.y} * Product::kParts * kGemmThreads);
-    if (!arrives_last(args.counters + r * gridDim.x + blockIdx.x, chunks.count)) return;
-    sums = Sums();
 #pragma unroll 4
-    for (int c = 0; c < chunks.count; ++c) sums.add(Product::saved(parts + c * Product::kParts * kGemmThreads));
-  }
-  Product::for_each_pair(sums, [&](int i, int j, float& first, float& second) {
-    if (n0 + i < dw.rows) store_pair(dw, r, n0 + i, k0 + j, first, second);
+  for (int c = 0; c < chunks.count; ++c) sums.add(Product::saved(parts + c * kPart));
+  Product::for_each_pair(sums, [&](int m, int n, float first, float second) {
+    if (plan.n0 + m < dw.rows) store_pair(dw, r, plan.n0 + m, plan.k0 + n, first, second);
   });
 }
 
@@ -119,7 +139,7 @@ void share_weights(WeightGradArgs& args) {
 void share_chunks(WeightGradArgs& args, int replicas, const Lane& lane) {
   const int64_t chunks = ceil_div(args.ragged.rows, kChunk), weights = int64_t{args.weights.total} * replicas,
                 biases = int64_t{args.biases.total} * replicas;
-  const int64_t weight_bytes = weights * chunks * SmallTile::kM * SmallTile::kN * sizeof(float),
+  const int64_t weight_bytes = weights * chunks * SmallTile::kM * SmallTile::kN * int64_t{sizeof(float)},
                 bias_bytes = biases * chunks * kBiasColumns * sizeof(float);
   if (weights >= kEnoughBlocks || weights + biases > Lane::kCounters ||
       weight_bytes + bias_bytes > static_cast<int64_t>(lane.scratch_bytes))
