@@ -293,10 +293,11 @@ std::vector<Session::StepResult> Session::train_steps(int64_t count) {
   for (const int64_t end = step_ + count; step_ < end;) {
     const int64_t first = step_, last = std::min(end, (first / kWindow + 1) * kWindow);
     feed_->prepare(first);
-    if (first % kWindow == 0) catch_up();
-    for (int64_t step = first; step < last; ++step) enqueue_step(step);
-    step_ = last;
-    changed();
+    for (; step_ < last; ++step_) {
+      if (step_ % kSweep == 0) catch_up();
+      enqueue_step(step_);
+      changed();
+    }
     read_history(first, last, results);
   }
   return results;
