@@ -52,13 +52,10 @@ struct TileOf {
   static constexpr int kSize = kOuter * kStride;
   static_assert(kOuter * kInner % (4 * kGemmThreads) == 0);
 
-  struct Place {
-    int outer, inner;
-  };
-  static HD Place place(int vector, int thread) {
-    const int v = vector * kGemmThreads + thread;
-    return {v / (kInner / 4), v % (kInner / 4) * 4};
-  }
+  static constexpr int kApart = kGemmThreads / (kInner / 4);  // rows between a thread's vectors
+  static_assert(kGemmThreads % (kInner / 4) == 0);
+  static HD int outer(int thread) { return thread / (kInner / 4); }  // of its first one
+  static HD int inner(int thread) { return thread % (kInner / 4) * 4; }
 };
 
 template <class Shape, Along kAlongA, Along kAlongB>
@@ -95,21 +92,22 @@ class Gemm {
   // The plan's segments one after the other. Plan: segments(); segment(i) -> GemmSegment, not empty; finish(i, sums)
   // takes what segment i sums up to.
   template <class Plan>
-  __device__ void run(const Plan& plan) {
-    Cursor ahead, here;
-    for (int i = 0; i < Shape::kStages - 1; ++i) fetch(plan, ahead);
-    Sums sums;
+  __device__ __forceinline__ void run(const Plan& plan) {
+    Fetcher<Plan> fetcher(shared_, plan);
+    for (int i = 0; i < Shape::kStages - 1; ++i) fetcher.next();
+    int stage = 0;
 #pragma unroll 1
-    while (here.segment < plan.segments()) {
-      wait_for_copies<Shape::kStages - 2>();
-      __syncthreads();  // the tile is there, and nobody reads the one before it any more
-      fetch(plan, ahead);
-      multiply_tile(shared_.stage[here.stage], sums);
-      const int segment = here.segment;
-      here.advance(plan);
-      if (here.segment == segment) continue;
+    for (int segment = 0; segment < plan.segments(); ++segment) {
+      Sums sums;
+#pragma unroll 1
+      for (int tiles = tiles_of(plan.segment(segment)); tiles > 0; --tiles) {
+        wait_for_copies<Shape::kStages - 2>();
+        __syncthreads();  // the tile is there, and nobody reads the one before it any more
+        fetcher.next();
+        multiply_tile(shared_.stage[stage], sums);
+        stage = following(stage);
+      }
       plan.finish(segment, sums);
-      sums = Sums();
     }
   }
 
@@ -125,6 +123,23 @@ class Gemm {
 #pragma unroll
         for (int half = 0; half < 2; ++half)
           visit(row + 16 * i + 8 * half, col + 8 * j, sums.at[i][j][2 * half], sums.at[i][j][2 * half + 1]);
+  }
+
+  // Adds add(column of the tile) to every sum of that column.
+  template <class Add>
+  static __device__ __forceinline__ void add_to_columns(Sums& sums, Add add) {
+    const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
+    float of_column[kColTiles][2];
+#pragma unroll
+    for (int j = 0; j < kColTiles; ++j)
+#pragma unroll
+      for (int e = 0; e < 2; ++e) of_column[j][e] = add(warp % 2 * Shape::kWarpN + lane % 4 * 2 + 8 * j + e);
+#pragma unroll
+    for (int i = 0; i < kRowTiles; ++i)
+#pragma unroll
+      for (int j = 0; j < kColTiles; ++j)
+#pragma unroll
+        for (int e = 0; e < 4; ++e) sums.at[i][j][e] += of_column[j][e % 2];
   }
 
   // A tile's sums on their way to another block: [kParts][kGemmThreads].
@@ -158,52 +173,71 @@ class Gemm {
     float at[2][2][2];
   };
 
-  // A tile of a segment, and the stage that holds it.
-  struct Cursor {
-    int segment = 0, tile = 0, stage = 0;
-    template <class Plan>
-    __device__ void advance(const Plan& plan) {
-      stage = stage + 1 == Shape::kStages ? 0 : stage + 1;
-      const GemmSegment s = plan.segment(segment);
-      if (s.first + ++tile * kDepth < s.last) return;
-      ++segment;
-      tile = 0;
+  static __device__ int following(int stage) { return stage + 1 == Shape::kStages ? 0 : stage + 1; }
+  static __device__ int tiles_of(const GemmSegment& s) { return (s.last - s.first + kDepth - 1) / kDepth; }
+
+  // This thread's part of one operand's tiles, along k.
+  template <class Tile, Along kAlong>
+  struct Reader {
+    const float* from;  // the first vector of the next tile
+    int step;           // floats between vectors
+    int advance;        // from tile to tile
+    int rows, cols;     // that are left of the operand, from there
+    bool vectors;
+
+    __device__ void start(const Operand& m, int span, int first, int last) {
+      const bool along_row = kAlong == Along::row;
+      const int row = Tile::outer(threadIdx.x) + (along_row ? span : first);
+      const int col = Tile::inner(threadIdx.x) + (along_row ? first : span);
+      from = m.data + int64_t{row} * m.cols + col;
+      step = Tile::kApart * m.cols;
+      advance = along_row ? kDepth : kDepth * m.cols;
+      rows = (along_row ? m.rows : min(m.rows, last)) - row;
+      cols = (along_row ? min(m.cols, last) : m.cols) - col;
+      vectors = m.vectors;
+    }
+    __device__ __forceinline__ void fetch(float* tile) {
+      float* to = tile + Tile::outer(threadIdx.x) * Tile::kStride + Tile::inner(threadIdx.x);
+#pragma unroll
+      for (int i = 0; i < Tile::kVectors; ++i, to += Tile::kApart * Tile::kStride) {
+        const bool inside = i * Tile::kApart < rows && cols > 0;
+        if (vectors) {
+          copy_async<16>(to, from + i * step, inside);
+        } else {
+          for (int e = 0; e < 4; ++e) copy_async<4>(to + e, from + i * step + e, inside && e < cols);
+        }
+      }
+      from += advance;
+      (kAlong == Along::row ? cols : rows) -= kDepth;
     }
   };
 
+  // Asks for the tiles of all segments in order, each into the next stage.
   template <class Plan>
-  __device__ void fetch(const Plan& plan, Cursor& at) {
-    if (at.segment < plan.segments()) {
-      const GemmSegment s = plan.segment(at.segment);
-      typename Shared::Stage& stage = shared_.stage[at.stage];
-      fetch_operand<A, kAlongA>(s.a, s.a_span, s.first + at.tile * kDepth, s.last, stage.a);
-      fetch_operand<B, kAlongB>(s.b, s.b_span, s.first + at.tile * kDepth, s.last, stage.b);
-      at.advance(plan);
-    }
-    commit_copies();  // an empty group, too, counts
-  }
-  template <class Tile, Along kAlong>
-  static __device__ __forceinline__ void fetch_operand(const Operand& m, int span, int depth, int last, float* to) {
-    const int rows = kAlong == Along::row ? m.rows : min(m.rows, last);
-    const int cols = kAlong == Along::row ? min(m.cols, last) : m.cols;
-#pragma unroll
-    for (int i = 0; i < Tile::kVectors; ++i) {
-      const typename Tile::Place place = Tile::place(i, threadIdx.x);
-      const int row = place.outer + (kAlong == Along::row ? span : depth);
-      const int col = place.inner + (kAlong == Along::row ? depth : span);
-      const bool inside = row < rows && col < cols;
-      const float* from = inside ? m.data + int64_t{row} * m.cols + col : m.data;
-      float* slot = to + place.outer * Tile::kStride + place.inner;
-      if (m.vectors) {
-        copy_async<16>(slot, from, inside);
-      } else {
-        for (int e = 0; e < 4; ++e) {
-          const bool there = inside && col + e < cols;
-          copy_async<4>(slot + e, there ? from + e : m.data, there);
-        }
+  struct Fetcher {
+    Shared& shared;
+    const Plan& plan;
+    int segment = 0, tiles = 0, stage = 0;  // tiles: left of the segment before `segment`
+    Reader<A, kAlongA> a;
+    Reader<B, kAlongB> b;
+
+    __device__ Fetcher(Shared& shared, const Plan& plan) : shared(shared), plan(plan) {}
+    __device__ __forceinline__ void next() {
+      if (tiles == 0 && segment < plan.segments()) {
+        const GemmSegment s = plan.segment(segment++);
+        a.start(s.a, s.a_span, s.first, s.last);
+        b.start(s.b, s.b_span, s.first, s.last);
+        tiles = tiles_of(s);
       }
+      if (tiles > 0) {
+        a.fetch(shared.stage[stage].a);
+        b.fetch(shared.stage[stage].b);
+        stage = following(stage);
+        --tiles;
+      }
+      commit_copies();  // an empty group, too, counts
     }
-  }
+  };
 
   __device__ __forceinline__ void multiply_tile(const typename Shared::Stage& stage, Sums& sums) {
     const int warp = threadIdx.x / kWarp;

@@ -19,12 +19,18 @@ __global__ void __launch_bounds__(kGemmThreads) linear_kernel(const __grid_const
       return {operand(p.x, replica, rows), operand(p.w, replica, p.w.rows), row0, col0, 0, p.x.cols};
     }
     __device__ void finish(int, typename Product::Sums& sums) const {
-      Product::for_each_pair(sums, [&](int i, int j, float first, float second) {
-        const int row = row0 + i, col = col0 + j;
+      if (p.bias) {
+        const float* bias = p.bias.row(replica, 0);
+        Product::add_to_columns(sums, [&](int n) { return col0 + n < p.y.cols ? bias[col0 + n] : 0.0f; });
+      }
+      Product::for_each_pair(sums, [&](int m, int n, float first, float second) {
+        const int row = row0 + m, col = col0 + n;
         if (row >= rows || col >= p.y.cols) return;
-        const Activated a = mpq::finish(p, args.ragged, replica, row, col, first);
-        const Activated b =
-            col + 1 < p.y.cols ? mpq::finish(p, args.ragged, replica, row, col + 1, second) : Activated{};
+        Activated a = activate(p.activation, first), b = activate(p.activation, second);
+        if (p.dropout.p > 0) {
+          a.y *= dropout_at(p.dropout, args.ragged, replica, row, col);
+          b.y *= dropout_at(p.dropout, args.ragged, replica, row, col + 1);
+        }
         if (p.saved) store_pair(p.saved, replica, row, col, a.saved, b.saved);
         store_pair(p.y, replica, row, col, a.y, b.y);
       });

@@ -30,7 +30,8 @@ __device__ __forceinline__ void multiply_add(float (&c)[4], const uint32_t (&a)[
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-// 16 or 4 bytes from global to shared memory, zeros where `inside` does not hold; lands by wait_for_copies.
+// 16 or 4 bytes from global to shared memory; where `inside` does not hold, zeros, and `from` is not read. Lands by
+// wait_for_copies.
 template <int kBytes>
 __device__ __forceinline__ void copy_async(void* to, const void* from, bool inside) {
   asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;"
