@@ -1,6 +1,5 @@
 // AdamW: dense, and by rows that few steps touch, with the same bits; and the bits of kernels/optimizer.cpp.
 #include "cuda/cuda_ops.h"
-#include "cuda/last_block.cuh"
 #include "cuda/ranges.cuh"
 
 namespace mpq {
@@ -53,6 +52,7 @@ static_assert(sizeof(Dense) <= 4000, "a kernel's arguments");
 __device__ __forceinline__ float4& four(float* p) { return *reinterpret_cast<float4*>(p); }
 
 __global__ void __launch_bounds__(kThreads) adamw_kernel(const __grid_constant__ Dense op) {
+  begin_kernel();
   const int r = blockIdx.z, i = threadIdx.x * 4;
   const Chunks::Chunk chunk = op.chunks.chunk(blockIdx.x);
   if (i >= chunk.length) return;
@@ -78,42 +78,77 @@ __global__ void __launch_bounds__(kThreads) adamw_kernel(const __grid_constant__
   }
 }
 
-constexpr int kRows = 2;     // a block: 32 columns of one at a time are a warp's
-constexpr int kWindow = 64;  // steps before this one whose coefficients a block keeps at hand
+// Four columns of a row, in registers.
+struct Four {
+  Value at[4];
+  float g[4];
+};
 
-// last[row] may be written when all replicas have read it.
-__global__ void __launch_bounds__(kThreads)
-    adamw_rows_kernel(const __grid_constant__ AdamWRows op, int first, uint32_t* counters) {
-  __shared__ Coefficients window[kWindow];
-  const int r = blockIdx.z, count = *op.count, begin = first + blockIdx.x * kRows;
-  if (begin >= count) return;
-  const int64_t now = *op.step, window_begin = max(now - kWindow, int64_t{0});
-  if (threadIdx.x < now - window_begin)
-    window[threadIdx.x] = coefficients(op.table, r, window_begin + threadIdx.x, op.decay);
-  __syncthreads();
-  const int cols = static_cast<int>(op.p.cols()), groups = (cols + kWarp - 1) / kWarp;
-  const float most_rate = 0x1p27f / op.table.epsilon;
-  for (int item = warp_id(); item < kRows * groups; item += kThreads / kWarp) {
-    const int u = begin + item / groups, column = item % groups * kWarp + lane_id();
-    if (u >= count || column >= cols) continue;
-    const int64_t row = op.rows[u], at = row * cols + column;
-    int64_t t = op.last[row];
-    if (t >= now && !op.g) continue;
-    float *p = op.p.f32(r) + at, *m = op.m.f32(r) + at, *v = op.v.f32(r) + at;
-    Value x{*p, *m, *v};
-    for (; t < window_begin; ++t)
-      update_without_gradient(op.table, coefficients(op.table, r, t, op.decay), most_rate, x);
-#pragma unroll 4
-    for (; t < now; ++t) update_without_gradient(op.table, window[t - window_begin], most_rate, x);
-    if (op.g) {
-      const float g = __fmul_rn(op.g.f32(r)[int64_t{u} * cols + column], op.scale ? op.scale.f32(r)[0] : 1.0f);
-      update(op.table, coefficients(op.table, r, now, op.decay), g, x);
+template <bool kVectors>
+struct RowOf {
+  float *p, *m, *v;
+  const float* g;  // or null
+  int cols;
+
+  __device__ __forceinline__ Four load(int column) const {
+    Four x{};
+    if constexpr (kVectors) {
+      const float4 p4 = four(p + column), m4 = four(m + column), v4 = four(v + column);
+      const float4 g4 = g ? *reinterpret_cast<const float4*>(g + column) : float4{};
+      x = {{{p4.x, m4.x, v4.x}, {p4.y, m4.y, v4.y}, {p4.z, m4.z, v4.z}, {p4.w, m4.w, v4.w}}, {g4.x, g4.y, g4.z, g4.w}};
+    } else {
+      for (int k = 0; k < 4 && column + k < cols; ++k) {
+        x.at[k] = {p[column + k], m[column + k], v[column + k]};
+        if (g) x.g[k] = g[column + k];
+      }
     }
-    *p = x.p, *m = x.m, *v = x.v;
+    return x;
   }
-  if (!arrives_last(counters + blockIdx.x, gridDim.z)) return;
-  const int u = begin + threadIdx.x;
-  if (threadIdx.x < kRows && u < count) op.last[op.rows[u]] = static_cast<int32_t>(op.g ? now + 1 : now);
+  __device__ __forceinline__ void store(int column, const Four& x) const {
+    if constexpr (kVectors) {
+      four(p + column) = {x.at[0].p, x.at[1].p, x.at[2].p, x.at[3].p};
+      four(m + column) = {x.at[0].m, x.at[1].m, x.at[2].m, x.at[3].m};
+      four(v + column) = {x.at[0].v, x.at[1].v, x.at[2].v, x.at[3].v};
+    } else {
+      for (int k = 0; k < 4 && column + k < cols; ++k)
+        p[column + k] = x.at[k].p, m[column + k] = x.at[k].m, v[column + k] = x.at[k].v;
+    }
+  }
+};
+
+constexpr int kRows = 4;  // a block: a warp a row
+
+template <bool kVectors>
+__global__ void __launch_bounds__(kRows* kWarp) adamw_rows_kernel(const __grid_constant__ AdamWRows op) {
+  begin_kernel();
+  const int r = blockIdx.z, u = blockIdx.x * kRows + warp_id();
+  const int64_t now = *op.step;
+  if (u >= *op.count) return;
+  const int cols = static_cast<int>(op.p.cols());
+  const int64_t row = op.rows[u];
+  int32_t* last = op.last + r * op.p.rows() + row;
+  const int64_t first = *last;
+  if (first >= now && !op.g) return;
+  const RowOf<kVectors> x{op.p.f32(r) + row * cols, op.m.f32(r) + row * cols, op.v.f32(r) + row * cols,
+                          op.g ? op.g.f32(r) + int64_t{u} * cols : nullptr, cols};
+  const float most_rate = 0x1p27f / op.table.epsilon, scale = op.scale ? op.scale.f32(r)[0] : 1.0f;
+  for (int column = lane_id() * 4; column < cols; column += kWarp * 4) {
+    Four values = x.load(column);
+#pragma unroll 2
+    for (int64_t t = first; t < now; ++t) {
+      const Coefficients c = coefficients(op.table, r, t, op.decay);
+#pragma unroll
+      for (int k = 0; k < 4; ++k) update_without_gradient(op.table, c, most_rate, values.at[k]);
+    }
+    if (op.g) {
+      const Coefficients c = coefficients(op.table, r, now, op.decay);
+#pragma unroll
+      for (int k = 0; k < 4; ++k) update(op.table, c, __fmul_rn(values.g[k], scale), values.at[k]);
+    }
+    x.store(column, values);
+  }
+  __syncwarp();  // every lane has read *last
+  if (lane_id() == 0) *last = static_cast<int32_t>(op.g ? now + 1 : now);
 }
 
 }  // namespace
@@ -126,11 +161,12 @@ void CudaOps::adamw(const AdamW& op) {
 }
 
 void CudaOps::adamw_rows(const AdamWRows& op) {
-  constexpr int64_t kMost = int64_t{Lane::kCounters} * kRows;  // rows: a counter a block
-  for (int64_t first = 0; first < op.most; first += kMost) {
-    const dim3 grid(ceil_div(std::min(op.most - first, kMost), kRows), 1, op.p.replicas);
-    launch(adamw_rows_kernel, grid, kThreads, 0, main_.stream, op, static_cast<int>(first), main_.counters);
-  }
+  const auto whole = [](const Tensor& t) {
+    return !t || (t.cols() % 4 == 0 && t.replica_stride % 4 == 0 && aligned(t.f32()));
+  };
+  const bool vectors = whole(op.p) && whole(op.m) && whole(op.v) && whole(op.g);
+  launch(vectors ? adamw_rows_kernel<true> : adamw_rows_kernel<false>,
+         dim3(static_cast<unsigned>(ceil_div(op.most, kRows)), 1, op.p.replicas), kRows * kWarp, 0, main_.stream, op);
 }
 
 }  // namespace mpq

@@ -90,6 +90,7 @@ struct Shares {
 // Grid (tiles of queries, heads x slices, replicas).
 template <bool Vector, int Terms>
 __global__ void __launch_bounds__(kThreads, 2) attention_kernel(const __grid_constant__ Attention op, int stride) {
+  begin_kernel();
   extern __shared__ uint4 shared[];
   __shared__ Shares shares;
   const TilePlace place = find_tile(op.queries, blockIdx.x, kRows);

@@ -84,6 +84,7 @@ __device__ __forceinline__ float dropout_of_key(const Head<Vector>& head, int ke
 template <bool Vector>
 __global__ void __launch_bounds__(kFirstThreads)
     attention_first_kernel(const __grid_constant__ Attention op, int stride) {
+  begin_kernel();
   extern __shared__ float weight[];  // [keys]: scores, then dropped probabilities
   __shared__ BlockScratch of_top, of_sum;
   const Head<Vector> head(op, stride, blockIdx.z, blockIdx.x, blockIdx.y);
@@ -135,6 +136,7 @@ __device__ __forceinline__ void write_key_grads(const Head<Vector>& head, const 
 template <bool Vector>
 __global__ void __launch_bounds__(kFirstThreads)
     attention_first_grad_kernel(const __grid_constant__ AttentionGrad op, int stride, int shares) {
+  begin_kernel();
   extern __shared__ float p[];  // [longest] each: probabilities, the same dropped, gradients of the unscaled scores
   __shared__ BlockScratch of_delta;
   float *dropped = p + op.forward.keys.longest, *ds = dropped + op.forward.keys.longest;

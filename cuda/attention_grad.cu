@@ -139,6 +139,7 @@ __device__ __forceinline__ void query_tile(const AttentionGrad& op, uint4* share
 template <bool Vector, int Terms>
 __global__ void __launch_bounds__(kThreads, 2)
     attention_grad_kernel(const __grid_constant__ AttentionGrad op, int stride) {
+  begin_kernel();
   extern __shared__ uint4 shared[];
   const int of_a_kind = gridDim.y / 2, y = blockIdx.y % of_a_kind;
   const int head_number = y % op.forward.heads, first_column = y / op.forward.heads * kColumns;

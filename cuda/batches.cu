@@ -32,6 +32,7 @@ struct KeyBits {
 // A block a row of a batch: its tokens, where it starts, its label, its keys.
 __global__ void __launch_bounds__(kThreads)
     gather_kernel(const __grid_constant__ PrepareBatches op, KeyBits bits, uint64_t* keys) {
+  begin_kernel();
   using Reduce = cub::BlockReduce<int, kThreads>;
   __shared__ typename Reduce::TempStorage storage[2];
   __shared__ int begin[2];
@@ -66,6 +67,7 @@ __global__ void __launch_bounds__(kThreads)
 // A block a batch: its distinct tokens and where they stand, from its sorted keys.
 __global__ void __launch_bounds__(kCompactThreads)
     segments_kernel(const __grid_constant__ PrepareBatches op, KeyBits bits, const uint64_t* keys) {
+  begin_kernel();
   using Reduce = cub::BlockReduce<int, kCompactThreads>;
   using Scan = cub::BlockScan<int, kCompactThreads>;
   __shared__ typename Reduce::TempStorage reduce_storage;
@@ -105,6 +107,7 @@ __device__ void copy(int32_t* to, const int32_t* from, int count) {
 }
 
 __global__ void __launch_bounds__(kThreads) load_batch_kernel(const __grid_constant__ LoadBatch op) {
+  begin_kernel();
   const BatchSlots from = op.slots.at(*op.step - *op.first_step);
   const int tokens = from.starts[op.sequences];
   copy(op.to.starts, from.starts, op.sequences + 1);
@@ -119,6 +122,7 @@ __global__ void __launch_bounds__(kThreads) load_batch_kernel(const __grid_const
 }
 
 __global__ void __launch_bounds__(kThreads) end_step_kernel(const __grid_constant__ EndStep op) {
+  begin_kernel();
   const int replicas = op.loss.replicas;
   float* history = op.history + *op.step % op.slots * replicas * 2;
   for (int r = threadIdx.x; r < replicas; r += kThreads) {

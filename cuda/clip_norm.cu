@@ -61,6 +61,7 @@ __device__ double chunk_sum(const SquareSums& op, int block) {
 }
 
 __global__ void __launch_bounds__(kThreads) clip_norm_kernel(const __grid_constant__ SquareSums op) {
+  begin_kernel();
   const int r = blockIdx.z;
   double* sums = op.sums + int64_t{r} * op.total;
   const double mine = chunk_sum(op, blockIdx.x);

@@ -18,9 +18,14 @@ void check_cuda(cudaError_t status, const char* what);
 constexpr int kWarp = 32;
 constexpr unsigned kAllLanes = 0xFFFFFFFFu;
 
+HD bool aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; }
 HD int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// kernel<<<grid, block, shared_bytes, stream>>>(args...), checked. Dynamic shared memory beyond 48 KB is asked for.
+// Whether this GPU starts a kernel's blocks while the one before it still ends (compute capability 9.0).
+bool launches_early();
+
+// kernel<<<grid, block, shared_bytes, stream>>>(args...), checked. Dynamic shared memory beyond 48 KB is asked for. The
+// kernel begins with begin_kernel().
 template <class... Parameters, class... Args>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
             Args&&... args) {
@@ -29,15 +34,28 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_
     check_cuda(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                     static_cast<int>(shared_bytes)),
                "shared memory");
-  kernel<<<grid, block, shared_bytes, stream>>>(std::forward<Args>(args)...);
-  check_cuda(cudaGetLastError(), "kernel launch");
+  cudaLaunchAttribute early{};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid, config.blockDim = block, config.dynamicSmemBytes = shared_bytes, config.stream = stream;
+  config.attrs = &early, config.numAttrs = launches_early() ? 1 : 0;
+  check_cuda(cudaLaunchKernelEx(&config, kernel, Parameters(std::forward<Args>(args))...), "kernel launch");
 }
 
 #ifdef __CUDACC__
 
 __device__ __forceinline__ int lane_id() { return static_cast<int>(threadIdx.x) % kWarp; }
 __device__ __forceinline__ int warp_id() { return static_cast<int>(threadIdx.x) / kWarp; }
-__device__ __forceinline__ bool aligned(const void* p) { return reinterpret_cast<uintptr_t>(p) % sizeof(float4) == 0; }
+
+// The first statement of every kernel: the next kernel's blocks may come, and wait here too; then wait until everything
+// before this kernel is done and visible ("programmatic dependent launch"). It hides most of a launch's latency.
+__device__ __forceinline__ void begin_kernel() {
+#if __CUDA_ARCH__ >= 900
+  cudaTriggerProgrammaticLaunchCompletion();
+  cudaGridDependencySynchronize();
+#endif
+}
 
 // Every lane gets the sum; lanes are added in a fixed tree.
 __device__ __forceinline__ float warp_sum(float x) {

@@ -12,6 +12,7 @@ constexpr int kChunkRows = 16;  // a block of the gradient, and a sum over rows:
 
 template <int kGroups, bool kCopies>
 __global__ void __launch_bounds__(kRows* kWarp, kBlocks<kGroups>) embed_kernel(const __grid_constant__ Embed op) {
+  begin_kernel();
   const int r = blockIdx.z, row = blockIdx.x * kRows + warp_id(), cols = static_cast<int>(op.x.cols());
   if (row >= rows_of(op.ragged)) return;
   const int64_t at = int64_t{row} * cols, token = op.tokens[row];
@@ -50,6 +51,7 @@ __device__ __forceinline__ void sum_chunk(const Row<kGroups>& row, float* rows, 
 template <int kGroups>
 __global__ void __launch_bounds__(kChunkRows* kWarp)
     embed_rows_grad_kernel(const __grid_constant__ EmbedGrad op, float* sums) {
+  begin_kernel();
   extern __shared__ float shared[];
   const Embed& f = op.forward;
   const int r = blockIdx.z, rows = rows_of(f.ragged), cols = static_cast<int>(f.x.cols());

@@ -104,6 +104,7 @@ __device__ void word_block(const Tables& t, int block) {
 }
 
 __global__ void __launch_bounds__(kWarps* kWarp) embed_tables_kernel(const __grid_constant__ Tables t) {
+  begin_kernel();
   int block = blockIdx.x;
   if (block < t.column_blocks) return column_block(t, block);
   block -= t.column_blocks;

@@ -27,6 +27,7 @@ __device__ __forceinline__ void for_flat(int64_t size, bool by_fours, Four four,
 
 __global__ void __launch_bounds__(kThreads)
     add_kernel(const __grid_constant__ Tensor from, const __grid_constant__ Tensor to) {
+  begin_kernel();
   const float* a = from.f32(blockIdx.z);
   float* b = to.f32(blockIdx.z);
   for_flat(
@@ -41,6 +42,7 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 __global__ void __launch_bounds__(kThreads) fill_kernel(const __grid_constant__ Tensor t, float value) {
+  begin_kernel();
   float* to = t.f32(blockIdx.z);
   for_flat(
       t.shape.size(), aligned(to),
@@ -60,6 +62,7 @@ __device__ __forceinline__ void for_first_rows(const Ragged& ragged, int cols, V
 }
 
 __global__ void __launch_bounds__(kRows* kWarp) select_first_kernel(const __grid_constant__ SelectFirst op) {
+  begin_kernel();
   if (op.only && within_row(op.only.specs[blockIdx.z * op.only.stride])) return;
   const float* x = op.x.f32(blockIdx.z);
   float* y = op.y.f32(blockIdx.z);
@@ -67,6 +70,7 @@ __global__ void __launch_bounds__(kRows* kWarp) select_first_kernel(const __grid
 }
 
 __global__ void __launch_bounds__(kRows* kWarp) add_to_first_kernel(const __grid_constant__ SelectFirstGrad op) {
+  begin_kernel();
   const float* dy = op.dy.f32(blockIdx.z);
   float* dx = op.dx.f32(blockIdx.z);
   for_first_rows(op.ragged, static_cast<int>(op.dx.cols()), [&](int64_t from, int64_t to) { dx[to] += dy[from]; });
@@ -74,6 +78,7 @@ __global__ void __launch_bounds__(kRows* kWarp) add_to_first_kernel(const __grid
 
 // A warp a row.
 __global__ void __launch_bounds__(kRows* kWarp) spread_first_kernel(const __grid_constant__ SelectFirstGrad op) {
+  begin_kernel();
   const int row = blockIdx.x * kRows + warp_id(), cols = static_cast<int>(op.dx.cols());
   if (row >= rows_of(op.ragged)) return;
   const RowPlace place = warp_place_of(op.ragged, row);

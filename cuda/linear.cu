@@ -9,6 +9,7 @@ namespace {
 
 template <class Shape, Precision kPrecision>
 __global__ void __launch_bounds__(kGemmThreads) linear_kernel(const __grid_constant__ LinearArgs args) {
+  begin_kernel();
   using Product = Gemm<Shape, kPrecision, Along::row, Along::row>;
   struct Plan {
     const LinearArgs& args;
@@ -46,6 +47,7 @@ __global__ void __launch_bounds__(kGemmThreads) linear_kernel(const __grid_const
 
 // What is left to do behind the quantizer of the product's output, in place.
 __global__ void finish_kernel(const __grid_constant__ LinearProblem p, const __grid_constant__ Ragged ragged) {
+  begin_kernel();
   const int r = blockIdx.z;
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   const int row = static_cast<int>(i / p.y.cols), col = static_cast<int>(i % p.y.cols);

@@ -14,6 +14,7 @@ __device__ float dot(float4 a, float4 b, float sum) {
 constexpr int kRows = 8, kColumns = 8, kThreads = kColumns * kWarp;
 
 __global__ void __launch_bounds__(kThreads) linear_few_kernel(const __grid_constant__ LinearArgs args) {
+  begin_kernel();
   const int r = blockIdx.z, rows = rows_of(args.ragged), row0 = blockIdx.y * kRows;
   const Shares::Share share = args.columns.at(blockIdx.x);
   const LinearProblem& p = args.problem[share.problem];
@@ -59,6 +60,7 @@ __device__ void add_outputs(const Matrices& dy, const Matrices& w, int row0, int
 
 __global__ void __launch_bounds__(kInputWarps* kWarp)
     input_grad_few_kernel(const __grid_constant__ InputGradArgs args) {
+  begin_kernel();
   __shared__ float parts[kInputWarps][kInputRows][kWarp];
   const int r = blockIdx.z, rows = rows_of(args.ragged), row0 = blockIdx.y * kInputRows;
   if (row0 >= rows) return;
@@ -109,6 +111,7 @@ __device__ void bias_grad(const WeightGradArgs& args, const Shares::Share& share
   dbias.row(r, 0)[n] = sum;
 }
 __global__ void __launch_bounds__(kThreads) weight_grad_few_kernel(const __grid_constant__ WeightGradArgs args) {
+  begin_kernel();
   const int rows = rows_of(args.ragged), block = blockIdx.x;
   if (block < args.weights.total)
     weight_grad(args, args.weights.at(block), rows);

@@ -26,6 +26,7 @@ __device__ float output_grad(const OutputGradArgs::Problem& p, const Ragged& rag
 }
 
 __global__ void output_grad_kernel(const __grid_constant__ OutputGradArgs args) {
+  begin_kernel();
   const Shares::Share share = args.blocks.at(blockIdx.x);
   const OutputGradArgs::Problem& p = args.problem[share.problem];
   const int r = blockIdx.z;
@@ -46,6 +47,7 @@ __global__ void output_grad_kernel(const __grid_constant__ OutputGradArgs args) 
 // One segment a Linear, in their order.
 template <class Shape, Precision kPrecision>
 __global__ void __launch_bounds__(kGemmThreads) input_grad_kernel(const __grid_constant__ InputGradArgs args) {
+  begin_kernel();
   using Product = Gemm<Shape, kPrecision, Along::row, Along::column>;
   struct Plan {
     const InputGradArgs& args;

@@ -50,8 +50,7 @@ __device__ void weight_tile(const WeightGradArgs& args, const Chunks& chunks, in
   const int across = static_cast<int>(ceil_div(dw.cols, Shape::kN));
   constexpr int kPart = Product::kParts * kGemmThreads;
   float4* parts = nullptr;
-  if (chunks.apart)
-    parts = args.weight_sums + (int64_t{r} * args.weights.total + blockIdx.x) * args.chunks * kPart;
+  if (chunks.apart) parts = args.weight_sums + (int64_t{r} * args.weights.total + blockIdx.x) * args.chunks * kPart;
   const Plan plan{args.dy[share.problem],
                   args.x[share.problem],
                   dw,
@@ -114,6 +113,7 @@ __device__ void bias_columns(const WeightGradArgs& args, const Chunks& chunks, i
 
 template <class Shape, Precision kPrecision>
 __global__ void __launch_bounds__(kGemmThreads) weight_grad_kernel(const __grid_constant__ WeightGradArgs args) {
+  begin_kernel();
   extern __shared__ uint4 shared[];
   const int rows = rows_of(args.ragged), first = blockIdx.y * kChunk;
   if (first >= rows) return;

@@ -20,6 +20,7 @@ __device__ double row_loss(const float* x, int classes, int label, double rows, 
 }
 
 __global__ void __launch_bounds__(kThreads) cross_entropy_kernel(const __grid_constant__ CrossEntropy op) {
+  begin_kernel();
   __shared__ double warps[kThreads / kWarp];
   const int r = blockIdx.z, rows = static_cast<int>(op.logits.rows()), classes = static_cast<int>(op.logits.cols());
   double sum = 0;

@@ -14,6 +14,7 @@ constexpr int kChunkRows = 64;  // a sum over rows
 template <int kGroups, bool kCopies>
 __global__ void __launch_bounds__(kRows* kWarp, kBlocks<kGroups>)
     residual_norm_kernel(const __grid_constant__ ResidualNorm op) {
+  begin_kernel();
   const int r = blockIdx.z, row = blockIdx.x * kRows + warp_id(), cols = static_cast<int>(op.x.cols());
   if (row >= rows_of(op.ragged)) return;
   const int64_t at = int64_t{row} * cols;
@@ -37,6 +38,7 @@ __global__ void __launch_bounds__(kRows* kWarp, kBlocks<kGroups>)
 
 template <int kGroups>
 __global__ void __launch_bounds__(kRows* kWarp) residual_norm_grad_kernel(const __grid_constant__ ResidualNormGrad op) {
+  begin_kernel();
   const ResidualNorm& f = op.forward;
   const int r = blockIdx.z, row = blockIdx.x * kRows + warp_id(), cols = static_cast<int>(f.x.cols());
   if (row >= rows_of(f.ragged)) return;
@@ -58,6 +60,7 @@ __global__ void __launch_bounds__(kRows* kWarp) residual_norm_grad_kernel(const 
 // dgamma, dbeta: sums [R][chunk][dgamma | dbeta], one block a chunk and 32 columns; the last one adds the chunks.
 __global__ void __launch_bounds__(kSumRows* kWarp)
     norm_columns_kernel(const __grid_constant__ ResidualNormGrad op, float* sums, uint32_t* counters) {
+  begin_kernel();
   const ResidualNorm& f = op.forward;
   const int rows = rows_of(f.ragged), chunks = (rows + kChunkRows - 1) / kChunkRows, chunk = blockIdx.x;
   if (chunk >= chunks) return;

@@ -1,5 +1,6 @@
 // The CUDA device: memory, one stream for a step's main chain and one beside it.
 #include <algorithm>
+#include <cstdlib>
 #include <memory>
 #include <vector>
 
@@ -19,7 +20,8 @@ void check_cuda(cudaError_t status, const char* what) {
       throw UserError(text, "fewer replicas (--replicas), a smaller --batch or another --device");
     case cudaErrorNoKernelImageForDevice:
     case cudaErrorUnsupportedPtxVersion:
-      throw UserError(text, "this build has code for other GPUs: rebuild with -DMPQ_CUDA_ARCH=native, or use --device cpu");
+      throw UserError(text,
+                      "this build has code for other GPUs: rebuild with -DMPQ_CUDA_ARCH=native, or use --device cpu");
     case cudaErrorDevicesUnavailable:
     case cudaErrorECCUncorrectable:
     case cudaErrorHardwareStackError:
@@ -27,8 +29,20 @@ void check_cuda(cudaError_t status, const char* what) {
     case cudaErrorDeviceUninitialized:
     case cudaErrorLaunchTimeout:
       throw UserError(text, "the GPU is lost or busy; what was finished is kept: run the same command again");
-    default: throw InternalError(text);
+    default:
+      throw InternalError(text);
   }
+}
+
+bool launches_early() {
+  static const bool early = [] {
+    if (const char* off = std::getenv("MPQ_PDL"); off && *off == '0') return false;
+    int device = 0, major = 0;
+    check_cuda(cudaGetDevice(&device), "device");
+    check_cuda(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "device");
+    return major >= 9;
+  }();
+  return early;
 }
 
 namespace {
@@ -41,9 +55,9 @@ class CudaDevice final : public Device {
     check_cuda(cudaSetDevice(number), "choosing the device");
     check_cuda(cudaGetDeviceProperties(&properties_, number), "device properties");
     if (properties_.major < 8)
-      throw UserError(fmt::format("{} has compute capability {}.{}", properties_.name, properties_.major,
-                                  properties_.minor),
-                      "mpq needs 8.0 (A100) or later; use --device cpu");
+      throw UserError(
+          fmt::format("{} has compute capability {}.{}", properties_.name, properties_.major, properties_.minor),
+          "mpq needs 8.0 (A100) or later; use --device cpu");
     main_ = lane();
     side_ = lane();
     ops_ = std::make_unique<CudaOps>(main_, side_, precision);

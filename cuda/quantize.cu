@@ -13,6 +13,7 @@ namespace {
 __global__ void __launch_bounds__(kQuantizeThreads)
     quantize_rows_kernel(const __grid_constant__ QuantizedCopies copies, const __grid_constant__ Tensor x,
                          const __grid_constant__ Ragged ragged) {
+  begin_kernel();
   const QuantizedCopy& copy = copies.copy[blockIdx.y];
   const int replica = static_cast<int>(blockIdx.z), cols = static_cast<int>(x.cols());
   const int row = static_cast<int>(blockIdx.x * kRowsAtOnce + threadIdx.x / kWarp);
@@ -27,6 +28,7 @@ __global__ void __launch_bounds__(kQuantizeThreads)
 __global__ void __launch_bounds__(kQuantizeThreads)
     quantize_sequences_kernel(const __grid_constant__ QuantizedCopies copies, const __grid_constant__ Tensor x,
                               const __grid_constant__ Ragged ragged, int parts, uint32_t* counters) {
+  begin_kernel();
   const QuantizedCopy& copy = copies.copy[blockIdx.y];
   const int replica = static_cast<int>(blockIdx.z);
   const int sequences = static_cast<int>(gridDim.x) / parts, sequence = static_cast<int>(blockIdx.x) / parts;

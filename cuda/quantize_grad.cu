@@ -34,6 +34,7 @@ __device__ void chunk_gradient(const Rule& rule, const float* x, float* dx, int6
 // order, so that the bucket does not matter.
 __global__ void __launch_bounds__(kThreads)
     quantize_grad_kernel(const __grid_constant__ QuantizeGrad op, double* partial, uint32_t* counters) {
+  begin_kernel();
   const int replica = static_cast<int>(blockIdx.z), chunk = static_cast<int>(blockIdx.x);
   const QuantSpec& spec = spec_of(op.slot, replica);
   const int rows = rows_of(op.ragged), first = chunk * kRows;

@@ -11,6 +11,7 @@ namespace {
 // grid (blocks of all items, 1, R); every item is one tensor of quantize_tensor.
 __global__ void __launch_bounds__(kQuantizeThreads)
     quantize_weights_kernel(const __grid_constant__ WeightTable table, uint32_t* counters) {
+  begin_kernel();
   const int replica = static_cast<int>(blockIdx.z), i = table.find(static_cast<int>(blockIdx.x));
   const WeightItem& item = table.items[i];
   const float* gamma = item.gamma(replica);
@@ -27,6 +28,7 @@ constexpr int kChunk = kValues * kQuantizeThreads;
 // LinearBinaryResidualSign). A block takes kChunk values of an item. partial: [R][blocks].
 __global__ void __launch_bounds__(kQuantizeThreads)
     quantize_weights_grad_kernel(const __grid_constant__ WeightTable table, double* partial, uint32_t* counters) {
+  begin_kernel();
   const int replica = static_cast<int>(blockIdx.z), i = table.find(static_cast<int>(blockIdx.x));
   const WeightItem& item = table.items[i];
   const float* gamma = item.gamma(replica);

@@ -87,8 +87,6 @@ double seconds_in_graph(CudaOps& ops, cudaStream_t stream, const std::function<v
   return ms * 1e-3 / repetitions;
 }
 
-std::unique_ptr<Replay> open_graphs(CudaOps& ops, cudaStream_t stream) {
-  return std::make_unique<Graphs>(ops, stream);
-}
+std::unique_ptr<Replay> open_graphs(CudaOps& ops, cudaStream_t stream) { return std::make_unique<Graphs>(ops, stream); }
 
 }  // namespace mpq

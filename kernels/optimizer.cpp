@@ -111,8 +111,9 @@ void CpuOps::adamw(const AdamW& op) {
 void CpuOps::adamw_rows(const AdamWRows& op) {
   const int64_t C = op.p.cols(), now = *op.step;
   for_rows(op.p.replicas, *op.count, 16, [&](int r, int64_t first, int64_t last) {
+    int32_t* done = op.last + r * op.p.rows();
     for (int64_t u = first; u < last; ++u) {
-      const int64_t row = op.rows[u], from = op.last[row];
+      const int64_t row = op.rows[u], from = done[row];
       float *p = op.p.f32(r) + row * C, *m = op.m.f32(r) + row * C, *v = op.v.f32(r) + row * C;
       const float* g = op.g ? op.g.f32(r) + u * C : nullptr;
       const F16 scale = set(op.scale ? op.scale.f32(r)[0] : 1.0f);
@@ -122,9 +123,9 @@ void CpuOps::adamw_rows(const AdamWRows& op) {
         if (g) update(coefficients(op.table, r, now, op.decay), load(g + i, mask) * scale, pi, mi, vi);
         store(p + i, pi, mask), store(m + i, mi, mask), store(v + i, vi, mask);
       });
+      done[row] = static_cast<int32_t>(op.g ? now + 1 : now);
     }
   });
-  for (int32_t u = 0; u < *op.count; ++u) op.last[op.rows[u]] = static_cast<int32_t>(op.g ? now + 1 : now);
 }
 
 #include "kernels/isa_end.h"

@@ -64,7 +64,7 @@ MPQ_ON_EVERY_DEVICE(AdamWRowsTest);
 TEST_P(AdamWRowsTest, HasTheBitsOfDenseAdamW) {
   const auto initial = random(V * C, 1);
   const State dense = state(initial), lazy = state(initial);
-  auto* last = const_cast<int32_t*>(rig_->array(std::vector<int32_t>(V, 0)));
+  auto* last = const_cast<int32_t*>(rig_->array(std::vector<int32_t>(kReplicas * V, 0)));
   const std::vector<ParameterRange> ranges = {{0, V * C, true}};
   for (int64_t step = 0; step <= kSteps; ++step) {
     std::vector<int32_t> rows;  // row 0 is never touched, row 1 always, the others now and then

@@ -214,11 +214,11 @@ struct AdamW {
   AdamWTable table;
   const int64_t* step;  // [1]
 };
-// The same for rows of a table that few steps touch. last[row] = number of updates applied so far. catch_up applies the
+// The same for rows of a table that few steps touch. last[r][row] = number of updates applied so far. catch_up applies the
 // missed zero-gradient updates up to `*step` exclusive, in order: the bits of dense AdamW.
 struct AdamWRows {
   Tensor p, m, v;       // [V, C]
-  int32_t* last;        // [V], shared by the replicas
+  int32_t* last;         // [R][V]
   const int32_t* rows;   // [U] distinct rows
   const int32_t* count;  // [1], U
   int64_t most;          // U, or more

@@ -85,7 +85,7 @@ void Session::fill_tables(int64_t steps) {
   if (options_.training) {
     ops.fill(m.m, 0.0f), ops.fill(m.v, 0.0f), ops.fill(m.tensors.grads, 0.0f);
     const auto vocabulary = static_cast<int32_t>(model_.word->shape[0]);
-    copy(m.last, std::vector<int32_t>(vocabulary, 0));
+    copy(m.last, std::vector<int32_t>(int64_t{vocabulary} * replicas(), 0));
     device_.copy_in(m.all_rows, numbers.data(), vocabulary * sizeof(int32_t));
     device_.copy_in(m.row_count, &vocabulary, sizeof(vocabulary));
     set_step(0);
@@ -376,7 +376,7 @@ void Session::restore(int replica, const OptimizerState& state) {
   device_.copy_in(memory_->v.f32(replica), state.v.data(), size * sizeof(float));
   set_step(state.step);
   changed();
-  const std::vector<int32_t> last(model_.word->shape[0], static_cast<int32_t>(step_));
+  const std::vector<int32_t> last(model_.word->shape[0] * replicas(), static_cast<int32_t>(step_));
   device_.copy_in(memory_->last, last.data(), last.size() * sizeof(int32_t));
 }
 

@@ -35,7 +35,7 @@ void Session::Memory::allocate(Arena arena, const Bert& model, const FormatTable
   scale = parameters.tensor({1}, R), norm = parameters.tensor({1}, R);
   table_data = parameters.array<float>(3 * R * steps);
   table = {table_data, table_data + R * steps, table_data + 2 * R * steps, steps};
-  last = parameters.array<int32_t>(vocabulary);
+  last = parameters.array<int32_t>(R * vocabulary);
   all_rows = parameters.array<int32_t>(vocabulary);
   row_count = parameters.array<int32_t>(1);
   history = parameters.array<float>(kWindow * R * 2);
