@@ -52,7 +52,6 @@ __device__ __forceinline__ int warp_id() { return static_cast<int>(threadIdx.x) 
 // before this kernel is done and visible ("programmatic dependent launch"). It hides most of a launch's latency.
 __device__ __forceinline__ void begin_kernel() {
 #if __CUDA_ARCH__ >= 900
-  cudaTriggerProgrammaticLaunchCompletion();
   cudaGridDependencySynchronize();
 #endif
 }

@@ -36,10 +36,13 @@ struct LinearArgs {
 };
 
 // dx = (accumulate ? dx : 0) + dy w of problem `first`, then the same of the next up to `last`.
+// Then the slope of the activation that made x.
 struct InputSum {
-  Matrices dx;
-  bool accumulate;
-  int first, last;
+  Matrices dx{};
+  bool accumulate = false;
+  int first = 0, last = 0;
+  Activation activation = Activation::none;
+  Matrices saved{};
 };
 struct InputGradArgs {
   Ragged ragged;

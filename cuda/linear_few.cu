@@ -82,7 +82,9 @@ __global__ void __launch_bounds__(kInputWarps* kWarp)
     total += product;
     __syncthreads();
   }
-  if (mine) *dx = total;
+  if (!mine) return;
+  if (sum.activation != Activation::none) total *= activation_slope(sum.activation, sum.saved.row(r, row0 + warp)[k]);
+  *dx = total;
 }
 
 // A thread computes four neighbouring elements of dw, or one of dbias: the rows in ascending order.

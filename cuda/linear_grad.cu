@@ -68,6 +68,11 @@ __global__ void __launch_bounds__(kGemmThreads) input_grad_kernel(const __grid_c
           if (col < sum.dx.cols) first += dx[0];
           if (col + 1 < sum.dx.cols) second += dx[1];
         }
+        if (sum.activation != Activation::none) {
+          const float* saved = sum.saved.row(replica, row) + col;
+          if (col < sum.dx.cols) first *= activation_slope(sum.activation, saved[0]);
+          if (col + 1 < sum.dx.cols) second *= activation_slope(sum.activation, saved[1]);
+        }
         store_pair(sum.dx, replica, row, col, first, second);
       });
     }
@@ -100,7 +105,9 @@ InputGradArgs input_grad_args(std::span<const Linear1Grad> ops) {
   const void* current = nullptr;
   for (const Linear1Grad& op : ops) {
     if (!op.dx) continue;
-    if (op.dx.data != current) args.sum[args.sums++] = {matrices(op.dx), op.accumulate, problems, problems};
+    if (op.dx.data != current)
+      args.sum[args.sums++] = {matrices(op.dx), op.accumulate,       problems,
+                               problems,        op.input_activation, matrices(op.input_saved)};
     current = op.dx.data;
     args.dy[problems] = matrices(op.dy);
     args.w[problems] = matrices(op.forward.w);

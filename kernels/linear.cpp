@@ -45,6 +45,16 @@ void finish(const Linear1& op, int r, int64_t first, int64_t last) {
   quantize_rows(op.quantized, op.y, r, first, last);
 }
 
+void multiply_slope(Activation activation, const float* saved, int64_t size, float* d) {
+  if (activation == Activation::gelu)
+    for_lanes(size, [&](int64_t i, M16 m) { store(d + i, load(d + i, m) * gelu_slope(load(saved + i, m)), m); });
+  else
+    for_lanes(size, [&](int64_t i, M16 m) {
+      const F16 t = load(saved + i, m);
+      store(d + i, load(d + i, m) * fma(zero() - t, t, set(1.0f)), m);
+    });
+}
+
 // dy becomes the gradient of the product's output.
 void activate_grad(const Linear1Grad& op, int r, int64_t first, int64_t last) {
   const Linear1& f = op.forward;
@@ -56,15 +66,7 @@ void activate_grad(const Linear1Grad& op, int r, int64_t first, int64_t last) {
     for_ragged_rows(f.ragged, first, last, [&](int b, int position, int64_t row) {
       apply_dropout(key, position, b, n, op.dy.f32(r) + row * n);
     });
-  if (f.activation == Activation::none) return;
-  const float* saved = f.saved.f32(r) + first * n;
-  if (f.activation == Activation::gelu)
-    for_lanes(size, [&](int64_t i, M16 m) { store(dy + i, load(dy + i, m) * gelu_slope(load(saved + i, m)), m); });
-  else
-    for_lanes(size, [&](int64_t i, M16 m) {
-      const F16 t = load(saved + i, m);
-      store(dy + i, load(dy + i, m) * fma(zero() - t, t, set(1.0f)), m);
-    });
+  if (f.activation != Activation::none) multiply_slope(f.activation, f.saved.f32(r) + first * n, size, dy);
 }
 
 // dw[n0 ... n1) and dbias of those outputs: sums over the rows in ascending order, dw sequence by sequence (a chain
@@ -140,6 +142,8 @@ void CpuOps::linear_grad(std::span<const Linear1Grad> ops) {
         gemm_add(last - first, k, n, dy, w, dx, k);
       else
         gemm(last - first, k, n, dy, w, {}, dx, k);
+      if (op.input_activation != Activation::none)
+        multiply_slope(op.input_activation, op.input_saved.f32(r) + first * k, (last - first) * k, dx);
     }
   });
   std::vector<int64_t> blocks;  // tasks of each problem, summed up

@@ -78,6 +78,14 @@ void finish_input_grad(Tape& tape, const Features& x, const Reader& reader, cons
   if (grad.buffered) tape.ops().add(grad.dx, x.x->grad);
 }
 
+// The gradient of what a GELU or tanh made passes its slope in the product that makes it, where that product is alone.
+void take_slope(const Features& x, bool all_identity, std::vector<Linear1Grad>& grads) {
+  if (x.x->activation == Activation::none || !all_identity || grads.size() != 1 || grads[0].accumulate) return;
+  grads[0].input_activation = x.x->activation;
+  grads[0].input_saved = x.x->saved;
+  x.x->slope_applied = true;
+}
+
 void record_linear_grads(Tape& tape, const Features& x, std::vector<Linear1> forwards, std::vector<LinearTerms> terms,
                          std::vector<Var> results) {
   tape.record([=, &tape] {
@@ -93,7 +101,9 @@ void record_linear_grads(Tape& tape, const Features& x, std::vector<Linear1> for
                        .accumulate = inputs[i].accumulate,
                        .dw = terms[i].dw,
                        .dbias = terms[i].dbias});
+      if (results[i]->slope_applied) grads[i].forward.activation = Activation::none;
     }
+    take_slope(x, all_identity, grads);
     tape.ops().linear_grad(grads);
     for (size_t i = 0; i < forwards.size(); ++i) finish_input_grad(tape, x, terms[i].input, inputs[i]);
   });
@@ -120,6 +130,7 @@ Features linear(Tape& tape, const Features& x, int reader, const LinearTerms& te
   forward.quantized = plan.copies;
   if (tape.recording() && options.activation != Activation::none) forward.saved = tape.tensor(y->data.shape);
   tape.ops().linear({&forward, 1});
+  if (options.dropout.p <= 0) y->activation = options.activation, y->saved = forward.saved;
   record_linear_grads(tape, x, {forward}, {terms}, {y});
   return {y, plan.read, x.ragged, x.rank};
 }

@@ -15,6 +15,11 @@ struct Value {
   Tensor data;
   Tensor grad;  // taken from the arena when the first consumer's gradient arrives
   bool has_grad = false;
+  // Of a Linear's output: its activation and what that saved. Where its only consumer multiplies the slope into the
+  // gradient, it says so here.
+  Activation activation = Activation::none;
+  Tensor saved;
+  bool slope_applied = false;
 };
 using Var = Value*;  // owned by the tape; valid until its reset()
 
@@ -30,7 +35,7 @@ class Tape {
   bool recording() const { return recording_; }
 
   Tensor tensor(Shape shape) { return arena_.tensor(shape, replicas_); }
-  Var var(Shape shape) { return &values_.emplace_back(Value{tensor(shape), {}, false}); }
+  Var var(Shape shape) { return &values_.emplace_back(Value{.data = tensor(shape)}); }
 
   // The first gradient writer sets, later ones add: `accumulate` says which this one is.
   struct GradTarget {

@@ -119,6 +119,9 @@ struct Linear1Grad {
   Tensor dy;                // [M, N], overwritten with the gradient of the product's output
   Tensor dx;                // [M, K] or empty
   bool accumulate = false;  // dx +=
+  // The activation that made x, and what it saved: dx is multiplied by its slope too (x has no other reader).
+  Activation input_activation = Activation::none;
+  Tensor input_saved;  // [M, K]
   Tensor dw, dbias;         // [N, K] [N] or empty (frozen)
 };
 
