@@ -1,10 +1,7 @@
 // Attention, fused over ragged rows, with the softmax built up as keys come (Dao et al., FlashAttention, 2022, section
 // 3.1).
-#include "cuda/attention.cuh"
-
-#include <algorithm>
-
-#include "cuda/attention_first.cuh"
+#include "cuda/attention_paths.cuh"
+#include "cuda/attention_tile.cuh"
 #include "cuda/cuda_ops.h"
 #include "cuda/quantize.cuh"
 
@@ -12,58 +9,49 @@ namespace mpq {
 namespace attention {
 namespace {
 
-// Softmax of a warp's share of the keys, for the lane's rows g and g + 8.
+// Softmax of a warp's share of the keys, for the lane's two rows.
 struct Softmax {
   float top[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
 };
 
-// One row's new scores, of keys key + 16 i, become exponentials over the maximum so far, dropped or scaled. Returns
-// what the sums so far are to be multiplied by.
-template <bool Vector>
-__device__ __forceinline__ float absorb(float (&x)[4], float& top, float& sum, const Head<Vector>& head, int key,
-                                        int query) {
-  float largest = -INFINITY;
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    if (key + 16 * i >= head.keys) x[i] = -INFINITY;
-    largest = fmaxf(largest, x[i]);
-  }
-  const float before = top;
-  top = fmaxf(before, quad_max(largest) * head.scale);
-  const float rescale = expf(before - top);
+// A row's new scores become exponentials over the maximum so far. Returns what the sums so far are to be multiplied by.
+template <Precision kPrecision>
+__device__ __forceinline__ float absorb(float (&x)[4], float& top, float& sum, float scale) {
+  const float before = top, largest = fmaxf(fmaxf(x[0], x[1]), fmaxf(x[2], x[3]));
+  top = fmaxf(before, quad_max(largest) * scale);
+  const float rescale = exponential<kPrecision>(before - top);
   sum *= rescale;
-  float factor[4];
-  dropout_factors(factor, head, key, query);
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    const float e = expf(fmaf(x[i], head.scale, -top));
-    sum += e;
-    x[i] = e * factor[i];
+    x[i] = exponential<kPrecision>(fmaf(x[i], scale, -top));
+    sum += x[i];
   }
   return rescale;
 }
 
-// Scores of 16 keys, of which the lane has key + 16 i, become the left operand of the values.
-template <bool Vector>
-__device__ __forceinline__ void absorb(Scores& s, Softmax& softmax, Sums& sums, const Head<Vector>& head, int key,
-                                       int query) {
+// Scores of a share's keys, the lane's being key + 16 i, become the left operand of the values.
+template <Precision kPrecision, int kWidth>
+__device__ __forceinline__ void absorb(Scores& s, Softmax& softmax, Sums<kWidth>& sums, const Head<true>& head, int key,
+                                       const KeyDropout& dropout) {
   float rescale[2];
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
-    float x[4] = {s[0][2 * r], s[0][2 * r + 1], s[1][2 * r], s[1][2 * r + 1]};
-    rescale[r] = absorb(x, softmax.top[r], softmax.sum[r], head, key, query + 8 * r);
+    float x[4];
 #pragma unroll
-    for (int i = 0; i < 4; ++i) s[i / 2][2 * r + i % 2] = x[i];
+    for (int i = 0; i < 4; ++i) x[i] = key + 16 * i < head.keys ? s[i / 2][2 * r + i % 2] : -INFINITY;
+    rescale[r] = absorb<kPrecision>(x, softmax.top[r], softmax.sum[r], head.scale);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) s[i / 2][2 * r + i % 2] = x[i] * dropout.factor(head, r, i);
   }
   if (!__any_sync(kAllLanes, rescale[0] != 1 || rescale[1] != 1)) return;
 #pragma unroll
-  for (int i = 0; i < kGroups * 16; ++i) sums[i / 16][i / 4 % 4][i % 4] *= rescale[i / 2 % 2];
+  for (int i = 0; i < kWidth / 2; ++i) sums[i / 16][i / 4 % 4][i % 4] *= rescale[i / 2 % 2];
 }
 
 // What every warp's sums count for in each row, from the maximum and sum that each has seen.
 struct Shares {
-  float2 seen[kWarps][kRows];
-  float weight[kWarps][kRows];
+  float2 seen[kTileWarps][16];
+  float weight[kTileWarps][16];
 
   __device__ __forceinline__ void set(const Softmax& softmax) {
     const FragmentLane lane;
@@ -73,60 +61,91 @@ struct Shares {
       if (lane.t == 0) seen[warp_index()][8 * r + lane.g] = {softmax.top[r], sum};
     }
   }
-  // Of one row, after set by all warps: {maximum, 1 / sum}.
+  // Of one of the block's rows, after set by all warps: {maximum, 1 / sum}.
   __device__ __forceinline__ float2 weigh(int row) {
+    const int first = row / 16 * kShares;
+    row %= 16;
     float top = -INFINITY, sum = 0;
-    for (int w = 0; w < kWarps; ++w) top = fmaxf(top, seen[w][row].x);
-    for (int w = 0; w < kWarps; ++w) {
+    for (int w = first; w < first + kShares; ++w) top = fmaxf(top, seen[w][row].x);
+    for (int w = first; w < first + kShares; ++w) {
       weight[w][row] = expf(seen[w][row].x - top);
       sum += weight[w][row] * seen[w][row].y;
     }
     const float inverse = 1.0f / sum;
-    for (int w = 0; w < kWarps; ++w) weight[w][row] *= inverse;
+    for (int w = first; w < first + kShares; ++w) weight[w][row] *= inverse;
     return {top, inverse};
   }
 };
 
-// Grid (tiles of queries, heads x slices, replicas).
-template <bool Vector, int Terms>
-__global__ void __launch_bounds__(kThreads, 2) attention_kernel(const __grid_constant__ Attention op, int stride) {
+template <Precision kPrecision, int kWidth>
+struct ForwardShared {
+  // Two blocks share a multiprocessor; what TF32's second terms leave room for.
+  static constexpr int kStages = kPrecision == Precision::fp32 ? 2 : 3;
+  struct Stage {
+    StagedRows<kWidth> k, v;
+  } stage[kStages];
+  LeftRows<kPrecision, kWidth> q;
+  Shares shares;
+};
+
+// Grid (tiles of queries, heads, replicas).
+template <Precision kPrecision, int kWidth>
+__global__ void __launch_bounds__(kTileThreads, 2) attention_kernel(const __grid_constant__ Attention op, int stride) {
   begin_kernel();
-  extern __shared__ uint4 shared[];
-  __shared__ Shares shares;
-  const TilePlace place = find_tile(op.queries, blockIdx.x, kRows);
-  const int head_number = blockIdx.y % op.heads, first_column = blockIdx.y / op.heads * kColumns;
-  const Head<Vector> head(op, stride, blockIdx.z, place.sequence, head_number);
+  extern __shared__ uint4 memory[];
+  using Shared = ForwardShared<kPrecision, kWidth>;
+  Shared& shared = *reinterpret_cast<Shared*>(memory);
+  const TilePlace place = find_tile(op.queries, blockIdx.x, kTileRows);
+  const Head<true> head(op, stride, blockIdx.z, place.sequence, blockIdx.y);
   if (place.first >= head.queries) return;
-  const int upper = place.first + FragmentLane().g, lower = upper + 8;
-  const HeadRows<Vector> k = head.of_keys(op.k), v = head.of_keys(op.v);
-  stage_left<Terms>(shared, head.of_queries(op.q), upper, lower);
-  __syncthreads();
+  const int upper = place.first + 16 * half_index() + FragmentLane().g, lower = upper + 8;
+  const HeadRows<true> k = head.of_keys(op.k), v = head.of_keys(op.v);
+  const int steps = steps_of(head.keys);
+  const auto fetch = [&](int step) {
+    if (step < steps) {
+      shared.stage[step % Shared::kStages].k.copy(k, step * kStepRows);
+      shared.stage[step % Shared::kStages].v.copy(v, step * kStepRows);
+    }
+    commit_copies();
+  };
 
-  Sums sums = {};
+#pragma unroll
+  for (int step = 0; step < Shared::kStages - 1; ++step) fetch(step);
+  shared.q.set(head.of_queries(op.q), upper, lower);
+  Sums<kWidth> sums = {};
   Softmax softmax;
-  for (int first = first_key(); first < head.keys; first += kKeysARound) {
-    const KeyColumns keys(first);
+  KeyDropout dropout;
+#pragma unroll 1
+  for (int step = 0; step < steps; ++step) {
+    wait_for_copies<Shared::kStages - 2>();
+    __syncthreads();  // all of the step is there, and nobody reads the step before it any more
+    fetch(step + Shared::kStages - 1);
+    const int first = step * kStepRows + first_of_share();
+    if (first >= head.keys) break;  // the last step
+    const typename Shared::Stage& stage = shared.stage[step % Shared::kStages];
+    dropout.start(head, step, upper, lower);
     Scores s;
-    scores<Terms>(s, shared, k, keys.of_g);
-    absorb(s, softmax, sums, head, keys.mine[0], upper);
-    add_products<Terms>(sums, s, v, keys.mine, first_column);
+    scores(s, shared.q, stage.k);
+    absorb<kPrecision, kWidth>(s, softmax, sums, head, first + FragmentLane().t, dropout);
+    add_products<kPrecision>(sums, s, stage.v);
   }
 
-  shares.set(softmax);
+  shared.shares.set(softmax);
   __syncthreads();
-  if (const int row = threadIdx.x; row < kRows) {
-    const float2 stats = shares.weigh(row);
-    if (first_column == 0 && place.first + row < head.queries) *head.stats(op, place.first + row) = stats;
+  if (const int row = threadIdx.x; row < kTileRows) {
+    const float2 stats = shared.shares.weigh(row);
+    if (place.first + row < head.queries) *head.stats(op, place.first + row) = stats;
   }
-  merge_and_store(reinterpret_cast<float4*>(shared), sums, head.of_queries(op.context), upper, lower, first_column,
-                  [&](int warp, int row) { return shares.weight[warp][row]; });
+  static_assert(sizeof(shared.stage) >= kMergeBytesOf<kWidth>);
+  merge_and_store<kWidth>(reinterpret_cast<float4*>(shared.stage), sums, head.of_queries(op.context), upper, lower,
+                          [&](int warp, int row) { return shared.shares.weight[warp][row]; });
 }
 
-void attention_rows(const Attention& op, Precision precision, cudaStream_t stream) {
-  for_variant(op, precision, [&](auto vector, auto terms) {
-    const dim3 grid(tiles_of(op.queries, kRows), op.heads * slices_of(op), op.context.replicas);
-    const size_t bytes = std::max(left_bytes<terms>(width_of(op)), kMergeBytes);
-    launch(attention_kernel<vector, terms>, grid, kThreads, bytes, stream, op, stride_of(op));
+void attention_tiles(const Attention& op, Precision precision, cudaStream_t stream) {
+  for_tile(op, precision, [&](auto at, auto width) {
+    const dim3 grid(tiles_of(op.queries, kTileRows), op.heads, op.context.replicas);
+    launch(attention_kernel<at, width>, grid, kTileThreads, sizeof(ForwardShared<at, width>), stream, op,
+           stride_of(op));
   });
 }
 
@@ -136,8 +155,10 @@ void attention_rows(const Attention& op, Precision precision, cudaStream_t strea
 void CudaOps::attention(const Attention& op) {
   if (op.queries.longest == 1)
     attention_first(op, main_.stream);
+  else if (attention::has_tiles(op))
+    attention::attention_tiles(op, precision_, main_.stream);
   else
-    attention::attention_rows(op, precision_, main_.stream);
+    attention_any(op, main_.stream);
   if (op.quantized.count > 0) mpq::quantize_copies(op.quantized, op.context, op.queries, main_);
 }
 

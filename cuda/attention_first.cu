@@ -1,5 +1,5 @@
 // One query a sequence: products of one row with many, in float32 without tensor cores. Four lanes share a key.
-#include "cuda/attention_first.cuh"
+#include "cuda/attention_paths.cuh"
 
 #include <algorithm>
 

@@ -4,158 +4,209 @@
 // both need they compute twice: nothing is added up across blocks.
 #include <algorithm>
 
-#include "cuda/attention.cuh"
-#include "cuda/attention_first.cuh"
+#include "cuda/attention_paths.cuh"
+#include "cuda/attention_tile.cuh"
 #include "cuda/cuda_ops.h"
 
 namespace mpq {
 namespace attention {
 namespace {
 
-// Scores and d(dropped p) of one query against keys key + 16 i become dropped p and d(scores).
-template <int N, bool Vector>
-__device__ __forceinline__ void differentiate(float (&s)[N], float (&dp)[N], const Head<Vector>& head, int key,
-                                              int query, float2 stats, float delta) {
-  float factor[N];
-  dropout_factors(factor, head, key, query);
-#pragma unroll
-  for (int i = 0; i < N; ++i) {
-    const float p = expf(fmaf(s[i], head.scale, -stats.x)) * stats.y;
-    s[i] = p * factor[i];
-    dp[i] = fmaf(p, -delta, s[i] * dp[i]) * head.scale;
-  }
+// A score and d(dropped p) become the dropped p and d(score) / scale. `stats` as in Attention.
+template <Precision kPrecision>
+__device__ __forceinline__ void differentiate(float& s, float& dp, float scale, float factor, float2 stats,
+                                              float delta) {
+  const float p = exponential<kPrecision>(fmaf(s, scale, -stats.x)) * stats.y;
+  s = p * factor;
+  dp = p * fmaf(factor, dp, -delta);
 }
 
-__device__ __forceinline__ float one(int, int) { return 1.0f; }
+// ---- dk and dv: rows are keys, columns queries ----
 
-// A block's keys are every other 8 of 32: one call of the dropout's generator then serves both keys of a lane.
-__device__ __forceinline__ TilePlace find_key_tile(const Ragged& keys, int tile) {
-  const TilePlace place = find_tile(keys, tile / 2, 2 * kRows);
-  return {place.sequence, place.first + 8 * (tile % 2)};
-}
+static_assert(kTileThreads == 4 * kStepRows);
+__device__ __forceinline__ int row_of_four_lanes() { return static_cast<int>(threadIdx.x) / 4; }
 
-// dk and dv: rows are keys, columns queries.
-template <bool Vector, int Terms>
-__device__ __forceinline__ void key_tile(const AttentionGrad& op, uint4* shared, int stride, int head_number,
-                                         int first_column) {
-  const TilePlace place = find_key_tile(op.forward.keys, blockIdx.x);
-  const Head<Vector> head(op.forward, stride, blockIdx.z, place.sequence, head_number);
-  if (place.first >= head.keys) return;
-  const FragmentLane lane;
-  const int upper = place.first + lane.g, lower = upper + 16;
-  uint4 *k = shared, *v = shared + left_bytes<Terms>(head.width) / sizeof(uint4);
-  stage_left<Terms>(k, head.of_keys(op.forward.k), upper, lower);
-  stage_left<Terms>(v, head.of_keys(op.forward.v), upper, lower);
-  __syncthreads();
+template <Precision kPrecision, int kWidth>
+struct KeyShared {
+  struct Stage {
+    StagedRows<kWidth> q, dcontext;
+  } stage[2];
+  StagedRows<kWidth> context;
+  LeftRows<kPrecision, kWidth> k, v;
+  float2 stats[kStepRows];
+  float delta[kStepRows];  // sum_j p dp of a query
+};
 
-  const HeadRows<Vector> q = head.of_queries(op.forward.q), dcontext = head.of_queries(op.dcontext);
-  const HeadRows<Vector> context = head.of_queries(op.forward.context);
-  Sums dk = {}, dv = {};
-  for (int first = 16 * warp_index(); first < head.queries; first += 16 * kWarps) {
-    const int of_g[2] = {first + lane.g, first + 8 + lane.g};
-    float delta[2] = {};  // of these queries
-    Scores s, dp;
-    scores<Terms>(s, k, q, of_g);
-    scores<Terms>(dp, v, dcontext, of_g, [&](int half, int column, float4 x) {
-      delta[half] += dot(x, context.load_or_zero(context.row(of_g[half]), column));
-    });
-    delta[0] = quad_sum(delta[0]), delta[1] = quad_sum(delta[1]);
-    int mine[4];  // the queries of the lane's columns
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int column = 2 * lane.t + i % 2;
-      mine[i] = first + 8 * (i / 2) + column;
-      float x[2] = {s[i / 2][i % 2], s[i / 2][2 + i % 2]}, dx[2] = {dp[i / 2][i % 2], dp[i / 2][2 + i % 2]};
-      differentiate(x, dx, head, upper, mine[i], head.stats_or_none(op.forward, mine[i]),
-                    __shfl_sync(kAllLanes, delta[i / 2], 4 * column));
-      s[i / 2][i % 2] = x[0], s[i / 2][2 + i % 2] = x[1];
-      dp[i / 2][i % 2] = dx[0], dp[i / 2][2 + i % 2] = dx[1];
-    }
-    add_products<Terms>(dv, s, dcontext, mine, first_column);
-    add_products<Terms>(dk, dp, q, mine, first_column);
-  }
-  float4* merge = reinterpret_cast<float4*>(shared);
-  merge_and_store(merge, dv, head.of_keys(op.dv), upper, lower, first_column, one);
-  merge_and_store(merge, dk, head.of_keys(op.dk), upper, lower, first_column, one);
-}
-
-// delta[i] = dcontext context of the tile's row i, four lanes a row; by the first two warps.
-template <bool Vector>
-__device__ __forceinline__ void set_deltas(float* delta, const HeadRows<Vector>& dcontext,
-                                           const HeadRows<Vector>& context, int first) {
-  const int row = static_cast<int>(threadIdx.x) / 4, t = static_cast<int>(threadIdx.x) % 4;
-  if (row >= kRows) return;
+// What a step's probabilities ask of its queries, four lanes a query; `stats` are those of this lane's.
+template <Precision kPrecision, int kWidth>
+__device__ __forceinline__ void set_queries(KeyShared<kPrecision, kWidth>& shared, const StagedRows<kWidth>& dcontext,
+                                            float2 stats) {
+  const int row = row_of_four_lanes(), t = FragmentLane().t;
   float sum = 0;
-  for (int column = 4 * t; column < dcontext.width; column += 16)
-    sum +=
-        dot(dcontext.load(dcontext.row(first + row), column), context.load_or_zero(context.row(first + row), column));
+#pragma unroll
+  for (int four = 0; four < kWidth / 4; four += 4)
+    sum += dot(dcontext.four(row, four + t), shared.context.four(row, four + t));
   sum = quad_sum(sum);
-  if (t == 0) delta[row] = sum;
+  if (t == 0) shared.stats[row] = stats, shared.delta[row] = sum;
 }
 
-// dq: rows are queries, columns keys.
-template <bool Vector, int Terms>
-__device__ __forceinline__ void query_tile(const AttentionGrad& op, uint4* shared, int stride, int head_number,
-                                           int first_column) {
-  __shared__ float deltas[kRows];
-  const TilePlace place = find_tile(op.forward.queries, blockIdx.x, kRows);
-  const Head<Vector> head(op.forward, stride, blockIdx.z, place.sequence, head_number);
-  if (place.first >= head.queries) return;
-  const int g = FragmentLane().g, upper = place.first + g, lower = upper + 8;
-  const HeadRows<Vector> dcontext = head.of_queries(op.dcontext);
-  uint4 *q = shared, *d = shared + left_bytes<Terms>(head.width) / sizeof(uint4);
-  stage_left<Terms>(q, head.of_queries(op.forward.q), upper, lower);
-  stage_left<Terms>(d, dcontext, upper, lower);
-  set_deltas(deltas, dcontext, head.of_queries(op.forward.context), place.first);
-  __syncthreads();
-  const float2 stats[2] = {head.stats_or_none(op.forward, upper), head.stats_or_none(op.forward, lower)};
-  const float delta[2] = {deltas[g], deltas[g + 8]};
-
-  const HeadRows<Vector> k = head.of_keys(op.forward.k), v = head.of_keys(op.forward.v);
-  Sums dq = {};
-  for (int first = first_key(); first < head.keys; first += kKeysARound) {
-    const KeyColumns keys(first);
-    Scores s, dp;
-    scores<Terms>(s, q, k, keys.of_g);
-    scores<Terms>(dp, d, v, keys.of_g);
+// The lane's keys are `upper` and upper + 16: one call of the dropout's generator a query serves both.
+template <Precision kPrecision, int kWidth>
+__device__ __forceinline__ void differentiate(Scores& s, Scores& dp, const Head<true>& head, int upper, int step,
+                                              const KeyShared<kPrecision, kWidth>& shared) {
+  const int first = first_of_share() + FragmentLane().t;
 #pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      float x[4], dx[4];
+  for (int i = 0; i < 4; ++i) {
+    const int row = first + 16 * i;
+    float factor[2];
+    dropout_factors(factor, head, upper, step * kStepRows + row);
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        x[i] = keys.mine[i] < head.keys ? s[i / 2][2 * r + i % 2] : -INFINITY;
-        dx[i] = dp[i / 2][2 * r + i % 2];
-      }
-      differentiate(x, dx, head, keys.mine[0], upper + 8 * r, stats[r], delta[r]);
-#pragma unroll
-      for (int i = 0; i < 4; ++i) dp[i / 2][2 * r + i % 2] = dx[i];
-    }
-    add_products<Terms>(dq, dp, k, keys.mine, first_column);
+    for (int r = 0; r < 2; ++r)
+      differentiate<kPrecision>(s[i / 2][2 * r + i % 2], dp[i / 2][2 * r + i % 2], head.scale, factor[r],
+                                shared.stats[row], shared.delta[row]);
   }
-  merge_and_store(reinterpret_cast<float4*>(shared), dq, head.of_queries(op.dq), upper, lower, first_column, one);
 }
 
-// Grid (tiles, 2 kinds x heads x slices, replicas), the kind with more work first.
-template <bool Vector, int Terms>
-__global__ void __launch_bounds__(kThreads, 2)
+template <Precision kPrecision, int kWidth>
+__device__ __forceinline__ void key_tile(const AttentionGrad& op, KeyShared<kPrecision, kWidth>& shared, int stride,
+                                         int head_number) {
+  const TilePlace place = find_tile(op.forward.keys, blockIdx.x, kTileRows);
+  const Head<true> head(op.forward, stride, blockIdx.z, place.sequence, head_number);
+  if (place.first >= head.keys) return;
+  const int upper = place.first + 8 * half_index() + FragmentLane().g, lower = upper + 16;
+  const HeadRows<true> q = head.of_queries(op.forward.q), dcontext = head.of_queries(op.dcontext);
+  const HeadRows<true> context = head.of_queries(op.forward.context);
+  const int steps = steps_of(head.queries);
+  float2 stats;
+  const auto fetch = [&](int step) {
+    if (step >= steps) return;
+    const int first = step * kStepRows;
+    shared.stage[step % 2].q.copy(q, first);
+    shared.stage[step % 2].dcontext.copy(dcontext, first);
+    shared.context.copy(context, first);
+    commit_copies();
+    stats = head.stats_or_none(op.forward, first + row_of_four_lanes());
+  };
+
+  fetch(0);
+  shared.k.set(head.of_keys(op.forward.k), upper, lower);
+  shared.v.set(head.of_keys(op.forward.v), upper, lower);
+  Sums<kWidth> dk = {}, dv = {};
+#pragma unroll 1
+  for (int step = 0; step < steps; ++step) {
+    const auto& stage = shared.stage[step % 2];
+    wait_for_copies<0>();
+    __syncthreads();  // all of the step is there, and nobody reads the step before it any more
+    set_queries(shared, stage.dcontext, stats);
+    __syncthreads();  // they are set, and nobody reads the context any more
+    fetch(step + 1);
+    if (step * kStepRows + first_of_share() >= head.queries) break;  // the last step
+    Scores s, dp;
+    scores(s, shared.k, stage.q);
+    scores(dp, shared.v, stage.dcontext);
+    differentiate(s, dp, head, upper, step, shared);
+    add_products<kPrecision>(dv, s, stage.dcontext);
+    add_products<kPrecision>(dk, dp, stage.q);
+  }
+  static_assert(sizeof(shared.stage) >= kMergeBytesOf<kWidth>);
+  float4* merge = reinterpret_cast<float4*>(shared.stage);
+  merge_and_store<kWidth>(merge, dv, head.of_keys(op.dv), upper, lower, [](int, int) { return 1.0f; });
+  merge_and_store<kWidth>(merge, dk, head.of_keys(op.dk), upper, lower, [&](int, int) { return head.scale; });
+}
+
+// ---- dq: rows are queries, columns keys ----
+
+template <Precision kPrecision, int kWidth>
+struct QueryShared {
+  struct Stage {
+    StagedRows<kWidth> k, v;
+  } stage[2];
+  LeftRows<kPrecision, kWidth> q, dcontext;
+};
+
+// dcontext context of a query, by the four lanes of a row.
+template <int kWidth>
+__device__ __forceinline__ float delta_of(const HeadRows<true>& dcontext, const HeadRows<true>& context, int query) {
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < kWidth; i += 16) {
+    const int column = i + 4 * FragmentLane().t;
+    sum += dot(dcontext.load(dcontext.row(query), column), context.load(context.row(query), column));
+  }
+  return quad_sum(sum);
+}
+
+template <Precision kPrecision, int kWidth>
+__device__ __forceinline__ void query_tile(const AttentionGrad& op, QueryShared<kPrecision, kWidth>& shared, int stride,
+                                           int head_number) {
+  const TilePlace place = find_tile(op.forward.queries, blockIdx.x, kTileRows);
+  const Head<true> head(op.forward, stride, blockIdx.z, place.sequence, head_number);
+  if (place.first >= head.queries) return;
+  const int upper = place.first + 16 * half_index() + FragmentLane().g, lower = upper + 8;
+  const HeadRows<true> k = head.of_keys(op.forward.k), v = head.of_keys(op.forward.v);
+  const int steps = steps_of(head.keys);
+  const auto fetch = [&](int step) {
+    if (step >= steps) return;
+    shared.stage[step % 2].k.copy(k, step * kStepRows);
+    shared.stage[step % 2].v.copy(v, step * kStepRows);
+    commit_copies();
+  };
+
+  fetch(0);
+  const HeadRows<true> dcontext = head.of_queries(op.dcontext), context = head.of_queries(op.forward.context);
+  shared.q.set(head.of_queries(op.forward.q), upper, lower);
+  shared.dcontext.set(dcontext, upper, lower);
+  const float delta[2] = {delta_of<kWidth>(dcontext, context, upper), delta_of<kWidth>(dcontext, context, lower)};
+  const float2 stats[2] = {head.stats_or_none(op.forward, upper), head.stats_or_none(op.forward, lower)};
+  Sums<kWidth> dq = {};
+  KeyDropout dropout;
+#pragma unroll 1
+  for (int step = 0; step < steps; ++step) {
+    const auto& stage = shared.stage[step % 2];
+    wait_for_copies<0>();
+    __syncthreads();  // all of the step is there, and nobody reads the step before it any more
+    fetch(step + 1);
+    const int first = step * kStepRows + first_of_share();
+    if (first >= head.keys) break;  // the last step
+    dropout.start(head, step, upper, lower);
+    Scores s, dp;
+    scores(s, shared.q, stage.k);
+    scores(dp, shared.dcontext, stage.v);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      const int n = i / 4, e = i % 4, r = e / 2, mine = 2 * n + e % 2;
+      if (first + FragmentLane().t + 16 * mine >= head.keys) s[n][e] = -INFINITY;
+      differentiate<kPrecision>(s[n][e], dp[n][e], head.scale, dropout.factor(head, r, mine), stats[r], delta[r]);
+    }
+    add_products<kPrecision>(dq, dp, stage.k);
+  }
+  static_assert(sizeof(shared.stage) >= kMergeBytesOf<kWidth>);
+  merge_and_store<kWidth>(reinterpret_cast<float4*>(shared.stage), dq, head.of_queries(op.dq), upper, lower,
+                          [&](int, int) { return head.scale; });
+}
+
+// ---- launch ----
+
+// Grid (tiles, 2 kinds x heads, replicas), the kind with more work first.
+template <Precision kPrecision, int kWidth>
+__global__ void __launch_bounds__(kTileThreads, 2)
     attention_grad_kernel(const __grid_constant__ AttentionGrad op, int stride) {
   begin_kernel();
-  extern __shared__ uint4 shared[];
-  const int of_a_kind = gridDim.y / 2, y = blockIdx.y % of_a_kind;
-  const int head_number = y % op.forward.heads, first_column = y / op.forward.heads * kColumns;
-  if (blockIdx.y < of_a_kind)
-    key_tile<Vector, Terms>(op, shared, stride, head_number, first_column);
+  extern __shared__ uint4 memory[];
+  const int heads = op.forward.heads;
+  if (blockIdx.y < heads)
+    key_tile(op, *reinterpret_cast<KeyShared<kPrecision, kWidth>*>(memory), stride, blockIdx.y);
   else
-    query_tile<Vector, Terms>(op, shared, stride, head_number, first_column);
+    query_tile(op, *reinterpret_cast<QueryShared<kPrecision, kWidth>*>(memory), stride, blockIdx.y - heads);
 }
 
-void attention_rows_grad(const AttentionGrad& op, Precision precision, cudaStream_t stream) {
+void attention_tiles_grad(const AttentionGrad& op, Precision precision, cudaStream_t stream) {
   const Attention& forward = op.forward;
-  for_variant(forward, precision, [&](auto vector, auto terms) {
-    const int64_t tiles = std::max(2 * tiles_of(forward.keys, 2 * kRows), tiles_of(forward.queries, kRows));
-    const dim3 grid(tiles, 2 * forward.heads * slices_of(forward), forward.context.replicas);
-    const size_t bytes = std::max(2 * left_bytes<terms>(width_of(forward)), kMergeBytes);
-    launch(attention_grad_kernel<vector, terms>, grid, kThreads, bytes, stream, op, stride_of(forward));
+  for_tile(forward, precision, [&](auto at, auto width) {
+    const int64_t tiles = std::max(tiles_of(forward.keys, kTileRows), tiles_of(forward.queries, kTileRows));
+    const dim3 grid(tiles, 2 * forward.heads, forward.context.replicas);
+    const size_t bytes = std::max(sizeof(KeyShared<at, width>), sizeof(QueryShared<at, width>));
+    launch(attention_grad_kernel<at, width>, grid, kTileThreads, bytes, stream, op, stride_of(forward));
   });
 }
 
@@ -165,8 +216,10 @@ void attention_rows_grad(const AttentionGrad& op, Precision precision, cudaStrea
 void CudaOps::attention_grad(const AttentionGrad& op) {
   if (op.forward.queries.longest == 1)
     attention_first_grad(op, main_.stream);
+  else if (attention::has_tiles(op.forward))
+    attention::attention_tiles_grad(op, precision_, main_.stream);
   else
-    attention::attention_rows_grad(op, precision_, main_.stream);
+    attention_any_grad(op, main_.stream);
 }
 
 }  // namespace mpq

@@ -102,6 +102,12 @@ struct Head {
   }
 };
 
+// The same key, or its twenty round keys stay in registers all through the caller's loop.
+__device__ __forceinline__ DropoutKey opaque(DropoutKey key) {
+  asm volatile("" : "+r"(key.k0), "+r"(key.k1));
+  return key;
+}
+
 // What keys key, key + 16 ... key + 16 (N - 1), all in one group of 128, are multiplied by for a query. N is even, and
 // key's place among the eight halves of its counter a multiple of N.
 template <int N, bool Vector>
@@ -109,9 +115,7 @@ __device__ __forceinline__ void dropout_factors(float (&factor)[N], const Head<V
 #pragma unroll
   for (int i = 0; i < N; ++i) factor[i] = 1;
   if (!head.dropout.on) return;
-  DropoutKey opaque = head.dropout;  // or its twenty round keys stay in registers all through the caller's loop
-  asm volatile("" : "+r"(opaque.k0), "+r"(opaque.k1));
-  const Philox bits = dropout_bits(opaque, key / 128, key % 16, query, head.dropout_row());
+  const Philox bits = dropout_bits(opaque(head.dropout), key / 128, key % 16, query, head.dropout_row());
   const int first = key % 128 / 32;  // word
   const uint32_t even = first & 2 ? bits.word[2] : bits.word[0], odd = first & 2 ? bits.word[3] : bits.word[1];
   const Philox mine = N == 2 && first & 1 ? Philox{{odd, odd}} : Philox{{even, odd}};

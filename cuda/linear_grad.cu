@@ -64,14 +64,12 @@ __global__ void __launch_bounds__(kGemmThreads) input_grad_kernel(const __grid_c
         const int row = row0 + m, col = col0 + n;
         if (row >= rows) return;
         if (add) {
-          const float* dx = sum.dx.row(replica, row) + col;
-          if (col < sum.dx.cols) first += dx[0];
-          if (col + 1 < sum.dx.cols) second += dx[1];
+          const float2 before = load_pair(sum.dx, replica, row, col);
+          first += before.x, second += before.y;
         }
         if (sum.activation != Activation::none) {
-          const float* saved = sum.saved.row(replica, row) + col;
-          if (col < sum.dx.cols) first *= activation_slope(sum.activation, saved[0]);
-          if (col + 1 < sum.dx.cols) second *= activation_slope(sum.activation, saved[1]);
+          const float2 saved = load_pair(sum.saved, replica, row, col);
+          first *= activation_slope(sum.activation, saved.x), second *= activation_slope(sum.activation, saved.y);
         }
         store_pair(sum.dx, replica, row, col, first, second);
       });

@@ -29,6 +29,12 @@ __device__ __forceinline__ float4 load_four(const Matrices& m, int replica, int 
   return {col < m.cols ? from[0] : 0.0f, col + 1 < m.cols ? from[1] : 0.0f, col + 2 < m.cols ? from[2] : 0.0f,
           col + 3 < m.cols ? from[3] : 0.0f};
 }
+// Two neighbouring elements of a row, col even; zeros beyond the matrix.
+__device__ __forceinline__ float2 load_pair(const Matrices& m, int replica, int row, int col) {
+  const float* from = m.row(replica, row) + col;
+  if (m.vectors && col < m.cols) return *reinterpret_cast<const float2*>(from);
+  return {col < m.cols ? from[0] : 0.0f, col + 1 < m.cols ? from[1] : 0.0f};
+}
 // Two neighbouring elements of a row, col even; what is beyond the matrix stays out.
 __device__ __forceinline__ void store_pair(const Matrices& m, int replica, int row, int col, float x, float y) {
   float* to = m.row(replica, row) + col;

@@ -1,13 +1,16 @@
-// What attention and its gradient share. A block of eight warps makes 16 rows, up to 64 columns wide, of one (replica,
-// sequence, head): queries for context and dq, keys for dk and dv. The warps share out the rows it sums over, 16 at a
-// time, read them from global memory right into fragments, and at the end add what each has in the order of the warps.
-// Which rows a warp takes depends on the sequence alone: no bit depends on the rest of the batch.
+// Attention for heads of any width; attention_tile.cuh has the usual ones. A block of eight warps makes 16 rows, up to
+// 64 columns wide, of one (replica, sequence, head): queries for context and dq, keys for dk and dv. The warps share
+// out the rows it sums over, 16 at a time, read them from global memory right into fragments, and at the end add what
+// each has in the order of the warps. Which rows a warp takes depends on the sequence alone: no bit depends on the rest
+// of the batch.
 #pragma once
 #include "cuda/attention_head.cuh"
+#include "cuda/attention_paths.cuh"
 #include "cuda/tf32.cuh"
-#include "tensor/device.h"
 
 namespace mpq::attention {
+
+constexpr int kTerms = 2;
 
 constexpr int kWarps = 8, kThreads = kWarps * kWarp;
 constexpr int kRows = 16, kColumns = 64;  // of a block's output; wider heads take several blocks (slices)
@@ -152,18 +155,10 @@ __device__ __forceinline__ void merge_and_store(float4* merge, const Sums& sums,
 
 inline int slices_of(const Attention& op) { return static_cast<int>(ceil_div(width_of(op), kColumns)); }
 
-template <int N>
-using Terms = std::integral_constant<int, N>;
-// Calls run(Vector, Terms). One term keeps TF32's bits, more than bf16 asks for: with one product the tensor cores wait
-// for the exponentials, not the reverse.
+// Calls run(Vector).
 template <class Run>
-void for_variant(const Attention& op, Precision precision, Run run) {
-  if (!vector_rows(op))
-    run(Vector<false>{}, Terms<2>{});
-  else if (precision == Precision::fp32)
-    run(Vector<true>{}, Terms<2>{});
-  else
-    run(Vector<true>{}, Terms<1>{});
+void for_reading(const Attention& op, Run run) {
+  vector_rows(op) ? run(Vector<true>{}) : run(Vector<false>{});
 }
 
 }  // namespace mpq::attention
