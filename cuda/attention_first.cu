@@ -1,9 +1,9 @@
-// One query a sequence: products of one row with many, in float32 without tensor cores. Four lanes share a key.
-#include "cuda/attention_paths.cuh"
-
+// One query a sequence: products of one row with many, in float32 without tensor cores. Four lanes share a key, a block
+// reads every key and value once, all that it can at a time: what takes time here is to wait for memory.
 #include <algorithm>
 
 #include "cuda/attention_head.cuh"
+#include "cuda/attention_paths.cuh"
 
 namespace mpq {
 namespace attention {
@@ -11,190 +11,279 @@ namespace {
 
 constexpr int kFirstThreads = 512, kFirstWarps = kFirstThreads / kWarp;
 constexpr int kKeys = kFirstThreads / 4;  // at once
+constexpr int kSlice = 64;                // columns of a block's output
 
-// Over all threads, in the order of the warps; every thread gets the result. The threads use `scratch` once.
-struct BlockScratch {
-  float of_warp[kFirstWarps];
+// ---- slices of rows ----
+
+// The lane's share of a slice: columns 4 t + 16 i and the next three.
+struct Share {
+  float4 at[kSlice / 16];
 };
-__device__ __forceinline__ float block_sum(float x, BlockScratch& scratch) {
-  x = warp_sum(x);
-  if (threadIdx.x % kWarp == 0) scratch.of_warp[warp_index()] = x;
-  __syncthreads();
-  float sum = 0;
-#pragma unroll
-  for (int w = 0; w < kFirstWarps; ++w) sum += scratch.of_warp[w];
-  return sum;
-}
-__device__ __forceinline__ float block_max(float x, BlockScratch& scratch) {
-  x = warp_max(x);
-  if (threadIdx.x % kWarp == 0) scratch.of_warp[warp_index()] = x;
-  __syncthreads();
-  float top = -INFINITY;
-#pragma unroll
-  for (int w = 0; w < kFirstWarps; ++w) top = fmaxf(top, scratch.of_warp[w]);
-  return top;
-}
+__device__ __forceinline__ int column_of(int i) { return 16 * i + 4 * FragmentLane().t; }
 
-// The first of `one` times row `row` of `rows`; all four lanes of a key get it.
+// Zeros beyond the last column.
 template <bool Vector>
-__device__ __forceinline__ float product(const HeadRows<Vector>& one, const HeadRows<Vector>& rows, int row) {
-  float sum = 0;
-#pragma unroll 4
-  for (int column = 4 * FragmentLane().t; column < rows.width; column += 16)
-    sum += dot(one.load_or_zero(one.first, column), rows.load(rows.row(row), column));
-  return quad_sum(sum);
+__device__ __forceinline__ Share load(const HeadRows<Vector>& rows, int row, int first_column, int width) {
+  const float* from = rows.row(row);
+  Share x;
+#pragma unroll
+  for (int i = 0; i < kSlice / 16; ++i) {
+    const int column = first_column + column_of(i);
+    x.at[i] = column < width ? rows.load_or_zero(from, column) : float4{0, 0, 0, 0};
+  }
+  return x;
 }
-
-// First of out = sum over rows of weight * row: 16 threads read a row 64 columns at a time, 32 rows at once.
 template <bool Vector>
-__device__ __forceinline__ void weighted_sum(const HeadRows<Vector>& out, const float* weight,
-                                             const HeadRows<Vector>& rows) {
-  constexpr int kAtOnce = kFirstThreads / 16;
-  __shared__ float4 parts[kAtOnce][16];
-  const int part = static_cast<int>(threadIdx.x) / 16, lane = static_cast<int>(threadIdx.x) % 16;
-  for (int first_column = 0; first_column < rows.width; first_column += 64) {
-    const int column = first_column + 4 * lane;
-    float4 sum = {0, 0, 0, 0};
-#pragma unroll 8
-    for (int row = part; row < rows.count && column < rows.width; row += kAtOnce) {
-      const float4 x = rows.load(rows.row(row), column);
-      const float w = weight[row];
-      sum.x = fmaf(w, x.x, sum.x), sum.y = fmaf(w, x.y, sum.y);
-      sum.z = fmaf(w, x.z, sum.z), sum.w = fmaf(w, x.w, sum.w);
-    }
-    __syncthreads();  // the parts of the columns before are read
-    parts[part][lane] = sum;
-    __syncthreads();
-    if (part > 0) continue;
-#pragma unroll 8
-    for (int i = 1; i < kAtOnce; ++i) {
-      const float4 x = parts[i][lane];
-      sum.x += x.x, sum.y += x.y, sum.z += x.z, sum.w += x.w;
-    }
-    out.store(0, column, sum);
+__device__ __forceinline__ void store(const HeadRows<Vector>& rows, int row, int first_column, const Share& x,
+                                      float factor) {
+#pragma unroll
+  for (int i = 0; i < kSlice / 16; ++i) {
+    const float4 v = x.at[i];
+    rows.store(row, first_column + column_of(i), {factor * v.x, factor * v.y, factor * v.z, factor * v.w});
   }
 }
+__device__ __forceinline__ float dot(const Share& a, const Share& b) {
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < kSlice / 16; ++i) sum += attention::dot(a.at[i], b.at[i]);
+  return sum;
+}
+// to = to * keep + x * factor.
+__device__ __forceinline__ void accumulate(Share& to, float keep, const Share& x, float factor) {
+  const auto add = [&](float& a, float b) { a = fmaf(factor, b, keep * a); };
+#pragma unroll
+  for (int i = 0; i < kSlice / 16; ++i)
+    add(to.at[i].x, x.at[i].x), add(to.at[i].y, x.at[i].y), add(to.at[i].z, x.at[i].z), add(to.at[i].w, x.at[i].w);
+}
+
+// Products of the first of `one` with N rows, for all four lanes of a key.
+template <int N, bool Vector>
+__device__ __forceinline__ void products(float (&sum)[N], const HeadRows<Vector>& one, const HeadRows<Vector>& rows,
+                                         const int (&row)[N], int width) {
+#pragma unroll
+  for (int i = 0; i < N; ++i) sum[i] = 0;
+  for (int column = 0; column < width; column += kSlice) {
+    const Share a = load(one, 0, column, width);
+#pragma unroll
+    for (int i = 0; i < N; ++i) sum[i] += dot(a, load(rows, row[i], column, width));
+  }
+#pragma unroll
+  for (int i = 0; i < N; ++i) sum[i] = quad_sum(sum[i]);
+}
+
+// ---- sums over a block ----
+
+// Over the lanes of equal t; all get it.
+__device__ __forceinline__ float sum_of_keys(float x) {
+#pragma unroll
+  for (int offset = 4; offset < kWarp; offset *= 2) x += __shfl_xor_sync(kAllLanes, x, offset);
+  return x;
+}
+
+// What each warp has of the block's slice.
+struct Slices {
+  float4 at[kFirstWarps][kSlice / 4];
+
+  __device__ __forceinline__ void set(const Share& x) {
+    const FragmentLane lane;
+#pragma unroll
+    for (int i = 0; i < kSlice / 16; ++i) {
+      const float4 sum = {sum_of_keys(x.at[i].x), sum_of_keys(x.at[i].y), sum_of_keys(x.at[i].z),
+                          sum_of_keys(x.at[i].w)};
+      if (lane.g == 0) at[warp_index()][4 * i + lane.t] = sum;
+    }
+  }
+  __device__ __forceinline__ float operator()(int warp, int column) const {
+    return reinterpret_cast<const float*>(at[warp])[column];
+  }
+};
 
 template <bool Vector>
 __device__ __forceinline__ float dropout_of_key(const Head<Vector>& head, int key) {
   return head.dropout.on ? dropout_factor_of(head.dropout, key, 0, head.dropout_row()) : 1.0f;
 }
 
-// Grid (sequences, heads, replicas).
+// The columns of a head, known at compile time where kWidth is not 0.
+template <int kWidth, bool Vector>
+__device__ __forceinline__ int columns_of(const Head<Vector>& head) {
+  return kWidth > 0 ? kWidth : head.width;
+}
+
+// ---- forward ----
+
+// Softmax and values of the keys that four lanes have seen.
+struct Seen {
+  float top = -INFINITY, sum = 0;
+  Share value = {};
+};
+
+// Keys keys[0] < keys[1], of which the first is there.
 template <bool Vector>
-__global__ void __launch_bounds__(kFirstThreads)
+__device__ __forceinline__ void absorb(Seen& seen, const float (&score)[2], const Share (&value)[2],
+                                       const int (&keys)[2], const Head<Vector>& head) {
+  const bool both = keys[1] < head.keys;
+  const float before = seen.top;
+  seen.top = fmaxf(before, head.scale * (both ? fmaxf(score[0], score[1]) : score[0]));
+  const float keep = expf(before - seen.top);
+  const float e[2] = {expf(fmaf(score[0], head.scale, -seen.top)),
+                      both ? expf(fmaf(score[1], head.scale, -seen.top)) : 0};
+  seen.sum = fmaf(seen.sum, keep, e[0] + e[1]);
+  accumulate(seen.value, keep, value[0], e[0] * dropout_of_key(head, keys[0]));
+  accumulate(seen.value, 1, value[1], e[1] * dropout_of_key(head, keys[1]));
+}
+
+// Grid (sequences, heads x slices, replicas).
+template <bool Vector, int kWidth>
+__global__ void __launch_bounds__(kFirstThreads, 1)
     attention_first_kernel(const __grid_constant__ Attention op, int stride) {
   begin_kernel();
-  extern __shared__ float weight[];  // [keys]: scores, then dropped probabilities
-  __shared__ BlockScratch of_top, of_sum;
-  const Head<Vector> head(op, stride, blockIdx.z, blockIdx.x, blockIdx.y);
-  const HeadRows<Vector> q = head.of_queries(op.q), k = head.of_keys(op.k);
-  const int thread = threadIdx.x;
+  __shared__ Slices slices;
+  __shared__ float2 softmax[kFirstWarps];  // maximum, sum of exponentials
+  const Head<Vector> head(op, stride, blockIdx.z, blockIdx.x, blockIdx.y % op.heads);
+  const int first_column = blockIdx.y / op.heads * kSlice, width = columns_of<kWidth>(head);
+  const HeadRows<Vector> q = head.of_queries(op.q), k = head.of_keys(op.k), v = head.of_keys(op.v);
 
-  float largest = -INFINITY;
-#pragma unroll 2
-  for (int first = 0; first < head.keys; first += kKeys) {  // all threads together: lanes meet in sums
-    const int key = first + thread / 4;
-    const float score = product(q, k, key);
-    if (key >= head.keys) continue;
-    largest = fmaxf(largest, score);
-    if (thread % 4 == 0) weight[key] = score;
+  Seen seen;
+#pragma unroll 1
+  for (int first = 8 * warp_index(); first < head.keys; first += 2 * kKeys) {
+    const int keys[2] = {first + FragmentLane().g, first + FragmentLane().g + kKeys};
+    const Share value[2] = {load(v, keys[0], first_column, width), load(v, keys[1], first_column, width)};
+    float score[2];
+    products(score, q, k, keys, width);
+    if (keys[0] < head.keys) absorb(seen, score, value, keys, head);
   }
-  const float top = head.scale * block_max(largest, of_top);
-
-  float sum = 0;
-  for (int key = thread; key < head.keys; key += kFirstThreads) {
-    const float e = expf(fmaf(weight[key], head.scale, -top));
-    sum += e;
-    weight[key] = e * dropout_of_key(head, key);
-  }
-  const float inverse = 1.0f / block_sum(sum, of_sum);
-  for (int key = thread; key < head.keys; key += kFirstThreads) weight[key] *= inverse;
-  if (thread == 0) *head.stats(op, 0) = {top, inverse};
+  const float top = warp_max(seen.top), weight = seen.sum > 0 ? expf(seen.top - top) : 0;
+  accumulate(seen.value, weight, seen.value, 0);
+  slices.set(seen.value);
+  const float sum = sum_of_keys(weight * seen.sum);
+  if (lane_id() == 0) softmax[warp_index()] = {top, sum};
   __syncthreads();
-  weighted_sum(head.of_queries(op.context), weight, head.of_keys(op.v));
+
+  const int column = threadIdx.x;
+  if (column >= kSlice || first_column + column >= width) return;
+  float block_top = -INFINITY, block_sum = 0, value = 0;
+#pragma unroll
+  for (int w = 0; w < kFirstWarps; ++w) block_top = fmaxf(block_top, softmax[w].x);
+#pragma unroll
+  for (int w = 0; w < kFirstWarps; ++w) {
+    const float factor = expf(softmax[w].x - block_top);
+    block_sum = fmaf(factor, softmax[w].y, block_sum);
+    value = fmaf(factor, slices(w, column), value);
+  }
+  const float inverse = 1.0f / block_sum;
+  head.of_queries(op.context).first[first_column + column] = value * inverse;
+  if (first_column + column == 0) *head.stats(op, 0) = {block_top, inverse};
 }
 
-// Keys begin ... end - 1: dk = ds q, dv = dropped p dcontext.
-template <bool Vector>
-__device__ __forceinline__ void write_key_grads(const Head<Vector>& head, const AttentionGrad& op, const float* ds,
-                                                const float* dropped, int begin, int end) {
-  const HeadRows<Vector> q = head.of_queries(op.forward.q), dcontext = head.of_queries(op.dcontext);
-  const HeadRows<Vector> dk = head.of_keys(op.dk), dv = head.of_keys(op.dv);
-  for (int key = begin + static_cast<int>(threadIdx.x) / 4; key < end; key += kKeys)
-#pragma unroll 4
-    for (int column = 4 * FragmentLane().t; column < head.width; column += 16) {
-      const float4 a = q.load(q.first, column), b = dcontext.load(dcontext.first, column);
-      dk.store(key, column, {ds[key] * a.x, ds[key] * a.y, ds[key] * a.z, ds[key] * a.w});
-      dv.store(key, column, {dropped[key] * b.x, dropped[key] * b.y, dropped[key] * b.z, dropped[key] * b.w});
-    }
-}
+// ---- gradient ----
 
-// Grid (sequences x shares, heads, replicas): all of a sequence's blocks compute its probabilities, each writes its
-// share of dk and dv, the first dq. The sum of p dp is taken from these very products, as kernels/attention.cpp does
-// and says why.
-template <bool Vector>
-__global__ void __launch_bounds__(kFirstThreads)
-    attention_first_grad_kernel(const __grid_constant__ AttentionGrad op, int stride, int shares) {
-  begin_kernel();
-  extern __shared__ float p[];  // [longest] each: probabilities, the same dropped, gradients of the unscaled scores
-  __shared__ BlockScratch of_delta;
-  float *dropped = p + op.forward.keys.longest, *ds = dropped + op.forward.keys.longest;
-  const int share = blockIdx.x % shares, thread = threadIdx.x;
-  const Head<Vector> head(op.forward, stride, blockIdx.z, blockIdx.x / shares, blockIdx.y);
+// Of N keys: dropped probabilities, gradients of the unscaled scores; zeros where there is no key. `context` gives the
+// sum of p dp, its product with dcontext.
+template <int N, int kWidth, bool Vector>
+__device__ __forceinline__ void differentiate(float (&dropped)[N], float (&ds)[N], const AttentionGrad& op,
+                                              const Head<Vector>& head, const int (&keys)[N]) {
+  const int width = columns_of<kWidth>(head);
   const HeadRows<Vector> q = head.of_queries(op.forward.q), dcontext = head.of_queries(op.dcontext);
-  const HeadRows<Vector> k = head.of_keys(op.forward.k), v = head.of_keys(op.forward.v);
   const float2 stats = *head.stats(op.forward, 0);
-
-  float delta = 0;
-#pragma unroll 2
-  for (int first = 0; first < head.keys; first += kKeys) {
-    const int key = first + thread / 4;
-    const float score = product(q, k, key), dp = product(dcontext, v, key);
-    if (thread % 4 > 0 || key >= head.keys) continue;
-    p[key] = expf(fmaf(score, head.scale, -stats.x)) * stats.y;
-    dropped[key] = p[key] * dropout_of_key(head, key);
-    ds[key] = dropped[key] * dp;
-    delta += ds[key];
+  float score[N], dp[N], delta[1];
+  products(score, q, head.of_keys(op.forward.k), keys, width);
+  products(dp, dcontext, head.of_keys(op.forward.v), keys, width);
+  products(delta, dcontext, head.of_queries(op.forward.context), {0}, width);
+#pragma unroll
+  for (int i = 0; i < N; ++i) {
+    const float p = keys[i] < head.keys ? expf(fmaf(score[i], head.scale, -stats.x)) * stats.y : 0;
+    const float factor = dropout_of_key(head, keys[i]);
+    dropped[i] = p * factor;
+    ds[i] = p * fmaf(factor, dp[i], -delta[0]) * head.scale;
   }
-  delta = block_sum(delta, of_delta);
-  for (int key = thread; key < head.keys; key += kFirstThreads) ds[key] = fmaf(p[key], -delta, ds[key]) * head.scale;
+}
+
+// dk = ds q, dv = dropped p dcontext of the block's keys.
+template <int kWidth, bool Vector>
+__device__ __forceinline__ void key_grads(const AttentionGrad& op, const Head<Vector>& head, int first,
+                                          int first_column) {
+  const int keys[1] = {first + static_cast<int>(threadIdx.x) / 4}, width = columns_of<kWidth>(head);
+  if (first + 8 * warp_index() >= head.keys) return;
+  float dropped[1], ds[1];
+  differentiate<1, kWidth>(dropped, ds, op, head, keys);
+  store(head.of_keys(op.dk), keys[0], first_column, load(head.of_queries(op.forward.q), 0, first_column, width), ds[0]);
+  store(head.of_keys(op.dv), keys[0], first_column, load(head.of_queries(op.dcontext), 0, first_column, width),
+        dropped[0]);
+}
+
+// dq = sum of ds k.
+template <int kWidth, bool Vector>
+__device__ __forceinline__ void query_grad(const AttentionGrad& op, const Head<Vector>& head, int first_column) {
+  __shared__ Slices slices;
+  const int width = columns_of<kWidth>(head);
+  const HeadRows<Vector> k = head.of_keys(op.forward.k);
+  Share dq = {};
+#pragma unroll 1
+  for (int first = 8 * warp_index(); first < head.keys; first += 2 * kKeys) {
+    const int keys[2] = {first + FragmentLane().g, first + FragmentLane().g + kKeys};
+    float dropped[2], ds[2];
+    differentiate<2, kWidth>(dropped, ds, op, head, keys);
+#pragma unroll
+    for (int i = 0; i < 2; ++i) accumulate(dq, 1, load(k, keys[i], first_column, width), ds[i]);
+  }
+  slices.set(dq);
   __syncthreads();
-  const int each = static_cast<int>(ceil_div(head.keys, shares));
-  write_key_grads(head, op, ds, dropped, share * each, min(head.keys, (share + 1) * each));
-  if (share == 0) weighted_sum(head.of_queries(op.dq), ds, k);
+  const int column = threadIdx.x;
+  if (column >= kSlice || first_column + column >= width) return;
+  float sum = 0;
+#pragma unroll
+  for (int w = 0; w < kFirstWarps; ++w) sum += slices(w, column);
+  head.of_queries(op.dq).first[first_column + column] = sum;
 }
 
-// Enough to fill a GPU with blocks; more would only compute the same probabilities again. A share changes no bit.
-int shares_of(const Attention& op) {
-  constexpr int64_t kBlocks = 128, kMost = 4;
-  const int64_t heads = int64_t{op.keys.sequences} * op.heads * op.context.replicas;
-  return static_cast<int>(std::clamp(ceil_div(kBlocks, heads), int64_t{1}, kMost));
+// Grid (sequences x parts, heads x slices, replicas): part 0 makes dq, the others dk and dv of 128 keys each. All
+// compute the probabilities that they need.
+template <bool Vector, int kWidth>
+__global__ void __launch_bounds__(kFirstThreads, 1)
+    attention_first_grad_kernel(const __grid_constant__ AttentionGrad op, int stride, int parts) {
+  begin_kernel();
+  const int part = blockIdx.x % parts, heads = op.forward.heads;
+  const Head<Vector> head(op.forward, stride, blockIdx.z, blockIdx.x / parts, blockIdx.y % heads);
+  const int first_column = blockIdx.y / heads * kSlice;
+  if (part == 0)
+    query_grad<kWidth>(op, head, first_column);
+  else
+    key_grads<kWidth>(op, head, (part - 1) * kKeys, first_column);
 }
 
-// Calls run(Vector).
+// ---- launches ----
+
+// Calls run(Vector, width or 0).
 template <class Run>
 void for_reading(const Attention& op, Run run) {
-  vector_rows(op) ? run(Vector<true>{}) : run(Vector<false>{});
+  using Any = std::integral_constant<int, 0>;
+  using Usual = std::integral_constant<int, 64>;
+  if (width_of(op) == Usual())
+    run(Vector<true>{}, Usual());
+  else
+    vector_rows(op) ? run(Vector<true>{}, Any()) : run(Vector<false>{}, Any());
+}
+
+dim3 grid_of(const Attention& op, int64_t parts) {
+  return dim3(op.keys.sequences * parts, op.heads * ceil_div(width_of(op), kSlice), op.context.replicas);
 }
 
 }  // namespace
 }  // namespace attention
 
 void attention_first(const Attention& op, cudaStream_t stream) {
-  const dim3 grid(op.keys.sequences, op.heads, op.context.replicas);
-  attention::for_reading(op, [&](auto vector) {
-    launch(attention::attention_first_kernel<vector>, grid, attention::kFirstThreads, sizeof(float) * op.keys.longest,
-           stream, op, attention::stride_of(op));
+  using namespace attention;
+  for_reading(op, [&](auto vector, auto width) {
+    launch(attention_first_kernel<vector, width>, grid_of(op, 1), kFirstThreads, 0, stream, op, stride_of(op));
   });
 }
 
 void attention_first_grad(const AttentionGrad& op, cudaStream_t stream) {
-  const int shares = attention::shares_of(op.forward);
-  const dim3 grid(op.forward.keys.sequences * shares, op.forward.heads, op.forward.context.replicas);
-  attention::for_reading(op.forward, [&](auto vector) {
-    launch(attention::attention_first_grad_kernel<vector>, grid, attention::kFirstThreads,
-           3 * sizeof(float) * op.forward.keys.longest, stream, op, attention::stride_of(op.forward), shares);
+  using namespace attention;
+  const int parts = 1 + static_cast<int>(ceil_div(op.forward.keys.longest, kKeys));
+  for_reading(op.forward, [&](auto vector, auto width) {
+    launch(attention_first_grad_kernel<vector, width>, grid_of(op.forward, parts), kFirstThreads, 0, stream, op,
+           stride_of(op.forward), parts);
   });
 }
 
