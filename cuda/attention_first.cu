@@ -177,35 +177,68 @@ __global__ void __launch_bounds__(kFirstThreads, 1)
 
 // ---- gradient ----
 
-// Of N keys: dropped probabilities, gradients of the unscaled scores; zeros where there is no key. `context` gives the
-// sum of p dp, its product with dcontext.
+// Of N keys: probabilities, what dropout multiplies them by, and dp = dcontext v; zeros where there is no key.
+template <int N>
+struct OfKeys {
+  float p[N], factor[N], dp[N];
+};
 template <int N, int kWidth, bool Vector>
-__device__ __forceinline__ void differentiate(float (&dropped)[N], float (&ds)[N], const AttentionGrad& op,
-                                              const Head<Vector>& head, const int (&keys)[N]) {
+__device__ __forceinline__ OfKeys<N> of_keys(const AttentionGrad& op, const Head<Vector>& head, const int (&keys)[N]) {
   const int width = columns_of<kWidth>(head);
-  const HeadRows<Vector> q = head.of_queries(op.forward.q), dcontext = head.of_queries(op.dcontext);
   const float2 stats = *head.stats(op.forward, 0);
-  float score[N], dp[N], delta[1];
-  products(score, q, head.of_keys(op.forward.k), keys, width);
-  products(dp, dcontext, head.of_keys(op.forward.v), keys, width);
-  products(delta, dcontext, head.of_queries(op.forward.context), {0}, width);
+  OfKeys<N> of;
+  products(of.p, head.of_queries(op.forward.q), head.of_keys(op.forward.k), keys, width);
+  products(of.dp, head.of_queries(op.dcontext), head.of_keys(op.forward.v), keys, width);
 #pragma unroll
   for (int i = 0; i < N; ++i) {
-    const float p = keys[i] < head.keys ? expf(fmaf(score[i], head.scale, -stats.x)) * stats.y : 0;
-    const float factor = dropout_of_key(head, keys[i]);
-    dropped[i] = p * factor;
-    ds[i] = p * fmaf(factor, dp[i], -delta[0]) * head.scale;
+    of.p[i] = keys[i] < head.keys ? expf(fmaf(of.p[i], head.scale, -stats.x)) * stats.y : 0;
+    of.factor[i] = dropout_of_key(head, keys[i]);
+  }
+  return of;
+}
+
+// The sum of dropped p dp over all keys, taken from these very products as on the CPU: what keys of one query get then
+// adds up to zero but for its own roundings. Every block computes it, with the same bits.
+template <int kWidth, bool Vector>
+__device__ __forceinline__ float delta_of(const AttentionGrad& op, const Head<Vector>& head) {
+  __shared__ float parts[kFirstWarps];
+  float sum = 0;
+#pragma unroll 1
+  for (int first = 8 * warp_index(); first < head.keys; first += 2 * kKeys) {
+    const int keys[2] = {first + FragmentLane().g, first + FragmentLane().g + kKeys};
+    const OfKeys<2> of = of_keys<2, kWidth>(op, head, keys);
+#pragma unroll
+    for (int i = 0; i < 2; ++i) sum = fmaf(of.p[i] * of.factor[i], of.dp[i], sum);
+  }
+  sum = sum_of_keys(sum);
+  if (threadIdx.x % kWarp == 0) parts[warp_index()] = sum;
+  __syncthreads();
+  float delta = 0;
+#pragma unroll
+  for (int w = 0; w < kFirstWarps; ++w) delta += parts[w];
+  return delta;
+}
+
+// Dropped probabilities, and gradients of the unscaled scores.
+template <int N, int kWidth, bool Vector>
+__device__ __forceinline__ void differentiate(float (&dropped)[N], float (&ds)[N], const AttentionGrad& op,
+                                              const Head<Vector>& head, const int (&keys)[N], float delta) {
+  const OfKeys<N> of = of_keys<N, kWidth>(op, head, keys);
+#pragma unroll
+  for (int i = 0; i < N; ++i) {
+    dropped[i] = of.p[i] * of.factor[i];
+    ds[i] = of.p[i] * fmaf(of.factor[i], of.dp[i], -delta) * head.scale;
   }
 }
 
 // dk = ds q, dv = dropped p dcontext of the block's keys.
 template <int kWidth, bool Vector>
-__device__ __forceinline__ void key_grads(const AttentionGrad& op, const Head<Vector>& head, int first,
+__device__ __forceinline__ void key_grads(const AttentionGrad& op, const Head<Vector>& head, float delta, int first,
                                           int first_column) {
   const int keys[1] = {first + static_cast<int>(threadIdx.x) / 4}, width = columns_of<kWidth>(head);
   if (first + 8 * warp_index() >= head.keys) return;
   float dropped[1], ds[1];
-  differentiate<1, kWidth>(dropped, ds, op, head, keys);
+  differentiate<1, kWidth>(dropped, ds, op, head, keys, delta);
   store(head.of_keys(op.dk), keys[0], first_column, load(head.of_queries(op.forward.q), 0, first_column, width), ds[0]);
   store(head.of_keys(op.dv), keys[0], first_column, load(head.of_queries(op.dcontext), 0, first_column, width),
         dropped[0]);
@@ -213,7 +246,8 @@ __device__ __forceinline__ void key_grads(const AttentionGrad& op, const Head<Ve
 
 // dq = sum of ds k.
 template <int kWidth, bool Vector>
-__device__ __forceinline__ void query_grad(const AttentionGrad& op, const Head<Vector>& head, int first_column) {
+__device__ __forceinline__ void query_grad(const AttentionGrad& op, const Head<Vector>& head, float delta,
+                                           int first_column) {
   __shared__ Slices slices;
   const int width = columns_of<kWidth>(head);
   const HeadRows<Vector> k = head.of_keys(op.forward.k);
@@ -222,7 +256,7 @@ __device__ __forceinline__ void query_grad(const AttentionGrad& op, const Head<V
   for (int first = 8 * warp_index(); first < head.keys; first += 2 * kKeys) {
     const int keys[2] = {first + FragmentLane().g, first + FragmentLane().g + kKeys};
     float dropped[2], ds[2];
-    differentiate<2, kWidth>(dropped, ds, op, head, keys);
+    differentiate<2, kWidth>(dropped, ds, op, head, keys, delta);
 #pragma unroll
     for (int i = 0; i < 2; ++i) accumulate(dq, 1, load(k, keys[i], first_column, width), ds[i]);
   }
@@ -245,10 +279,12 @@ __global__ void __launch_bounds__(kFirstThreads, 1)
   const int part = blockIdx.x % parts, heads = op.forward.heads;
   const Head<Vector> head(op.forward, stride, blockIdx.z, blockIdx.x / parts, blockIdx.y % heads);
   const int first_column = blockIdx.y / heads * kSlice;
+  if (part > 0 && (part - 1) * kKeys >= head.keys) return;
+  const float delta = delta_of<kWidth>(op, head);
   if (part == 0)
-    query_grad<kWidth>(op, head, first_column);
+    query_grad<kWidth>(op, head, delta, first_column);
   else
-    key_grads<kWidth>(op, head, (part - 1) * kKeys, first_column);
+    key_grads<kWidth>(op, head, delta, (part - 1) * kKeys, first_column);
 }
 
 // ---- launches ----
