@@ -5,9 +5,11 @@ TYPE ?= Release
 CMAKE_FLAGS ?=
 CONFIGURE = cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=$(TYPE) $(CMAKE_FLAGS) >$(BUILD)/configure.log || \
   { cat $(BUILD)/configure.log; exit 1; }
-SOURCES = git ls-files 'src/*.h' 'src/*.cpp' 'kernels/*.h' 'kernels/*.cpp' 'data/*.h' 'data/*.cpp' 'tests/*.h' 'tests/*.cpp'
+KERNEL ?= .
+SOURCES = git ls-files 'src/*.h' 'src/*.cpp' 'kernels/*.h' 'kernels/*.cpp' 'cuda/*.h' 'cuda/*.cuh' 'cuda/*.cu' \
+  'data/*.h' 'data/*.cpp' 'tests/*.h' 'tests/*.cpp'
 
-.PHONY: all configure setup demo test test-cuda bench check format asan reference interop install clean
+.PHONY: all cuda configure setup demo test test-cuda sanitize-cuda profile bench check format asan reference interop install clean
 all: configure
 	ninja -C $(BUILD) mpq
 	ln -sfn $(BUILD)/mpq mpq
@@ -30,10 +32,23 @@ test: setup
 	ninja -C $(BUILD) mpq_tests
 	ctest --test-dir $(BUILD) --output-on-failure -j2
 
-test-cuda: setup
+cuda:
 	@$(MAKE) all CMAKE_FLAGS="$(CMAKE_FLAGS) -DMPQ_CUDA=ON"
+
+test-cuda: setup
+	@$(MAKE) cuda
 	ninja -C $(BUILD) mpq_tests
 	MPQ_REQUIRE=cuda ctest --test-dir $(BUILD) --output-on-failure
+
+# Every kernel on small shapes, under compute-sanitizer.
+sanitize-cuda: setup
+	@$(MAKE) cuda
+	ninja -C $(BUILD) mpq_tests
+	tests/sanitize_cuda.sh $(BUILD)
+
+# The first 20 launches of kernels whose name matches, under Nsight Compute: make profile KERNEL=attention
+profile: cuda
+	ncu --clock-control none --set basic -k 'regex:$(KERNEL)' -c 20 ./mpq bench train --quick --device cuda
 
 bench: all
 	./mpq bench

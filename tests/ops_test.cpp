@@ -33,6 +33,7 @@ std::vector<Problem> problems() {
       {.lengths = {300}, .C = 192, .heads = 2, .p = 0.1f, .replicas = {1}},           // of 96
       {.lengths = ragged, .C = 128, .heads = 4, .p = 0.1f},                           // of 32
       {.lengths = {70, 1, 33}, .C = 128, .heads = 2, .p = 0.3f, .replicas = {0, 1}},  // of 64
+      {.lengths = {20, 3}, .C = 768, .heads = 12, .p = 0.1f},                         // as in BERT-base
       {.lengths = {1}, .C = 8, .heads = 1},
   };
 }

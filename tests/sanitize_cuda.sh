@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Every CUDA kernel on small shapes, under compute-sanitizer: tests/sanitize_cuda.sh BUILD [TOOL ...]
+# TOOL: memcheck and racecheck where none is named. Which test launches what: cuda/README.md.
+set -euo pipefail
+
+build=$1 tools=("${@:2}")
+[[ ${#tools[@]} -gt 0 ]] || tools=(memcheck racecheck)
+export PATH="$PATH:${CUDA_HOME:-/usr/local/cuda}/bin" MPQ_REQUIRE=cuda
+
+suite=(
+  '*/OpsTest.AsCloseToDoubleAsNaiveFloat32/cuda'
+  '*/OpsTest.AReplicaHasTheBitsItHasAlone/cuda'
+  '*/AdamWRowsTest.*/cuda'
+  '*/BatchesTest.*/cuda'
+  '*/QuantizedOpsTest.*/cuda'
+  '*/DeviceFormatsTest.OddShapes/cuda'
+  '*/SessionTest.*/cuda'
+)
+filter=$(IFS=: && echo "${suite[*]}")
+
+for tool in "${tools[@]}"; do
+  sanitized=(compute-sanitizer --tool "$tool" --error-exitcode 1 --print-limit 20)
+  "${sanitized[@]}" "$build/mpq_tests" --gtest_filter="$filter"
+  # The tests are in fp32 and too small for the large tiles of matrix products. Heads are 64 and 32 wide.
+  for precision in fp32 tf32 bf16; do
+    for model in 2,256,4,1024 2,128,4,256; do
+      "${sanitized[@]}" "$build/mpq" bench train --quick --model $model --replicas 4 --device cuda --precision $precision
+    done
+  done
+done
