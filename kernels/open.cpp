@@ -83,8 +83,8 @@ class CpuDevice final : public Device {
     return Arena(static_cast<std::byte*>(data), bytes);
   }
   void release(const Arena& arena) override {
-    const auto at = std::find_if(blocks_.begin(), blocks_.end(),
-                                 [&](const auto& block) { return block.first == arena.base(); });
+    const auto at =
+        std::find_if(blocks_.begin(), blocks_.end(), [&](const auto& block) { return block.first == arena.base(); });
     if (at == blocks_.end()) return;
     ::munmap(at->first, at->second);
     blocks_.erase(at);

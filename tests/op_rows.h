@@ -387,7 +387,13 @@ struct OptimizerRow {
     const int32_t* three = d.rig.array(std::vector<int32_t>{3});
     for (int64_t t = 0; t < kSteps; ++t) {
       const Tensor g = d.in("g" + std::to_string(t), {size});
-      d.rig.ops().clip_norm({.flat = g, .ranges = ranges, .rows = rows, .row_count = three, .limit = kLimit, .norm = norm, .scale = scale});
+      d.rig.ops().clip_norm({.flat = g,
+                             .ranges = ranges,
+                             .rows = rows,
+                             .row_count = three,
+                             .limit = kLimit,
+                             .norm = norm,
+                             .scale = scale});
       d.rig.ops().adamw({.p = p,
                          .g = g,
                          .m = m,

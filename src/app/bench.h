@@ -48,8 +48,8 @@ struct BenchContext {
   BertConfig model;
   int batch = 8, replicas = 1;
   std::string format = "none";  // of every Linear in train
-  std::vector<int> lengths;  // token counts of reviews
-  std::string lengths_from;  // where they come from
+  std::vector<int> lengths;     // token counts of reviews
+  std::string lengths_from;     // where they come from
   std::string tokenizer, text, data;
   Ceiling ceiling;
 

@@ -153,8 +153,7 @@ BenchTables bench_train(const BenchContext& context) {
   const Split split = random_reviews(context, (context.quick ? 2 : 32) * context.batch);
   const Bert model(context.model);
   const auto device = context.open();
-  const auto session =
-      make_session(*device, model, context, parse_linear_spec(context.format), true, context.replicas);
+  const auto session = make_session(*device, model, context, parse_linear_spec(context.format), true, context.replicas);
   attach(*session, split, context.batch);
   const Timing t = time_calls(20 * context.budget_s, [&] { train_pass(*session, split, context.batch); });
   Json row = rates("train", context, split, 3 * forward_flops(context.model, split), t, context.replicas);

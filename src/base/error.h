@@ -1,7 +1,7 @@
 // The two errors that end a command. Expected failures (a diverged trial) are values, never exceptions.
 #pragma once
 #ifdef __CUDACC__
-#define FMT_CONSTEVAL  // nvcc's front end cannot check texts of fmt while compiling
+#define FMT_CONSTEVAL        // nvcc's front end cannot check texts of fmt while compiling
 #define FMT_USE_CONSTEXPR 1  // fmt 9 holds that nvcc lacks it
 #endif
 #include <fmt/format.h>
@@ -52,7 +52,7 @@ struct Check {
   fmt::format_string<Args...> text;
   template <class S>
   MPQ_CONSTEVAL Check(const S& s, const char* file = __builtin_FILE(), const char* function = __builtin_FUNCTION(),
-                  int line = __builtin_LINE())
+                      int line = __builtin_LINE())
       : where{file, function, line}, text(s) {}
 };
 template <class... Args>

@@ -122,7 +122,7 @@ struct Linear1Grad {
   // The activation that made x, and what it saved: dx is multiplied by its slope too (x has no other reader).
   Activation input_activation = Activation::none;
   Tensor input_saved;  // [M, K]
-  Tensor dw, dbias;         // [N, K] [N] or empty (frozen)
+  Tensor dw, dbias;    // [N, K] [N] or empty (frozen)
 };
 
 // Gradient through a quantizer that is not the identity (binary_residual): dx from dxq, dtrained [R][4] added to.
@@ -205,7 +205,7 @@ struct AdamWTable {
 struct ClipNorm {  // scale[r] = min(1, limit / (norm + 1e-6)); limit 0: scale 1
   Tensor flat;     // [P] gradients
   std::span<const ParameterRange> ranges;
-  Tensor rows;  // [most, C] compact gradient of the embedding table, or empty
+  Tensor rows;               // [most, C] compact gradient of the embedding table, or empty
   const int32_t* row_count;  // [1], U
   float limit;
   Tensor norm, scale;  // [1]
@@ -217,10 +217,10 @@ struct AdamW {
   AdamWTable table;
   const int64_t* step;  // [1]
 };
-// The same for rows of a table that few steps touch. last[r][row] = number of updates applied so far. catch_up applies the
-// missed zero-gradient updates up to `*step` exclusive, in order: the bits of dense AdamW.
+// The same for rows of a table that few steps touch. last[r][row] = number of updates applied so far. catch_up applies
+// the missed zero-gradient updates up to `*step` exclusive, in order: the bits of dense AdamW.
 struct AdamWRows {
-  Tensor p, m, v;       // [V, C]
+  Tensor p, m, v;        // [V, C]
   int32_t* last;         // [R][V]
   const int32_t* rows;   // [U] distinct rows
   const int32_t* count;  // [1], U
@@ -244,9 +244,9 @@ struct StepRows {
 // Batches side by side: batch i starts i * row_stride further in starts and labels, i * token_stride further in the
 // others, and segment_count has one entry a batch. Segments as in TokenSegments; null where nobody needs them.
 struct BatchSlots {
-  int32_t* starts = nullptr;  // [B + 1]
-  int32_t* labels = nullptr;  // [B]
-  int32_t* tokens = nullptr;  // [T]
+  int32_t* starts = nullptr;                                                       // [B + 1]
+  int32_t* labels = nullptr;                                                       // [B]
+  int32_t* tokens = nullptr;                                                       // [T]
   int32_t *segment_tokens = nullptr, *segment_starts = nullptr, *order = nullptr;  // [U] [U + 1] [T]
   int32_t* segment_count = nullptr;                                                // [1]
   int64_t row_stride = 0, token_stride = 0;
@@ -265,8 +265,8 @@ struct PrepareBatches {
   StepRows rows;
   int64_t first_step, count;
   BatchSlots slots;
-  int64_t tokens;   // of all these batches, from the host
-  void* scratch;    // Ops::prepare_scratch(tokens) bytes
+  int64_t tokens;  // of all these batches, from the host
+  void* scratch;   // Ops::prepare_scratch(tokens) bytes
 };
 // Copies the batch of step *step from slot (*step - *first_step) to where the step's operations read it.
 struct LoadBatch {

@@ -81,7 +81,8 @@ void Feed::allocate(Arena& arena) {
   on_device_.labels = arena.array<int32_t>(rows_);
   on_device_.order = arena.array<int32_t>(static_cast<int64_t>(order_.order.size()));
   on_device_.first = arena.array<int64_t>(static_cast<int64_t>(order_.first.size()));
-  slots_ = batch_slots(arena, std::min(window_, std::max<int64_t>(1, steps())), most_sequences_, most_tokens_, segments_);
+  slots_ =
+      batch_slots(arena, std::min(window_, std::max<int64_t>(1, steps())), most_sequences_, most_tokens_, segments_);
   first_step_ = arena.array<int64_t>(1);
   scratch_ = arena.take(device_.ops().prepare_scratch(most_window_tokens_));
 }

@@ -84,8 +84,8 @@ class Session {
   void restore(int replica, const OptimizerState& state);
 
  private:
-  // Batches are prepared, and losses kept, for so many steps at a time. And every so many the rows of the word embedding
-  // that few steps touch are brought up to date, so that no step has to catch up on more.
+  // Batches are prepared, and losses kept, for so many steps at a time. And every so many the rows of the word
+  // embedding that few steps touch are brought up to date, so that no step has to catch up on more.
   static constexpr int64_t kWindow = 64, kSweep = 32;
 
   struct Memory;

@@ -91,12 +91,12 @@ BertBatch upload(Device* device, Arena& arena, const Batch& batch, int32_t longe
   const auto distinct = static_cast<int32_t>(batch.segment_tokens.size());
   std::vector<int32_t> ones(B + 1);
   std::iota(ones.begin(), ones.end(), 0);
-  return {.ragged = {up(batch.row_starts), B, batch.token_count(), longest},
-          .single_rows = {up(ones), B, B, 1},
-          .tokens = up(batch.tokens),
-          .segments = {up(batch.segment_tokens), up(batch.segment_starts), up(batch.token_order), up({distinct}),
-                       distinct},
-          .labels = up(batch.labels)};
+  return {
+      .ragged = {up(batch.row_starts), B, batch.token_count(), longest},
+      .single_rows = {up(ones), B, B, 1},
+      .tokens = up(batch.tokens),
+      .segments = {up(batch.segment_tokens), up(batch.segment_starts), up(batch.token_order), up({distinct}), distinct},
+      .labels = up(batch.labels)};
 }
 
 size_t Session::Memory::activation_bytes(const Bert& model, const FormatTable& formats, const SessionOptions& options,
@@ -126,7 +126,8 @@ SessionOptions with_eval_rows(const Device& device, const Bert& model, const For
   const auto bytes = [&](bool train) { return Session::activation_bytes(model, formats, options, train); };
   options.eval_rows = std::max(fewest, device.rows_at_once() / formats.replicas());
   const size_t limit = std::max(options.training ? bytes(true) : 0, size_t{4} << 30);
-  while (options.eval_rows > fewest && bytes(false) > limit) options.eval_rows = std::max(fewest, options.eval_rows / 2);
+  while (options.eval_rows > fewest && bytes(false) > limit)
+    options.eval_rows = std::max(fewest, options.eval_rows / 2);
   return options;
 }
 

@@ -18,7 +18,7 @@ struct Session::Memory {
   int64_t* step = nullptr;                                             // [1]
   float* history = nullptr;                                            // [kWindow][R][2]: loss, norm
   int32_t* single_starts = nullptr;                                    // 0 ... B
-  BatchSlots batch;  // what a step on the attached data set reads
+  BatchSlots batch;                                                    // what a step on the attached data set reads
   std::vector<ParameterRange> ranges;
 
   // With a measuring arena it only adds up.
