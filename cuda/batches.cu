@@ -172,6 +172,9 @@ void CudaOps::load_batch(const LoadBatch& op) {
   launch(load_batch_kernel, grid, kThreads, 0, main_.stream, op);
 }
 
-void CudaOps::end_step(const EndStep& op) { launch(end_step_kernel, dim3(1), kThreads, 0, main_.stream, op); }
+void CudaOps::end_step(const EndStep& op) {
+  join();  // who reads the step is done with it
+  launch(end_step_kernel, dim3(1), kThreads, 0, main_.stream, op);
+}
 
 }  // namespace mpq
