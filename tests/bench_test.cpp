@@ -53,6 +53,26 @@ TEST(Bench, TrainReportsRatesSharesAndWhereTheTimeGoes) {
     EXPECT_TRUE(ops.count(op)) << op;
 }
 
+// On the CPU the device's run is the reference run again. The mirrored model is the same function.
+TEST(Bench, FollowComparesLosses) {
+  const auto rows = last_line("follow --model 2,32,2,64").at("follow");
+  ASSERT_EQ(rows.size(), 3);
+  EXPECT_LT(rows[0].at("largest"), 1e-6);
+  EXPECT_LE(rows[0].at("mean"), rows[0].at("largest"));
+  for (int i : {1, 2}) EXPECT_EQ(rows[i].at("largest"), 0);
+  EXPECT_EQ(rows[1].at("ratio"), 0);
+  EXPECT_EQ(rows[1].at("within"), true);
+}
+
+TEST(Bench, FormatsFindsNoMismatch) {
+  const auto rows = last_line("formats").at("formats");
+  EXPECT_GT(rows.size(), 30);
+  for (const auto& row : rows) {
+    EXPECT_EQ(row.at("patterns"), 1 << 22);
+    EXPECT_EQ(row.at("mismatches"), 0) << row.at("format");
+  }
+}
+
 TEST(Bench, TimedOpsCountsTheProductsOfItsShapes) {
   const auto device = open_device("cpu");
   TimedDevice timed(*device);

@@ -22,9 +22,10 @@ struct Bench {
   const char* name;
   BenchTables (*run)(const BenchContext& context);
 };
-constexpr Bench benches[] = {{"kernels", bench_kernels}, {"train", bench_train},       {"eval", bench_eval},
-                             {"qat", bench_qat},         {"quantize", bench_quantize}, {"tokenizer", bench_tokenizer},
-                             {"sampler", bench_sampler}, {"startup", bench_startup}};
+constexpr Bench benches[] = {{"kernels", bench_kernels}, {"train", bench_train},         {"eval", bench_eval},
+                             {"qat", bench_qat},         {"follow", bench_follow},       {"quantize", bench_quantize},
+                             {"formats", bench_formats}, {"tokenizer", bench_tokenizer}, {"sampler", bench_sampler},
+                             {"startup", bench_startup}};
 
 std::vector<std::string> bench_names() {
   std::vector<std::string> names;
@@ -124,16 +125,17 @@ int run_bench(const Args& args) {
   line.option(
       "lengths", lengths, "FILE",
       "token counts of reviews, one a line; without it, a lognormal distribution with IMDb's mean and mean square");
-  line.option("model", model, "NAME|L,H,A,F", "what train, eval and qat run");
+  line.option("model", model, "NAME|L,H,A,F", "what train, eval, qat and follow run");
   line.option("batch", context.batch, "N", "reviews a training step", {.min = 1, .max = 4096});
   line.option("replicas", context.replicas, "N", "replicas that train runs at once; its rates count them all",
               {.min = 1, .max = 1024});
   line.option("format", context.format, "SPEC", "format of every Linear in train");
   line.option("tokenizer", context.tokenizer, "FILE",
-              "what tokenizer measures; without it, the built-in corpus's words and pieces");
+              "what tokenizer measures, and follow takes; without it, what suits the data");
   line.option("text", context.text, "FILE", "the text it tokenizes; without it, the built-in corpus");
-  line.option("data", context.data, "PATH", "startup also opens this data set's token cache");
-  line.option("device", context.device, "cpu|cuda[:N]", "what runs train, eval and qat");
+  line.option("data", context.data, "PATH",
+              "what follow trains on; without it, the built-in corpus. startup also opens its token cache");
+  line.option("device", context.device, "cpu|cuda[:N]", "what runs train, eval, qat, follow and formats");
   line.choice("precision", context.precision, {"fp32", "tf32", "bf16"}, "of their float operands in matrix products");
   line.option("threads", threads, "N", "CPU threads; 0: every CPU allowed", {.min = 0, .max = 4096});
   line.flag("quick", context.quick, "short measurements: whether it works, not how fast");
