@@ -153,10 +153,12 @@ __global__ void __launch_bounds__(kRows* kWarp) adamw_rows_kernel(const __grid_c
 
 }  // namespace
 
+// Beside the rows of the word embedding, which come next: end_step joins.
 void CudaOps::adamw(const AdamW& op) {
+  const Lane& lane = fork();
   for_chunks(op.ranges, kThreads * 4, [&](const Chunks& chunks) {
     const Dense dense{chunks, op.p, op.g, op.m, op.v, op.scale, op.table, op.step};
-    launch(adamw_kernel, dim3(chunks.count, 1, op.p.replicas), kThreads, 0, main_.stream, dense);
+    launch(adamw_kernel, dim3(chunks.count, 1, op.p.replicas), kThreads, 0, lane.stream, dense);
   });
 }
 

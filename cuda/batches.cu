@@ -137,7 +137,7 @@ int bits_for(int64_t values) { return std::bit_width(static_cast<uint64_t>(value
 
 // The keys, the sort's second copy of them, and what it needs besides.
 struct SortScratch {
-  size_t keys, sort;
+  size_t keys, sort = 0;
   explicit SortScratch(int64_t tokens) : keys(ceil_div(tokens * sizeof(uint64_t), 256) * 256) {
     cub::DoubleBuffer<uint64_t> none;
     check_cuda(cub::DeviceRadixSort::SortKeys(nullptr, sort, none, static_cast<int>(tokens)), "size of a sort");
@@ -172,6 +172,9 @@ void CudaOps::load_batch(const LoadBatch& op) {
   launch(load_batch_kernel, grid, kThreads, 0, main_.stream, op);
 }
 
-void CudaOps::end_step(const EndStep& op) { launch(end_step_kernel, dim3(1), kThreads, 0, main_.stream, op); }
+void CudaOps::end_step(const EndStep& op) {
+  join();  // who reads the step is done with it
+  launch(end_step_kernel, dim3(1), kThreads, 0, main_.stream, op);
+}
 
 }  // namespace mpq

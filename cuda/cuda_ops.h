@@ -55,7 +55,7 @@ class CudaOps final : public Ops {
 
   // What runs beside the main chain of a step (gradients of weights, biases, LayerNorm parameters): nobody needs it
   // before the norm of all gradients. fork: the side lane sees all that main has been asked for so far. join: main sees
-  // all that the side lane has been asked for; clip_norm, quantize_weights_grad and every copy begin with it.
+  // all that the side lane has been asked for; clip_norm, quantize_weights_grad, end_step and every copy begin with it.
   const Lane& fork();
   void join();
 

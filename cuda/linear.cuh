@@ -80,7 +80,7 @@ void weight_grad(const WeightGradArgs& args, int replicas, Precision precision, 
 
 // Single rows (ragged.longest == 1): kernels of their own, in plain float32.
 void linear_of_few_rows(LinearArgs args, int problems, int replicas, const Lane& lane);
-void input_grad_of_few_rows(InputGradArgs args, int replicas, const Lane& lane);
-void weight_grad_of_few_rows(WeightGradArgs args, int problems, int replicas, const Lane& lane);
+void linear_grad_of_few_rows(InputGradArgs inputs, WeightGradArgs weights, int problems, int replicas,
+                             const Lane& lane);
 
 }  // namespace mpq

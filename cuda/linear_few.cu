@@ -58,9 +58,9 @@ __device__ void add_outputs(const Matrices& dy, const Matrices& w, int row0, int
   }
 }
 
-__global__ void __launch_bounds__(kInputWarps* kWarp)
-    input_grad_few_kernel(const __grid_constant__ InputGradArgs args) {
-  begin_kernel();
+constexpr int kGradThreads = kInputWarps * kWarp;
+
+__device__ void input_grad(const InputGradArgs& args) {
   __shared__ float parts[kInputWarps][kInputRows][kWarp];
   const int r = blockIdx.z, rows = rows_of(args.ragged), row0 = blockIdx.y * kInputRows;
   if (row0 >= rows) return;
@@ -90,7 +90,8 @@ __global__ void __launch_bounds__(kInputWarps* kWarp)
 // A thread computes four neighbouring elements of dw, or one of dbias: the rows in ascending order.
 __device__ void weight_grad(const WeightGradArgs& args, const Shares::Share& share, int rows) {
   const Matrices &dy = args.dy[share.problem], &x = args.x[share.problem], &dw = args.dw[share.problem];
-  const int r = blockIdx.z, i = share.block * kThreads + threadIdx.x, across = static_cast<int>(ceil_div(dw.cols, 4));
+  const int r = blockIdx.z, i = share.block * kGradThreads + threadIdx.x,
+            across = static_cast<int>(ceil_div(dw.cols, 4));
   const int n = i / across, k = i % across * 4;
   if (n >= dw.rows) return;
   float4 sum = {};
@@ -104,7 +105,7 @@ __device__ void weight_grad(const WeightGradArgs& args, const Shares::Share& sha
   store_pair(dw, r, n, k + 2, sum.z, sum.w);
 }
 __device__ void bias_grad(const WeightGradArgs& args, const Shares::Share& share, int rows) {
-  const int r = blockIdx.z, n = share.block * kThreads + threadIdx.x;
+  const int r = blockIdx.z, n = share.block * kGradThreads + threadIdx.x;
   const Matrices &dy = args.dy[share.problem], &dbias = args.dbias[share.problem];
   if (n >= dbias.rows) return;
   float sum = 0;
@@ -112,10 +113,16 @@ __device__ void bias_grad(const WeightGradArgs& args, const Shares::Share& share
   for (int row = 0; row < rows; ++row) sum += dy.row(r, row)[n];
   dbias.row(r, 0)[n] = sum;
 }
-__global__ void __launch_bounds__(kThreads) weight_grad_few_kernel(const __grid_constant__ WeightGradArgs args) {
+// All gradients of up to three Linears in one launch: blocks of dx, then of dw, then of dbias.
+__global__ void __launch_bounds__(kGradThreads)
+    grad_few_kernel(const __grid_constant__ InputGradArgs inputs, const __grid_constant__ WeightGradArgs args) {
   begin_kernel();
-  const int rows = rows_of(args.ragged), block = blockIdx.x;
-  if (block < args.weights.total)
+  const int rows = rows_of(args.ragged), block = static_cast<int>(blockIdx.x) - inputs.columns.total;
+  if (block < 0)
+    input_grad(inputs);
+  else if (blockIdx.y > 0)
+    return;
+  else if (block < args.weights.total)
     weight_grad(args, args.weights.at(block), rows);
   else
     bias_grad(args, args.biases.at(block - args.weights.total), rows);
@@ -131,20 +138,18 @@ void linear_of_few_rows(LinearArgs args, int problems, int replicas, const Lane&
          args);
 }
 
-void input_grad_of_few_rows(InputGradArgs args, int replicas, const Lane& lane) {
-  for (int s = 0; s < args.sums; ++s) args.columns.set(s, ceil_div(args.sum[s].dx.cols, kWarp));
-  launch(input_grad_few_kernel, dim3(args.columns.total, groups(args.ragged, kInputRows), replicas),
-         kInputWarps * kWarp, 0, lane.stream, args);
-}
-
-void weight_grad_of_few_rows(WeightGradArgs args, int problems, int replicas, const Lane& lane) {
+void linear_grad_of_few_rows(InputGradArgs inputs, WeightGradArgs weights, int problems, int replicas,
+                             const Lane& lane) {
+  for (int s = 0; s < inputs.sums; ++s) inputs.columns.set(s, ceil_div(inputs.sum[s].dx.cols, kWarp));
   for (int p = 0; p < problems; ++p) {
-    const Matrices &dw = args.dw[p], &dbias = args.dbias[p];
-    if (dw) args.weights.set(p, ceil_div(dw.rows * ceil_div(dw.cols, 4), kThreads));
-    if (dbias) args.biases.set(p, ceil_div(dbias.rows, kThreads));
+    const Matrices &dw = weights.dw[p], &dbias = weights.dbias[p];
+    if (dw) weights.weights.set(p, ceil_div(dw.rows * ceil_div(dw.cols, 4), kGradThreads));
+    if (dbias) weights.biases.set(p, ceil_div(dbias.rows, kGradThreads));
   }
-  launch(weight_grad_few_kernel, dim3(args.weights.total + args.biases.total, 1, replicas), kThreads, 0, lane.stream,
-         args);
+  launch(grad_few_kernel,
+         dim3(inputs.columns.total + weights.weights.total + weights.biases.total, groups(weights.ragged, kInputRows),
+              replicas),
+         kGradThreads, 0, lane.stream, inputs, weights);
 }
 
 }  // namespace mpq

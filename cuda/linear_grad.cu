@@ -156,14 +156,10 @@ void CudaOps::linear_grad(std::span<const Linear1Grad> ops) {
   output_grad(ops, main_.stream);
   const InputGradArgs inputs = input_grad_args(ops);
   const WeightGradArgs weights = weight_grad_args(ops);
+  if (weights.ragged.longest == 1) return linear_grad_of_few_rows(inputs, weights, problems, replicas, main_);
   const Lane& side = fork();
-  if (weights.ragged.longest == 1) {
-    if (inputs.sums > 0) input_grad_of_few_rows(inputs, replicas, main_);
-    weight_grad_of_few_rows(weights, problems, replicas, side);
-  } else {
-    if (inputs.sums > 0) input_grad(inputs, replicas, precision_, main_.stream);
-    weight_grad(weights, replicas, precision_, side);
-  }
+  if (inputs.sums > 0) input_grad(inputs, replicas, precision_, main_.stream);
+  weight_grad(weights, replicas, precision_, side);
 }
 
 }  // namespace mpq

@@ -24,33 +24,20 @@ __device__ void weight_tile(const WeightGradArgs& args, const Chunks& chunks, in
     const Matrices &dy, &x, &dw;
     Chunks chunks;
     int replica, rows, n0, k0;
-    float4* parts;  // where the sums of this block's only chunk go, or null
+    Sums& total;
 
     __device__ int segments() const { return static_cast<int>(ceil_div(chunks.last - chunks.first, kChunk)); }
     __device__ GemmSegment segment(int i) const {
       const int first = chunks.first + i * kChunk;
       return {operand(dy, replica, rows), operand(x, replica, rows), n0, k0, first, min(first + kChunk, chunks.last)};
     }
-    __device__ void finish(int i, Sums& sums) const {
-      if (parts) return Product::save(sums, parts);
-      Product::for_each_pair(sums, [&](int m, int n, float first, float second) {
-        if (n0 + m >= dw.rows) return;
-        if (i > 0) {
-          const float* before = dw.row(replica, n0 + m) + k0 + n;
-          if (k0 + n < dw.cols) first += before[0];
-          if (k0 + n + 1 < dw.cols) second += before[1];
-        }
-        store_pair(dw, replica, n0 + m, k0 + n, first, second);
-      });
-    }
+    __device__ void finish(int, const Sums& sums) const { total.add(sums); }
   };
   const int r = blockIdx.z;
   const Shares::Share share = args.weights.at(blockIdx.x);
   const Matrices& dw = args.dw[share.problem];
   const int across = static_cast<int>(ceil_div(dw.cols, Shape::kN));
-  constexpr int kPart = Product::kParts * kGemmThreads;
-  float4* parts = nullptr;
-  if (chunks.apart) parts = args.weight_sums + (int64_t{r} * args.weights.total + blockIdx.x) * args.chunks * kPart;
+  Sums total;
   const Plan plan{args.dy[share.problem],
                   args.x[share.problem],
                   dw,
@@ -59,13 +46,18 @@ __device__ void weight_tile(const WeightGradArgs& args, const Chunks& chunks, in
                   rows,
                   share.block / across * Shape::kM,
                   share.block % across * Shape::kN,
-                  parts ? parts + int64_t{blockIdx.y} * kPart : nullptr};
+                  total};
   Product(*static_cast<typename Product::Shared*>(shared)).run(plan);
-  if (!parts || !arrives_last(args.counters + r * gridDim.x + blockIdx.x, chunks.count)) return;
-  Sums sums;
+  if (chunks.apart) {
+    constexpr int kPart = Product::kParts * kGemmThreads;
+    float4* parts = args.weight_sums + (int64_t{r} * args.weights.total + blockIdx.x) * args.chunks * kPart;
+    Product::save(total, parts + int64_t{blockIdx.y} * kPart);
+    if (!arrives_last(args.counters + r * gridDim.x + blockIdx.x, chunks.count)) return;
+    total = Sums();
 #pragma unroll 4
-  for (int c = 0; c < chunks.count; ++c) sums.add(Product::saved(parts + c * kPart));
-  Product::for_each_pair(sums, [&](int m, int n, float first, float second) {
+    for (int c = 0; c < chunks.count; ++c) total.add(Product::saved(parts + c * kPart));
+  }
+  Product::for_each_pair(total, [&](int m, int n, float first, float second) {
     if (plan.n0 + m < dw.rows) store_pair(dw, r, plan.n0 + m, plan.k0 + n, first, second);
   });
 }

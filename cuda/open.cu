@@ -1,6 +1,5 @@
 // The CUDA device: memory, one stream for a step's main chain and one beside it.
 #include <algorithm>
-#include <cstdlib>
 #include <memory>
 #include <vector>
 
@@ -36,7 +35,6 @@ void check_cuda(cudaError_t status, const char* what) {
 
 bool launches_early() {
   static const bool early = [] {
-    if (const char* off = std::getenv("MPQ_PDL"); off && *off == '0') return false;
     int device = 0, major = 0;
     check_cuda(cudaGetDevice(&device), "device");
     check_cuda(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "device");
@@ -176,8 +174,6 @@ CudaOps::CudaOps(Lane main, Lane side, Precision precision) : main_(main), side_
 CudaOps::~CudaOps() { cudaEventDestroy(event_); }
 
 const Lane& CudaOps::fork() {
-  static const bool one_lane = std::getenv("MPQ_LANES") != nullptr;
-  if (one_lane) return main_;
   check_cuda(cudaEventRecord(event_, main_.stream), "fork");
   check_cuda(cudaStreamWaitEvent(side_.stream, event_, 0), "fork");
   forked_ = true;

@@ -30,12 +30,11 @@ __device__ __forceinline__ uint32_t to_tf32(float x) {
   return bits;
 }
 
-// Term i of x in term[i]. Tensor cores cut the second off where a TF32 ends. That costs no more than rounding it would:
-// it has twelve bits at most, of which one is lost either way.
+// Term i of x in term[i].
 template <int Terms>
 __device__ __forceinline__ void split(float x, uint32_t (&term)[Terms]) {
   term[0] = to_tf32(x);
-  if constexpr (Terms == 2) term[1] = __float_as_uint(x - __uint_as_float(term[0]));
+  if constexpr (Terms == 2) term[1] = to_tf32(x - __uint_as_float(term[0]));
 }
 
 template <int Terms>

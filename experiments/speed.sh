@@ -2,7 +2,7 @@
 # mpq beside PyTorch in one run: bert-tiny, batch 8, real review lengths, training and evaluation, reviews a second. The two take
 # turns and the best round of each counts, so that a busy moment hurts neither. Then every family's quantization-aware step beside
 # the float step. Appends to experiments/results/speed.tsv.
-#   LENGTHS=imdb_lengths.txt [ROUNDS=3] [THREADS=2] [PYTHON=python3] experiments/speed.sh
+#   LENGTHS=imdb_lengths.txt [ROUNDS=3] [THREADS=2] [DEVICE=cuda] [PRECISION=fp32] [PYTHON=python3] experiments/speed.sh
 # LENGTHS holds one token count a line. From your own texts, one a line:
 #   ./mpq tokenize --tokenizer vocab.txt --in reviews.txt | awk '{ print NF }' >lengths.txt
 # PYTHON must have torch, transformers and accelerate: pip install -r experiments/peer/requirements.txt
@@ -10,19 +10,21 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source experiments/common.sh
 LENGTHS=${LENGTHS:?set LENGTHS to a file with one token count a line}
-ROUNDS=${ROUNDS:-3} THREADS=${THREADS:-$(nproc)} PYTHON=${PYTHON:-python3}
+ROUNDS=${ROUNDS:-3} THREADS=${THREADS:-$(nproc)} PYTHON=${PYTHON:-python3} PRECISION=${PRECISION:-fp32}
+ways=trainer,eager steps=64
+[[ $DEVICE == cpu ]] || ways=trainer,graph steps=300
 
 # best KEY: the largest value of "KEY" among JSON lines.
 best() { grep -oE "\"$1\": *[0-9.]+" | sed 's/.*: *//' | sort -g | tail -n 1; }
 
-bench() { ./mpq bench "$@" --lengths "$LENGTHS" --threads "$THREADS" --device "$DEVICE" --json; }
+bench() { ./mpq bench "$@" --lengths "$LENGTHS" --threads "$THREADS" --device "$DEVICE" --precision "$PRECISION" --json; }
 
 rounds=$(mktemp -d)
 trap 'rm -rf "$rounds"' EXIT
 for ((round = 1; round <= ROUNDS; ++round)); do
   echo "round $round of $ROUNDS" >&2
   bench train eval >>"$rounds/mpq"
-  "$PYTHON" experiments/peer/torch_bert.py --lengths "$LENGTHS" --threads "$THREADS" --device "$DEVICE" >>"$rounds/peer"
+  "$PYTHON" experiments/peer/torch_bert.py --lengths "$LENGTHS" --threads "$THREADS" --device "$DEVICE" --ways "$ways" --steps "$steps" >>"$rounds/peer"
 done
 echo "quantization-aware steps" >&2
 bench qat >"$rounds/qat"
@@ -31,7 +33,7 @@ table=$RESULTS/speed.tsv
 mkdir -p "$RESULTS"
 [[ -s $table ]] || printf 'date\tcommit\twhat\tbefore\tafter\tratio\tdevice\n' >"$table"
 device="$(./mpq info | sed -n 's/^ *processor *//p'), $THREADS threads"
-[[ $DEVICE == cpu ]] || device="$DEVICE of $(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1)"
+[[ $DEVICE == cpu ]] || device="$(nvidia-smi --query-gpu=name --format=csv,noheader | head -n 1), $PRECISION"
 
 # record WHAT BEFORE AFTER: a line of the table, with after / before.
 record() {
@@ -39,8 +41,9 @@ record() {
     "$(awk -v before="$2" -v after="$3" 'BEGIN { printf "%.2f", after / before }')" "$device" | tee -a "$table"
 }
 
-for way in trainer eager; do
+for way in ${ways//,/ }; do
   for job in train eval; do
+    grep -q "\"way\": \"$way\", \"job\": \"$job\"" "$rounds/peer" || continue
     record "bert-tiny $job, batch 8, reviews/s (before: PyTorch $way)" \
       "$(grep "\"way\": \"$way\", \"job\": \"$job\"" "$rounds/peer" | best reviews_per_s)" "$(best "${job}_rows_per_s" <"$rounds/mpq")"
   done

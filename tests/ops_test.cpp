@@ -30,10 +30,11 @@ std::vector<Problem> problems() {
       {.lengths = few, .C = 24, .heads = 1, .p = 0.5f, .accumulate = true, .replicas = {0, 1, 2}},
       {.lengths = few, .C = 100, .heads = 1, .p = 0.1f, .cls_only = true, .replicas = {2, 0, 5}},
       {.lengths = {1, 2, 33}, .C = 256, .heads = 1, .p = 0.3f},
-      {.lengths = {300}, .C = 192, .heads = 2, .p = 0.1f, .replicas = {1}},           // of 96
-      {.lengths = ragged, .C = 128, .heads = 4, .p = 0.1f},                           // of 32
-      {.lengths = {70, 1, 33}, .C = 128, .heads = 2, .p = 0.3f, .replicas = {0, 1}},  // of 64
-      {.lengths = {20, 3}, .C = 768, .heads = 12, .p = 0.1f},                         // as in BERT-base
+      {.lengths = {300}, .C = 192, .heads = 2, .p = 0.1f, .replicas = {1}},            // of 96
+      {.lengths = {150, 1, 65}, .C = 128, .heads = 2, .p = 0.1f, .replicas = {1, 0}},  // of 64
+      {.lengths = {200, 64}, .C = 64, .heads = 2, .p = 0.2f},                          // of 32
+      {.lengths = {275, 3}, .C = 128, .heads = 2, .p = 0.1f, .cls_only = true},
+      {.lengths = {20, 3}, .C = 768, .heads = 12, .p = 0.1f},  // as in BERT-base
       {.lengths = {1}, .C = 8, .heads = 1},
   };
 }

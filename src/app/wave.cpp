@@ -43,7 +43,9 @@ std::vector<SessionJobs> WaveRunner::sessions(std::vector<TrialJob> jobs) const 
   std::vector<SessionJobs> sessions;
   for (auto at = placed.begin(); at != placed.end();) {
     SessionJobs session{.step = at->step};
-    const auto end = std::find_if(at, placed.end(), [&](const Placed& p) { return p.step != session.step; });
+    const auto end = std::find_if(at, placed.end(), [&](const Placed& p) {
+      return p.step != session.step || p.over_sequence != at->over_sequence;
+    });
     for (auto p = at; p != end; ++p) session.jobs.push_back(p->job);
     const size_t count = fitting(replicas_of(session.jobs), setting_.session_options());
     session.jobs.erase(session.jobs.begin() + static_cast<std::ptrdiff_t>(count), session.jobs.end());

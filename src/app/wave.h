@@ -20,8 +20,8 @@ class WaveRunner {
   WaveRunner(Device& device, const Setup& setup, const TrainArgs& train, int replicas);
 
   // The sessions that train these jobs. Together are those whose states stand at the same step; those whose formats
-  // look over a sequence (on a GPU they slow down a whole session) come last. UserError if the memory is too small for
-  // one of them.
+  // look over a sequence (they would slow down a whole session) have sessions of their own, the last. UserError if the
+  // memory is too small for one of them.
   std::vector<SessionJobs> sessions(std::vector<TrialJob> jobs) const;
   // Trains one session, evaluates it on `split`, and calls every job's `finished`. Throws Stopped.
   void run(const SessionJobs& session, const Split& split, const std::function<void()>& alive) const;

@@ -86,7 +86,7 @@ class Session {
  private:
   // Batches are prepared, and losses kept, for so many steps at a time. And every so many the rows of the word
   // embedding that few steps touch are brought up to date, so that no step has to catch up on more.
-  static constexpr int64_t kWindow = 64, kSweep = 32;
+  static constexpr int64_t kWindow = 64, kSweep = 64;
 
   struct Memory;
   void reserve(int64_t steps);
