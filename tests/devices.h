@@ -17,6 +17,7 @@ namespace mpq {
 std::unique_ptr<Device> open_cpu(Simd simd);  // kernels/open.cpp
 
 inline const std::vector<std::string> device_names = {"cpu/avx2", "cpu/avx512", "cuda"};
+inline const std::vector<std::string> cpu_names = {"cpu/avx2", "cpu/avx512"};
 
 // Null where there is no such device.
 inline std::unique_ptr<Device> open_or_null(const std::string& name) {
@@ -51,5 +52,8 @@ inline std::string device_test_name(const testing::TestParamInfo<std::string>& i
 }
 #define MPQ_ON_EVERY_DEVICE(Suite) \
   INSTANTIATE_TEST_SUITE_P(Devices, Suite, testing::ValuesIn(device_names), device_test_name)
+// What only a CPU has to keep: that threads change nothing.
+#define MPQ_ON_EVERY_CPU(Suite) \
+  INSTANTIATE_TEST_SUITE_P(Devices, Suite, testing::ValuesIn(cpu_names), device_test_name)
 
 }  // namespace mpq

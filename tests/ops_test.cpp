@@ -95,8 +95,10 @@ TEST_P(OpsTest, AReplicaHasTheBitsItHasAlone) {
     }
 }
 
-TEST_P(OpsTest, ThreadsChangeNoBit) {
-  if (!is_cpu()) GTEST_SKIP() << "threads are the CPU's";
+class CpuOpsTest : public OpsTest {};
+MPQ_ON_EVERY_CPU(CpuOpsTest);
+
+TEST_P(CpuOpsTest, ThreadsChangeNoBit) {
   Rig rig(*device_);
   const int before = threads();
   for (const OpRow& op : op_rows)

@@ -237,8 +237,10 @@ std::vector<std::string> family_specs() {
   return specs;
 }
 
-TEST_P(SessionTest, ThreadsChangeNoBit) {
-  if (!is_cpu()) GTEST_SKIP() << "threads are the CPU's";
+class CpuSessionTest : public SessionTest {};
+MPQ_ON_EVERY_CPU(CpuSessionTest);
+
+TEST_P(CpuSessionTest, ThreadsChangeNoBit) {
   const int before = threads();
   for (const std::string& format : family_specs()) {
     SCOPED_TRACE(format);
