@@ -53,7 +53,6 @@ inline std::string device_test_name(const testing::TestParamInfo<std::string>& i
 #define MPQ_ON_EVERY_DEVICE(Suite) \
   INSTANTIATE_TEST_SUITE_P(Devices, Suite, testing::ValuesIn(device_names), device_test_name)
 // What only a CPU has to keep: that threads change nothing.
-#define MPQ_ON_EVERY_CPU(Suite) \
-  INSTANTIATE_TEST_SUITE_P(Devices, Suite, testing::ValuesIn(cpu_names), device_test_name)
+#define MPQ_ON_EVERY_CPU(Suite) INSTANTIATE_TEST_SUITE_P(Devices, Suite, testing::ValuesIn(cpu_names), device_test_name)
 
 }  // namespace mpq

@@ -75,6 +75,15 @@ TEST_F(TrainTest, EveryFamilyTrainsAndEvaluates) {
   }
 }
 
+TEST_F(TrainTest, TilesThatCannotDivideAreRefusedBeforeTheFirstStep) {
+  for (const char* tile : {"4x16", "1x7"}) {
+    const Outcome outcome =
+        train("qat", "--format 'mxint_hardware(width=12,exponent=4,tile=" + std::string(tile) + ")'");
+    EXPECT_EQ(outcome.code, 2) << tile;
+    EXPECT_NE(outcome.err.find("attention.self.query's input"), std::string::npos) << outcome.err;
+  }
+}
+
 TEST_F(TrainTest, EvalQuantizesAndPredictAgreesWithIt) {
   ASSERT_EQ(train("model", "--epochs 3 --layer-format classifier='integer(width=8,frac=4)'").code, 0);
   EXPECT_NE(file("model/mpq.json").find("\"classifier\": \"integer(width=8,frac=4)\""), std::string::npos);

@@ -1,6 +1,7 @@
 #include "nn/bert.h"
 
 #include "base/text.h"
+#include "nn/format_table.h"
 
 namespace mpq {
 namespace {
@@ -90,100 +91,6 @@ void Bert::add_quantizers() {
 ParameterRange Bert::quantizers() const {
   const Parameter &first = *linears_.front()->trained, &last = *linears_.back()->trained;
   return {first.offset, last.offset + last.shape.size(), false};
-}
-
-namespace {
-enum Operand { kX, kW, kB, kY };
-}
-
-FormatTable::FormatTable(const Bert& model, const std::vector<std::vector<LinearSpec>>& specs)
-    : replicas_(static_cast<int>(specs.size())), linears_(static_cast<int>(model.linears().size())) {
-  for (const auto& replica : specs) {
-    check(static_cast<int>(replica.size()) == linears_, "{} specs for {} Linears", replica.size(), linears_);
-    for (const LinearSpec& s : replica) table_.insert(table_.end(), {s.x, s.w, s.b, s.y});
-  }
-  for (int i = 0; i < linears_; ++i) {
-    shares_input_with_.push_back(i);
-    weights_quantized_ |= any(i, kW) || any(i, kB);
-    for (int r = 0; r < replicas_; ++r) weights_scaled_ |= trained_count(spec(r, i, kX)) > 0;
-  }
-  weights_quantized_ |= weights_scaled_;
-  const auto equal_inputs = [&](int a, int b) {
-    for (int r = 0; r < replicas_; ++r)
-      if (!(spec(r, a, kX) == spec(r, b, kX)) || trained_count(spec(r, a, kX)) > 0) return false;
-    return true;
-  };
-  for (const BertLayer& layer : model.layers)
-    for (int i : {layer.key.index, layer.value.index})
-      for (int j : {layer.query.index, layer.key.index})
-        if (j < i && shares_input_with_[i] == i && equal_inputs(i, j)) shares_input_with_[i] = shares_input_with_[j];
-  const BertLayer& last = model.layers.back();
-  const auto over_sequence = [&](const Linear& linear, int operand) {
-    for (int r = 0; r < replicas_; ++r)
-      if (reach(spec(r, linear.index, operand), Role::activation) == Reach::sequence) return true;
-    return false;
-  };
-  for (const Linear* linear : {&last.attention_output, &last.intermediate, &last.output}) {
-    input_over_sequence_ |= over_sequence(*linear, kX);
-    output_over_sequence_ |= over_sequence(*linear, kY);
-  }
-  output_over_sequence_ |= over_sequence(last.query, kY);
-}
-
-QuantSlot FormatTable::slot(int linear, int operand) const {
-  QuantSlot slot{(specs_ ? specs_ : table_.data()) + linear * 4 + operand, int64_t{linears_} * 4};
-  for (int r = 0; r < replicas_; ++r)
-    slot.over_sequence |= reach(spec(r, linear, operand), Role::activation) == Reach::sequence;
-  return slot;
-}
-
-bool FormatTable::any(int linear, int operand) const {
-  for (int r = 0; r < replicas_; ++r)
-    if (spec(r, linear, operand).format != Format::none) return true;
-  return false;
-}
-
-Reader FormatTable::reader(const BertTensors& t, const Linear& linear) const {
-  if (!any(linear.index, kX)) return {};
-  Reader reader{.slot = slot(shares_input_with_[linear.index], kX)};
-  for (int r = 0; r < replicas_; ++r)
-    if (!gradient_is_identity(spec(r, linear.index, kX))) reader.identity_gradient = false;
-  if (reader.identity_gradient) return reader;
-  reader.slot.trained = view(t.values, *linear.trained);
-  if (t.grads) reader.dtrained = view(t.grads, *linear.trained);
-  return reader;
-}
-
-LinearTerms FormatTable::terms(const BertTensors& t, const Linear& linear) const {
-  LinearTerms terms;
-  terms.input = reader(t, linear);
-  const bool w = any(linear.index, kW) || terms.input.slot.trained, b = any(linear.index, kB);
-  terms.w = view(w ? t.quantized : t.values, *linear.weight);
-  terms.bias = view(b ? t.quantized : t.values, *linear.bias);
-  if (t.grads) terms.dw = view(t.grads, *linear.weight), terms.dbias = view(t.grads, *linear.bias);
-  if (any(linear.index, kY)) terms.output = slot(linear.index, kY);
-  return terms;
-}
-
-std::vector<QuantizeWeights::Item> FormatTable::weight_items(const Bert& model, const BertTensors& t) const {
-  std::vector<QuantizeWeights::Item> items;
-  for (const Linear* linear : model.linears()) {
-    const LinearTerms terms = this->terms(t, *linear);
-    const auto add = [&](const Parameter& p, Operand operand, Role role, QuantSlot input) {
-      items.push_back({.w = view(t.values, p),
-                       .wq = view(t.quantized, p),
-                       .slot = slot(linear->index, operand),
-                       .role = role,
-                       .input = input,
-                       .dw = t.grads ? view(t.grads, p) : Tensor{},
-                       .dtrained = t.grads ? view(t.grads, *linear->trained) : Tensor{}});
-    };
-    const bool scaled = bool(terms.input.slot.trained);
-    if (any(linear->index, kW) || scaled)
-      add(*linear->weight, kW, Role::weight, scaled ? terms.input.slot : QuantSlot{});
-    if (any(linear->index, kB)) add(*linear->bias, kB, Role::bias, {});
-  }
-  return items;
 }
 
 namespace {

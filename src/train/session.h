@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "data/loader.h"
-#include "nn/bert.h"
+#include "nn/format_table.h"
 #include "tensor/device.h"
 #include "train/feed.h"
 #include "train/schedule.h"

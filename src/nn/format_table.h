@@ -1,0 +1,48 @@
+// The number formats of a model: every operand of every Linear of every replica.
+#pragma once
+#include <vector>
+
+#include "nn/bert.h"
+
+namespace mpq {
+
+// The formats of every Linear of every replica, as the operations read them.
+class FormatTable {
+ public:
+  // specs[r][i]: replica r, Linear i. A format that trains something reads model.trained from `values`. UserError: a
+  // tile that must divide its tensor does not divide this model's.
+  FormatTable(const Bert& model, const std::vector<std::vector<LinearSpec>>& specs);
+
+  int replicas() const { return replicas_; }
+  // The table itself, [R][linears][x, w, b, y], and where its copy in the device's memory is.
+  const std::vector<QuantSpec>& table() const { return table_; }
+  void place(const QuantSpec* specs) { specs_ = specs; }
+  bool weights_quantized() const { return weights_quantized_; }  // any weight or bias of any replica
+  bool weights_scaled() const { return weights_scaled_; }        // by gamma
+  bool trains() const { return weights_scaled_; }                // something of a format
+  // In the last layer only [CLS] goes on. A format there that looks over the sequence still has to see every row: for
+  // the input of a Linear after the attention, or (then the shortcut is off) for the output of one.
+  bool input_over_sequence() const { return input_over_sequence_; }
+  bool output_over_sequence() const { return output_over_sequence_; }
+  const QuantSpec& spec(int replica, int linear, int operand) const {
+    return table_[(replica * linears_ + linear) * 4 + operand];
+  }
+
+  Reader reader(const BertTensors& t, const Linear& linear) const;  // empty slot if all are `none`
+  LinearTerms terms(const BertTensors& t, const Linear& linear) const;
+  // One item per weight and bias that any replica quantizes (bind once per set of tensors).
+  std::vector<QuantizeWeights::Item> weight_items(const Bert& model, const BertTensors& t) const;
+
+ private:
+  QuantSlot slot(int linear, int operand) const;
+  bool any(int linear, int operand) const;
+
+  int replicas_, linears_;
+  std::vector<QuantSpec> table_;        // [R][linears][x, w, b, y]
+  const QuantSpec* specs_ = nullptr;    // the same on the device; null: nobody reads them (dry runs)
+  std::vector<int> shares_input_with_;  // the first Linear of the same input whose x formats are equal in every replica
+  bool weights_quantized_ = false, weights_scaled_ = false;
+  bool input_over_sequence_ = false, output_over_sequence_ = false;
+};
+
+}  // namespace mpq
