@@ -45,9 +45,9 @@ struct Wish {
   uint64_t seed = 42;
   double rate = 1e-2;
 };
-Replica replica(const Bert& model, const Wish& w) {
+Replica replica(const Bert& model, const Wish& w, int64_t steps = kSteps) {
   return {.seed = w.seed,
-          .schedule = {.learning_rate = w.rate, .weight_decay = 0.01, .warmup_steps = 2, .steps = kSteps},
+          .schedule = {.learning_rate = w.rate, .weight_decay = 0.01, .warmup_steps = 2, .steps = steps},
           .formats = std::vector<LinearSpec>(model.linears().size(), parse_linear_spec(w.format))};
 }
 std::unique_ptr<Session> open_session(Device& device, const Bert& model, std::vector<Replica> replicas) {
@@ -270,6 +270,38 @@ TEST_P(SessionTest, KilledAndRestoredHasTheSameBits) {
     second->restore(0, first->optimizer_state(0));
     train(*second, kSteps);
     expect_same_bits(everything(*whole, 0), everything(*second, 0));
+  }
+}
+
+// A device with graphs records the steps of the second session: batches of several sizes, one of them twice in a row,
+// across the end of a window and with a stop in between.
+TEST_P(SessionTest, StepsOnADataSetHaveTheBitsOfBatchesFromTheHost) {
+  constexpr int64_t steps = 70;
+  const Split split = random_rows({5, 1, 20, 3, 24, 9, 14, 2, 11}, 17);
+  StepOrder order;
+  for (int64_t step = 0; step < steps; ++step) {
+    for (int64_t i = 0; i < 1 + step % 4; ++i)
+      order.order.push_back(static_cast<int32_t>((step / 2 + 3 * i) % split.row_count()));
+    order.first.push_back(static_cast<int64_t>(order.order.size()));
+  }
+  for (const char* format : {"none", "block_fp(width=6,exponent=8,bias=127,block=*x16)", "binary_residual(levels=2)"}) {
+    SCOPED_TRACE(format);
+    const std::vector<Replica> replicas = {replica(model_, {format, 3, 1e-3}, steps),
+                                           replica(model_, {"integer(width=8,frac=4)", 4, 2e-3}, steps)};
+    const auto from_host = open_session(*device_, model_, replicas),
+               on_device = open_session(*device_, model_, replicas);
+    std::vector<Session::StepResult> expected;
+    for (int64_t step = 0; step < steps; ++step)
+      expected.push_back(
+          from_host->train_step(make_batch(split, std::vector<int64_t>(order.order.begin() + order.first[step],
+                                                                       order.order.begin() + order.first[step + 1]))));
+    on_device->attach(split, order);
+    auto results = on_device->train_steps(9);
+    for (const auto& more : on_device->train_steps(steps - 9)) results.push_back(more);
+    ASSERT_EQ(results.size(), expected.size());
+    for (size_t step = 0; step < results.size(); ++step)
+      expect_same_bits({results[step].loss, results[step].norm}, {expected[step].loss, expected[step].norm});
+    for (int r = 0; r < 2; ++r) expect_same_bits(everything(*from_host, r), everything(*on_device, r));
   }
 }
 

@@ -16,7 +16,8 @@ void check_tiles(const QuantSpec& spec, Role role, const QuantShape& shape, cons
       if constexpr (TileFormat<std::remove_cvref_t<decltype(format)>>) format.tiles(role, shape);
     });
   } catch (const UserError& error) {
-    throw UserError(fmt::format("{} of {}: {}", to_text(spec), name, error.what()), error.hint());
+    throw UserError(fmt::format("{} of {}: {}", to_text(spec), name, error.what()),
+                    error.hint() + "; reviews have any number of rows, so tiles of activations are 1xN");
   }
 }
 void check_tiles(const LinearSpec& spec, const Linear& linear) {

@@ -294,7 +294,7 @@ std::vector<Session::StepResult> Session::train_steps(int64_t count) {
     const int64_t first = step_, last = std::min(end, (first / kWindow + 1) * kWindow);
     feed_->prepare(first);
     for (; step_ < last; ++step_) {
-      if (step_ % kSweep == 0) catch_up();
+      if (step_ % kWindow == 0) catch_up();
       enqueue_step(step_);
       changed();
     }

@@ -84,9 +84,9 @@ class Session {
   void restore(int replica, const OptimizerState& state);
 
  private:
-  // Batches are prepared, and losses kept, for so many steps at a time. And every so many the rows of the word
-  // embedding that few steps touch are brought up to date, so that no step has to catch up on more.
-  static constexpr int64_t kWindow = 64, kSweep = 64;
+  // Batches are prepared, and losses kept, for so many steps at a time. As often the rows of the word embedding that
+  // few steps touch are brought up to date, so that no step has to catch up on more.
+  static constexpr int64_t kWindow = 64;
 
   struct Memory;
   void reserve(int64_t steps);
