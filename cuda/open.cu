@@ -45,7 +45,8 @@ bool launches_early() {
 
 namespace {
 
-constexpr size_t kScratch = size_t{128} << 20;  // of a lane
+constexpr size_t kScratch = size_t{128} << 20;      // of a lane
+constexpr size_t kSharedBytes = size_t{114} << 10;  // of a block: attention_grad's
 
 class CudaDevice final : public Device {
  public:
@@ -56,6 +57,11 @@ class CudaDevice final : public Device {
       throw UserError(
           fmt::format("{} has compute capability {}.{}", properties_.name, properties_.major, properties_.minor),
           "mpq needs 8.0 (A100) or later; use --device cpu");
+    if (properties_.sharedMemPerBlockOptin < kSharedBytes)
+      throw UserError(
+          fmt::format("{} gives a block {} of shared memory", properties_.name,
+                      human_bytes(properties_.sharedMemPerBlockOptin)),
+          fmt::format("mpq's attention needs {} (A100, H100, H200); use --device cpu", human_bytes(kSharedBytes)));
     main_ = lane();
     side_ = lane();
     ops_ = std::make_unique<CudaOps>(main_, side_, precision);

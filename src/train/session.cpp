@@ -16,18 +16,12 @@ int64_t steps_of(const std::vector<Replica>& replicas) { return std::max<int64_t
 
 }  // namespace
 
-size_t Session::activation_bytes(const Bert& model, const FormatTable& formats, const SessionOptions& options,
-                                 bool train) {
-  return Memory::activation_bytes(model, formats, options, train);
-}
-
 size_t Session::memory(const Device& device, const Bert& model, const std::vector<Replica>& replicas,
                        const SessionOptions& asked) {
   const FormatTable formats(model, formats_of(replicas));
-  const SessionOptions options = with_eval_rows(device, model, formats, asked);
-  const size_t training = options.training ? activation_bytes(model, formats, options, true) : 0;
+  const SessionOptions options = Memory::with_eval_rows(device, model, formats, asked);
   return Memory::parameter_bytes(model, formats, options, steps_of(replicas)) +
-         std::max(training, activation_bytes(model, formats, options, false));
+         Memory::largest_activation_bytes(model, formats, options);
 }
 
 Session::Session(Device& device, const Bert& model, std::vector<Replica> replicas, const SessionOptions& options)
@@ -37,7 +31,7 @@ Session::Session(Device& device, const Bert& model, std::vector<Replica> replica
       formats_(model, formats_of(replicas_)),
       memory_(std::make_unique<Memory>()),
       replay_(device.replay()) {
-  options_ = with_eval_rows(device, model, formats_, options);
+  options_ = Memory::with_eval_rows(device, model, formats_, options);
   const int64_t steps = steps_of(replicas_);
   for (const Replica& r : replicas_)
     check(std::max<int64_t>(1, r.schedule.steps) == steps, "replicas of {} and {} steps", r.schedule.steps, steps);
@@ -54,8 +48,7 @@ Session::~Session() {
 // Computed before it is taken: too many replicas are the user's to mend.
 void Session::reserve(int64_t steps) {
   const size_t parameters = Memory::parameter_bytes(model_, formats_, options_, steps);
-  const size_t activations = std::max(options_.training ? activation_bytes(model_, formats_, options_, true) : 0,
-                                      activation_bytes(model_, formats_, options_, false));
+  const size_t activations = Memory::largest_activation_bytes(model_, formats_, options_);
   const size_t needed = parameters + activations, free = device_.free_bytes();
   if (needed > free) {
     const auto fit = static_cast<int>(static_cast<double>(free) / static_cast<double>(needed) * replicas());
@@ -157,8 +150,9 @@ void Session::set_step(int64_t step) {
 }
 
 BertBatch Session::load(const Batch& batch) {
+  check(batch.row_count() <= std::max(options_.batch_rows, eval_rows()), "a batch of {} rows", batch.row_count());
   memory_->activations.reset();
-  return upload(&device_, memory_->activations, batch, options_.max_tokens);
+  return upload(&device_, memory_->activations, batch, memory_->single_starts, options_.max_tokens);
 }
 
 void Session::quantize_weights() {

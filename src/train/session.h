@@ -44,8 +44,6 @@ class Session {
   // Bytes of device memory that such a session takes, a data set not counted.
   static size_t memory(const Device& device, const Bert& model, const std::vector<Replica>& replicas,
                        const SessionOptions& options);
-  static size_t activation_bytes(const Bert& model, const FormatTable& formats, const SessionOptions& options,
-                                 bool train);
 
   int replicas() const { return static_cast<int>(replicas_.size()); }
   const Replica& replica(int r) const { return replicas_[r]; }

@@ -1,7 +1,6 @@
 #include "train/session_memory.h"
 
 #include <algorithm>
-#include <numeric>
 
 namespace mpq {
 
@@ -85,15 +84,13 @@ class Uploader {
 
 }  // namespace
 
-BertBatch upload(Device* device, Arena& arena, const Batch& batch, int32_t longest) {
+BertBatch upload(Device* device, Arena& arena, const Batch& batch, const int32_t* single_starts, int32_t longest) {
   Uploader up(device, arena);
   const auto B = static_cast<int32_t>(batch.labels.size());
   const auto distinct = static_cast<int32_t>(batch.segment_tokens.size());
-  std::vector<int32_t> ones(B + 1);
-  std::iota(ones.begin(), ones.end(), 0);
   return {
       .ragged = {up(batch.row_starts), B, batch.token_count(), longest},
-      .single_rows = {up(ones), B, B, 1},
+      .single_rows = {single_starts, B, B, 1},
       .tokens = up(batch.tokens),
       .segments = {up(batch.segment_tokens), up(batch.segment_starts), up(batch.token_order), up({distinct}), distinct},
       .labels = up(batch.labels)};
@@ -108,7 +105,7 @@ size_t Session::Memory::activation_bytes(const Bert& model, const FormatTable& f
       upload(nullptr, arena,
              largest_batch(train ? options.batch_rows : options.eval_rows,
                            std::min(options.max_tokens, model.config().positions), model.config().vocabulary),
-             options.max_tokens);
+             nullptr, options.max_tokens);
   Tape tape(dry_ops(), arena, formats.replicas(), train);
   if (train) dry.tensors.dword = tape.tensor({batch.segments.most, model.config().hidden});
   const Var logits = mpq::forward(tape, model, dry.tensors, formats, batch, {});
@@ -119,14 +116,20 @@ size_t Session::Memory::activation_bytes(const Bert& model, const FormatTable& f
   return arena.peak();
 }
 
-SessionOptions with_eval_rows(const Device& device, const Bert& model, const FormatTable& formats,
-                              SessionOptions options) {
+size_t Session::Memory::largest_activation_bytes(const Bert& model, const FormatTable& formats,
+                                                 const SessionOptions& options) {
+  const size_t training = options.training ? activation_bytes(model, formats, options, true) : 0;
+  return std::max(training, activation_bytes(model, formats, options, false));
+}
+
+SessionOptions Session::Memory::with_eval_rows(const Device& device, const Bert& model, const FormatTable& formats,
+                                               SessionOptions options) {
   if (options.eval_rows > 0) return options;
   constexpr int fewest = 16;
-  const auto bytes = [&](bool train) { return Session::activation_bytes(model, formats, options, train); };
   options.eval_rows = std::max(fewest, device.rows_at_once() / formats.replicas());
-  const size_t limit = std::max(options.training ? bytes(true) : 0, size_t{4} << 30);
-  while (options.eval_rows > fewest && bytes(false) > limit)
+  const size_t training = options.training ? activation_bytes(model, formats, options, true) : 0;
+  const size_t limit = std::max(training, size_t{4} << 30);
+  while (options.eval_rows > fewest && activation_bytes(model, formats, options, false) > limit)
     options.eval_rows = std::max(fewest, options.eval_rows / 2);
   return options;
 }

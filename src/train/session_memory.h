@@ -27,6 +27,11 @@ struct Session::Memory {
   // Of one step, by a dry run on the largest batch.
   static size_t activation_bytes(const Bert& model, const FormatTable& formats, const SessionOptions& options,
                                  bool train);
+  static size_t largest_activation_bytes(const Bert& model, const FormatTable& formats, const SessionOptions& options);
+  // Options with eval_rows filled in: what fills the device, as long as that takes no more memory than training or
+  // 4 GiB.
+  static SessionOptions with_eval_rows(const Device& device, const Bert& model, const FormatTable& formats,
+                                       SessionOptions options);
   static size_t parameter_bytes(const Bert& model, const FormatTable& formats, const SessionOptions& options,
                                 int64_t steps);
 
@@ -35,11 +40,7 @@ struct Session::Memory {
 };
 
 // Copies a batch from the host into an arena of the device; without a device (dry run) it only takes the room.
-BertBatch upload(Device* device, Arena& arena, const Batch& batch, int32_t longest);
-
-// Options with eval_rows filled in: what fills the device, as long as that takes no more memory than training or 4 GiB.
-SessionOptions with_eval_rows(const Device& device, const Bert& model, const FormatTable& formats,
-                              SessionOptions options);
+BertBatch upload(Device* device, Arena& arena, const Batch& batch, const int32_t* single_starts, int32_t longest);
 
 std::vector<std::vector<LinearSpec>> formats_of(const std::vector<Replica>& replicas);
 
