@@ -101,13 +101,12 @@ __device__ void weight_grad(const WeightGradArgs& args, const Shares::Share& sha
     const float4 v = load_four(x, r, row, k);
     sum = {fmaf(g, v.x, sum.x), fmaf(g, v.y, sum.y), fmaf(g, v.z, sum.z), fmaf(g, v.w, sum.w)};
   }
-  store_pair(dw, r, n, k, sum.x, sum.y);
-  store_pair(dw, r, n, k + 2, sum.z, sum.w);
+  store_four(dw, r, n, k, sum);
 }
 __device__ void bias_grad(const WeightGradArgs& args, const Shares::Share& share, int rows) {
   const int r = blockIdx.z, n = share.block * kGradThreads + threadIdx.x;
   const Matrices &dy = args.dy[share.problem], &dbias = args.dbias[share.problem];
-  if (n >= dbias.rows) return;
+  if (n >= dbias.cols) return;
   float sum = 0;
 #pragma unroll 8
   for (int row = 0; row < rows; ++row) sum += dy.row(r, row)[n];
@@ -144,7 +143,7 @@ void linear_grad_of_few_rows(InputGradArgs inputs, WeightGradArgs weights, int p
   for (int p = 0; p < problems; ++p) {
     const Matrices &dw = weights.dw[p], &dbias = weights.dbias[p];
     if (dw) weights.weights.set(p, ceil_div(dw.rows * ceil_div(dw.cols, 4), kGradThreads));
-    if (dbias) weights.biases.set(p, ceil_div(dbias.rows, kGradThreads));
+    if (dbias) weights.biases.set(p, ceil_div(dbias.cols, kGradThreads));
   }
   launch(grad_few_kernel,
          dim3(inputs.columns.total + weights.weights.total + weights.biases.total, groups(weights.ragged, kInputRows),
