@@ -4,9 +4,8 @@
 // they become TF32 or bf16 terms (tf32.cuh, mma.cuh). Two TF32 terms hold a float32; where the second is zero in all of
 // a warp's fragments its products are left out: operands of few bits cost one product, by looking, whatever the
 // precision.
-// An element's sum has one order: products of 16 along k from a part's start, each complete before it is added, and the
-// sums of four equal parts of k, each complete before it is added to the ones before. So no bit depends on the tile's
-// shape, on who computes the parts, or on what is left out.
+// An element's sum has one order: products of 16 along k from the start of either half of k, each complete before it is
+// added; then the halves. So no bit depends on the tile's shape, on who computes the halves, or on what is left out.
 #pragma once
 #include "cuda/matrices.cuh"
 #include "cuda/mma.cuh"
@@ -18,7 +17,7 @@ namespace mpq {
 // How an operand is stored: k along its rows (x and w of x w^T) or from row to row.
 enum class Along : uint8_t { row, column };
 
-// One replica's matrix as an operand: what lies beyond its rows and columns counts as zero.
+// One replica's matrix as an operand.
 struct Operand {
   const float* data;
   int rows, cols;
@@ -33,24 +32,25 @@ struct GemmSegment {
 };
 
 constexpr int kSpan = 32, kDepth = 16;  // of a warp's tile; of a step along k
-constexpr int kParts = 4;               // of k
+constexpr int kHalves = 2;              // of k
 
-// kWarpsM x kWarpsN warps; or kSplit of them share out the parts of k. kAhead steps are on their way from memory.
-// kVectors: all rows start on 16 bytes and are a multiple of four long.
+// kWarpsM x kWarpsN warps, times kSplit where they share out the halves of k. kAhead steps are on their way from
+// memory. kWhole: matrices are a multiple of kDepth wide, or of four where k is along the columns, and start on 16
+// bytes.
 struct SmallTile {  // many blocks, short chains
-  static constexpr int kWarpsM = 1, kWarpsN = 1, kSplit = kParts, kAhead = 2;
-  static constexpr bool kVectors = true;
+  static constexpr int kWarpsM = 2, kWarpsN = 1, kSplit = kHalves, kAhead = 2;
+  static constexpr bool kWhole = true;
 };
-struct SquareTile {  // little traffic
+struct LargeTile {  // little traffic
+  static constexpr int kWarpsM = 4, kWarpsN = 2, kSplit = 1, kAhead = 1;
+  static constexpr bool kWhole = true;
+};
+struct SquareTile {  // the same with less to keep for each
   static constexpr int kWarpsM = 2, kWarpsN = 2, kSplit = 1, kAhead = 2;
-  static constexpr bool kVectors = true;
+  static constexpr bool kWhole = true;
 };
 struct OddTile : SquareTile {
-  static constexpr bool kVectors = false;
-};
-struct LargeTile {  // less
-  static constexpr int kWarpsM = 4, kWarpsN = 2, kSplit = 1, kAhead = 1;
-  static constexpr bool kVectors = true;
+  static constexpr bool kWhole = false;
 };
 template <class Shape>
 constexpr int kRowsOf = Shape::kWarpsM* kSpan;
@@ -60,7 +60,7 @@ template <class Shape>
 constexpr int kThreadsOf = Shape::kWarpsM* Shape::kWarpsN* Shape::kSplit* kWarp;
 // Of bf16 blocks that an SM is to have at once: what bounds a thread's registers.
 template <class Shape, Precision kPrecision>
-constexpr int kBlocksOf = kPrecision == Precision::bf16&& Shape::kVectors ? 512 / kThreadsOf<Shape> : 1;
+constexpr int kBlocksOf = kPrecision == Precision::bf16&& Shape::kWhole ? 512 / kThreadsOf<Shape> : 1;
 // Blocks of a larger tile that keep a GPU busy; with fewer, small ones.
 constexpr int64_t kEnoughBlocks = 260;
 
@@ -68,7 +68,7 @@ constexpr int64_t kEnoughBlocks = 260;
 
 // A lane's share of 32 x 16 of an operand: along the span four "lines", of each k = 4 t ... 4 t + 3, with g = lane / 4
 // and t = lane % 4. Line i is row g + 8 i where k is along the rows, else column 4 g + i.
-template <Along kAlong, bool kVectors>
+template <Along kAlong, bool kWhole>
 class Lines {
  public:
   __device__ __forceinline__ float at(int line, int k) const {
@@ -77,35 +77,51 @@ class Lines {
     return e == 0 ? v.x : e == 1 ? v.y : e == 2 ? v.z : v.w;
   }
 
-  // Where the lane's vectors of step k = 0 lie.
-  struct Place {
-    const float* data;
-    int offset[4], k, span, cols;
-
-    __device__ __forceinline__ Place(const Operand& m, int first) : data(m.data), k(lane_id() % 4 * 4), cols(m.cols) {
-      span = first + (kAlong == Along::row ? lane_id() / 4 : lane_id() / 4 * 4);
+  // Where the lane's vectors of the next step lie.
+  class Place {
+   public:
+    // Beyond the last row or column that the tile spans comes one that is there: nobody stores what it makes.
+    __device__ __forceinline__ Place(const Operand& m, int first, int k) : cols_(m.cols) {
+      constexpr bool kRow = kAlong == Along::row;
+      const int g = lane_id() / 4, t = lane_id() % 4;
+      span_ = first + (kRow ? g : 4 * g);
+      if constexpr (kWhole && !kRow) span_ = min(span_, m.cols - 4);
+      k_ = k + 4 * t;
+      next_ = m.data + (kRow ? int64_t{k_} : int64_t{k_} * m.cols + span_);
 #pragma unroll
-      for (int i = 0; i < 4; ++i)
-        offset[i] = kAlong == Along::row ? min(span + 8 * i, m.rows - 1) * cols + k : (k + i) * cols + span;
+      for (int i = 0; i < 4; ++i) offset_[i] = kRow ? min(span_ + 8 * i, m.rows - 1) * m.cols : i * m.cols;
     }
+
+   private:
+    friend Lines;
+    const float* next_;
+    int offset_[4], cols_, span_, k_;
   };
 
-  // Zeros from k = last and beyond the operand's columns; beyond its rows anything finite or not: nobody stores it.
-  __device__ __forceinline__ void load(const Place& place, int k, int last) {
-    const float* data = place.data + (kAlong == Along::row ? int64_t{k} : int64_t{k} * place.cols);
-    const int left = kAlong == Along::row ? last - k - place.k : place.cols - place.span;
+  // The vectors at `place`, which goes on to the next step.
+  __device__ __forceinline__ void load(Place& place) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) v_[i] = *reinterpret_cast<const float4*>(place.next_ + place.offset_[i]);
+    advance(place);
+  }
+  // The same; zeros from k = last and beyond the operand's columns.
+  __device__ __forceinline__ void load_edge(Place& place, int last) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      const bool there = kAlong == Along::row || k + place.k + i < last;
-      v_[i] = four(data + place.offset[i], there ? left : 0);
+      const int there = kAlong == Along::row ? last - place.k_ : place.k_ + i < last ? place.cols_ - place.span_ : 0;
+      const float* from = place.next_ + place.offset_[i];
+      if constexpr (kWhole)
+        v_[i] = there > 0 ? *reinterpret_cast<const float4*>(from) : float4{};
+      else
+        v_[i] = {there > 0 ? from[0] : 0, there > 1 ? from[1] : 0, there > 2 ? from[2] : 0, there > 3 ? from[3] : 0};
     }
+    advance(place);
   }
 
  private:
-  static __device__ __forceinline__ float4 four(const float* from, int count) {
-    if constexpr (kVectors) return count > 0 ? __ldg(reinterpret_cast<const float4*>(from)) : float4{};
-    return {count > 0 ? __ldg(from) : 0, count > 1 ? __ldg(from + 1) : 0, count > 2 ? __ldg(from + 2) : 0,
-            count > 3 ? __ldg(from + 3) : 0};
+  static __device__ __forceinline__ void advance(Place& place) {
+    place.next_ += kAlong == Along::row ? int64_t{kDepth} : int64_t{kDepth} * place.cols_;
+    place.k_ += kDepth;
   }
   float4 v_[4];
 };
@@ -215,15 +231,15 @@ class Gemm {
 
   __device__ explicit Gemm(Shared& shared) : shared_(shared) {}
 
-  // The sum of `segments` products, which segment(i) tells. Where the parts are shared out, this warp's part of it.
+  // The sum of `segments` products, which segment(i) tells. Where halves are shared out, this warp's half of it.
   template <class Segment>
   __device__ __forceinline__ Sums run(int segments, Segment segment) const {
     Sums total;
 #pragma unroll 1
-    for (int part = warp_id() % Shape::kSplit; part < kParts; part += Shape::kSplit) {
+    for (int half = warp_id() % Shape::kSplit; half < kHalves; half += Shape::kSplit) {
       Sums sums;
 #pragma unroll 1
-      for (int i = 0; i < segments; ++i) multiply(segment(i), part, sums);
+      for (int i = 0; i < segments; ++i) multiply(segment(i), half, sums);
       if constexpr (Shape::kSplit > 1) return sums;
       total.add(sums);
     }
@@ -232,12 +248,12 @@ class Gemm {
 
   // The column of the tile where the fours of for_each_four begin: each thread has one.
   static __device__ __forceinline__ int column() { return warp_n() * kSpan + lane_id() % 8 * 4; }
-  // visit(row of the tile): those of this thread's fours.
+  // visit(row of the tile): those of this thread's fours. A few at a time: their code is long.
   template <class Visit>
   static __device__ __forceinline__ void for_each_row(Visit visit) {
-    constexpr int kRowsAtOnce = kWarp / 8, kRows = kSpan / Shape::kSplit;
+    constexpr int kRowsAtOnce = kWarp / 8, kRows = kSpan / Shape::kSplit, kRowsAtATime = 2;
     const int first = warp_m() * kSpan + warp_id() % Shape::kSplit * kRows + lane_id() / 8;
-#pragma unroll
+#pragma unroll kRowsAtATime
     for (int row = 0; row < kRows; row += kRowsAtOnce) visit(first + row);
   }
   // visit(row of the tile, four neighbouring sums): all that this thread gets of the tile. All threads call it, once.
@@ -246,36 +262,40 @@ class Gemm {
     put(sums, shared_.tile[warp_id()]);
     Shape::kSplit > 1 ? __syncthreads() : __syncwarp();
     for_each_row([&](int row) {
-      const int at = row % kSpan * kStride + lane_id() % 8 * 4;
-      const auto part = [&](int i) { return *reinterpret_cast<const float4*>(shared_.tile[i] + at); };
-      if constexpr (Shape::kSplit == 1) return visit(row, part(warp_id()));
-      float4 sum = {};
-#pragma unroll
-      for (int i = 0; i < Shape::kSplit; ++i) sum = sum + part(i);
+      const int at = row % kSpan * kStride + lane_id() % 8 * 4, first = warp_id() / Shape::kSplit * Shape::kSplit;
+      float4 sum = *reinterpret_cast<const float4*>(shared_.tile[first] + at);
+      if constexpr (Shape::kSplit > 1) sum = sum + *reinterpret_cast<const float4*>(shared_.tile[first + 1] + at);
       visit(row, sum);
     });
   }
 
  private:
-  using A = Lines<kAlongA, Shape::kVectors>;
-  using B = Lines<kAlongB, Shape::kVectors>;
+  using A = Lines<kAlongA, Shape::kWhole>;
+  using B = Lines<kAlongB, Shape::kWhole>;
   static constexpr int kAhead = kPrecision == Precision::bf16 ? Shape::kAhead : 1;  // terms take the registers
+  // Rows of activations may end anywhere; where they are k, an end is looked for.
+  static constexpr bool kEdge = !Shape::kWhole || kAlongA == Along::column;
 
   static __device__ __forceinline__ int warp_m() { return warp_id() / Shape::kSplit / Shape::kWarpsN; }
   static __device__ __forceinline__ int warp_n() { return warp_id() / Shape::kSplit % Shape::kWarpsN; }
 
-  // Adds part number `part` of a segment.
-  __device__ __forceinline__ void multiply(const GemmSegment& s, int part, Sums& sums) const {
-    const int length = (s.last - s.first + kParts * kDepth - 1) / (kParts * kDepth) * kDepth;
-    const int first = s.first + part * length, last = min(first + length, s.last);
-    const typename A::Place a_place(s.a, s.a_span + warp_m() * kSpan);
-    const typename B::Place b_place(s.b, s.b_span + warp_n() * kSpan);
+  // Adds one half of a segment.
+  __device__ __forceinline__ void multiply(const GemmSegment& s, int half, Sums& sums) const {
+    const int length = (s.last - s.first + kHalves * kDepth - 1) / (kHalves * kDepth) * kDepth;
+    const int first = s.first + half * length, last = min(first + length, s.last);
+    typename A::Place a_place(s.a, s.a_span + warp_m() * kSpan, first);
+    typename B::Place b_place(s.b, s.b_span + warp_n() * kSpan, first);
     A a[kAhead];
     B b[kAhead];
     const auto load = [&](int i, int k) {
       if (k >= last) return;
-      a[i].load(a_place, k, last);
-      b[i].load(b_place, k, last);
+      if (kEdge && (!Shape::kWhole || k + kDepth > last)) {
+        a[i].load_edge(a_place, last);
+        b[i].load_edge(b_place, last);
+      } else {
+        a[i].load(a_place);
+        b[i].load(b_place);
+      }
     };
 #pragma unroll
     for (int i = 0; i < kAhead; ++i) load(i, first + i * kDepth);
@@ -331,10 +351,10 @@ void with_precision(Precision precision, Launch launch) {
 // Calls launch(shape, precision as a constant, blocks) with the shape that suits; blocks(shape) counts those of all
 // replicas.
 template <class Blocks, class Launch>
-void with_tile(bool vectors, Precision precision, Blocks blocks, Launch launch) {
+void with_tile(bool whole, Precision precision, Blocks blocks, Launch launch) {
   with_precision(precision, [&](auto at) {
     const auto with = [&](auto shape) { launch(shape, at, blocks(shape)); };
-    if (!vectors) return with(OddTile());
+    if (!whole) return with(OddTile());
     blocks(LargeTile()) < kEnoughBlocks ? with(SmallTile()) : with(LargeTile());
   });
 }

@@ -10,7 +10,8 @@ namespace mpq {
 namespace {
 
 template <class Shape, Precision kPrecision>
-__global__ void __launch_bounds__(kThreadsOf<Shape>, kBlocksOf<Shape, kPrecision>) linear_kernel(const __grid_constant__ LinearArgs args) {
+__global__ void __launch_bounds__(kThreadsOf<Shape>, kBlocksOf<Shape, kPrecision>)
+    linear_kernel(const __grid_constant__ LinearArgs args) {
   begin_kernel();
   using Product = Gemm<Shape, kPrecision, Along::row, Along::row>;
   __shared__ typename Product::Shared shared;
@@ -25,13 +26,13 @@ __global__ void __launch_bounds__(kThreadsOf<Shape>, kBlocksOf<Shape, kPrecision
   const Sums sums = product.run(1, [&](int) -> GemmSegment {
     return {operand(p.x, r, rows), operand(p.w, r, p.w.rows), row0, col0, 0, p.x.cols};
   });
-  const float4 bias = p.bias ? load_four(p.bias, r, 0, col) : float4{};
+  const float4 bias = p.bias ? load_four<Shape::kWhole>(p.bias, r, 0, col) : float4{};
   product.for_each_four(sums, [&](int m, float4 x) {
     const int row = row0 + m;
     if (row >= rows || col >= p.y.cols) return;
     const ActivatedFour a = activate(p.activation, x + bias);
-    if (p.saved) store_four(p.saved, r, row, col, a.saved);
-    store_four(p.y, r, row, col, a.y);
+    if (p.saved) store_four<Shape::kWhole>(p.saved, r, row, col, a.saved);
+    store_four<Shape::kWhole>(p.y, r, row, col, a.y);
   });
 }
 
@@ -61,14 +62,15 @@ LinearProblem problem_of(const Linear1& op) {
 LinearProblem rest_of(const Linear1& op) {
   return {.saved = matrices(op.saved), .y = matrices(op.y), .activation = op.activation, .dropout = op.dropout};
 }
-bool has_vectors(const LinearProblem& p) {
-  return p.x.vectors && p.w.vectors && p.y.vectors && (!p.bias || p.bias.vectors) && (!p.saved || p.saved.vectors);
+bool is_whole(const LinearProblem& p) {
+  return p.x.cols % kDepth == 0 && p.x.vectors && p.w.vectors && p.y.vectors && (!p.bias || p.bias.vectors) &&
+         (!p.saved || p.saved.vectors);
 }
 
 void launch_linear(LinearArgs args, int problems, int replicas, Precision precision, cudaStream_t stream) {
-  const bool vectors = std::all_of(args.problem, args.problem + problems, has_vectors);
+  const bool whole = std::all_of(args.problem, args.problem + problems, is_whole);
   with_tile(
-      vectors, precision,
+      whole, precision,
       [&](auto shape) {
         args.columns = {};
         for (int p = 0; p < problems; ++p)

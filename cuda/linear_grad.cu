@@ -46,7 +46,8 @@ __global__ void output_grad_kernel(const __grid_constant__ OutputGradArgs args) 
 
 // One segment a Linear, in their order.
 template <class Shape, Precision kPrecision>
-__global__ void __launch_bounds__(kThreadsOf<Shape>, kBlocksOf<Shape, kPrecision>) input_grad_kernel(const __grid_constant__ InputGradArgs args) {
+__global__ void __launch_bounds__(kThreadsOf<Shape>, kBlocksOf<Shape, kPrecision>)
+    input_grad_kernel(const __grid_constant__ InputGradArgs args) {
   begin_kernel();
   using Product = Gemm<Shape, kPrecision, Along::row, Along::column>;
   __shared__ typename Product::Shared shared;
@@ -65,9 +66,10 @@ __global__ void __launch_bounds__(kThreadsOf<Shape>, kBlocksOf<Shape, kPrecision
   product.for_each_four(sums, [&](int m, float4 dx) {
     const int row = row0 + m;
     if (row >= rows || col >= s.dx.cols) return;
-    if (s.accumulate) dx = load_four(s.dx, r, row, col) + dx;
-    if (s.activation != Activation::none) dx = dx * activation_slope(s.activation, load_four(s.saved, r, row, col));
-    store_four(s.dx, r, row, col, dx);
+    if (s.accumulate) dx = load_four<Shape::kWhole>(s.dx, r, row, col) + dx;
+    if (s.activation != Activation::none)
+      dx = dx * activation_slope(s.activation, load_four<Shape::kWhole>(s.saved, r, row, col));
+    store_four<Shape::kWhole>(s.dx, r, row, col, dx);
   });
 }
 
@@ -102,19 +104,19 @@ InputGradArgs input_grad_args(std::span<const Linear1Grad> ops) {
   return args;
 }
 
-bool has_vectors(const InputGradArgs& args) {
+bool is_whole(const InputGradArgs& args) {
   for (int i = 0; i < args.sums; ++i) {
     const InputSum& s = args.sum[i];
     if (!s.dx.vectors || (s.saved && !s.saved.vectors)) return false;
     for (int p = s.first; p < s.last; ++p)
-      if (!args.dy[p].vectors || !args.w[p].vectors) return false;
+      if (args.dy[p].cols % kDepth != 0 || !args.dy[p].vectors || !args.w[p].vectors) return false;
   }
   return true;
 }
 
 void input_grad(InputGradArgs args, int replicas, Precision precision, cudaStream_t stream) {
   with_tile(
-      has_vectors(args), precision,
+      is_whole(args), precision,
       [&](auto shape) {
         args.columns = {};
         for (int i = 0; i < args.sums; ++i)

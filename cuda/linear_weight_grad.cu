@@ -34,7 +34,7 @@ __device__ void weight_tile(const WeightGradArgs& args, const Chunks& chunks, in
     });
   };
   const auto store = [&](int m, float4 sum) {
-    if (row0 + m < dw.rows) store_four(dw, r, row0 + m, col, sum);
+    if (row0 + m < dw.rows) store_four<Shape::kWhole>(dw, r, row0 + m, col, sum);
   };
   if constexpr (Shape::kSplit == 1) {
     Sums total;
@@ -43,9 +43,11 @@ __device__ void weight_tile(const WeightGradArgs& args, const Chunks& chunks, in
   } else {
     const Sums sums = sum_of(chunks.first);
     if (!chunks.apart) return product.for_each_four(sums, store);
-    constexpr int kFours = kSpan * kSpan / 4;
+    constexpr int kFours = kRowsOf<Shape> * kColsOf<Shape> / 4;
     float4* parts = args.weight_sums + (int64_t{r} * args.weights.total + blockIdx.x) * args.chunks * kFours;
-    const auto part = [&](int chunk, int m) { return parts + chunk * kFours + m * kSpan / 4 + Product::column() / 4; };
+    const auto part = [&](int chunk, int m) {
+      return parts + chunk * kFours + (m * kColsOf<Shape> + Product::column()) / 4;
+    };
     product.for_each_four(sums, [&](int m, float4 sum) { *part(blockIdx.y, m) = sum; });
     if (!arrives_last(args.counters + r * gridDim.x + blockIdx.x, chunks.count)) return;
     product.for_each_row([&](int m) {
@@ -126,7 +128,7 @@ int64_t share_weights(WeightGradArgs& args) {
 bool share_chunks(WeightGradArgs& args, int replicas, const Lane& lane) {
   const int64_t chunks = ceil_div(args.ragged.rows, kChunk), weights = int64_t{args.weights.total} * replicas,
                 biases = int64_t{args.biases.total} * replicas;
-  const int64_t weight_bytes = weights * chunks * kSpan * kSpan * int64_t{sizeof(float)},
+  const int64_t weight_bytes = weights * chunks * kRowsOf<SmallTile> * kColsOf<SmallTile> * int64_t{sizeof(float)},
                 bias_bytes = biases * chunks * kBiasColumns * int64_t{sizeof(float)};
   if (weights + biases > Lane::kCounters || weight_bytes + bias_bytes > static_cast<int64_t>(lane.scratch_bytes))
     return false;
@@ -137,7 +139,7 @@ bool share_chunks(WeightGradArgs& args, int replicas, const Lane& lane) {
   return true;
 }
 
-bool has_vectors(const WeightGradArgs& args) {
+bool is_whole(const WeightGradArgs& args) {
   for (int p = 0; p < kMostLinears; ++p)
     if (args.dw[p] && !(args.dw[p].vectors && args.dy[p].vectors && args.x[p].vectors)) return false;
   return true;
@@ -150,13 +152,13 @@ void launch_weight_grad(const WeightGradArgs& args, int replicas, cudaStream_t s
 }
 template <Precision kPrecision>
 void launch_weight_grad(WeightGradArgs args, int replicas, const Lane& lane) {
-  const bool vectors = has_vectors(args);
+  const bool whole = is_whole(args);
   const bool few = share_weights<SquareTile>(args) * replicas < kEnoughBlocks / 2;
-  if (vectors && few && (share_weights<SmallTile>(args), share_chunks(args, replicas, lane)))
+  if (whole && few && (share_weights<SmallTile>(args), share_chunks(args, replicas, lane)))
     return launch_weight_grad<SmallTile, kPrecision>(args, replicas, lane.stream);
   share_weights<SquareTile>(args);
-  vectors ? launch_weight_grad<SquareTile, kPrecision>(args, replicas, lane.stream)
-          : launch_weight_grad<OddTile, kPrecision>(args, replicas, lane.stream);
+  whole ? launch_weight_grad<SquareTile, kPrecision>(args, replicas, lane.stream)
+        : launch_weight_grad<OddTile, kPrecision>(args, replicas, lane.stream);
 }
 
 }  // namespace

@@ -23,18 +23,21 @@ inline Matrices matrices(const Tensor& t) {
 }
 
 #ifdef __CUDACC__
-// Four elements of a row, col a multiple of four; zeros beyond the matrix.
+// Four elements of a row, col a multiple of four; zeros beyond the matrix. kVectors: m.vectors is known.
+template <bool kVectors = false>
 __device__ __forceinline__ float4 load_four(const Matrices& m, int replica, int row, int col) {
   const float* from = m.row(replica, row) + col;
-  if (m.vectors && col < m.cols) return *reinterpret_cast<const float4*>(from);
+  if ((kVectors || m.vectors) && col < m.cols) return *reinterpret_cast<const float4*>(from);
+  if (kVectors) return {};
   return {col < m.cols ? from[0] : 0.0f, col + 1 < m.cols ? from[1] : 0.0f, col + 2 < m.cols ? from[2] : 0.0f,
           col + 3 < m.cols ? from[3] : 0.0f};
 }
 // Writes four elements of a row, col a multiple of four; what is beyond the matrix stays out.
+template <bool kVectors = false>
 __device__ __forceinline__ void store_four(const Matrices& m, int replica, int row, int col, float4 x) {
   float* to = m.row(replica, row) + col;
-  if (m.vectors && col < m.cols) {
-    *reinterpret_cast<float4*>(to) = x;
+  if (kVectors || m.vectors) {
+    if (col < m.cols) *reinterpret_cast<float4*>(to) = x;
     return;
   }
   if (col < m.cols) to[0] = x.x;
