@@ -231,15 +231,13 @@ class Gemm {
 
   __device__ explicit Gemm(Shared& shared) : shared_(shared) {}
 
-  // The sum of `segments` products, which segment(i) tells. Where halves are shared out, this warp's half of it.
-  template <class Segment>
-  __device__ __forceinline__ Sums run(int segments, Segment segment) const {
+  // Where the halves of k are shared out, this warp's half of the sum.
+  __device__ __forceinline__ Sums run(const GemmSegment& segment) const {
     Sums total;
 #pragma unroll 1
     for (int half = warp_id() % Shape::kSplit; half < kHalves; half += Shape::kSplit) {
       Sums sums;
-#pragma unroll 1
-      for (int i = 0; i < segments; ++i) multiply(segment(i), half, sums);
+      multiply(segment, half, sums);
       if constexpr (Shape::kSplit > 1) return sums;
       total.add(sums);
     }
@@ -256,11 +254,13 @@ class Gemm {
 #pragma unroll kRowsAtATime
     for (int row = 0; row < kRows; row += kRowsAtOnce) visit(first + row);
   }
-  // visit(row of the tile, four neighbouring sums): all that this thread gets of the tile. All threads call it, once.
+  // visit(row of the tile, four neighbouring sums): all that this thread gets of the tile. All threads call it.
   template <class Visit>
   __device__ __forceinline__ void for_each_four(const Sums& sums, Visit visit) const {
+    const auto wait = [] { Shape::kSplit > 1 ? __syncthreads() : __syncwarp(); };
+    wait();  // nobody reads sums of an earlier call any more
     put(sums, shared_.tile[warp_id()]);
-    Shape::kSplit > 1 ? __syncthreads() : __syncwarp();
+    wait();
     for_each_row([&](int row) {
       const int at = row % kSpan * kStride + lane_id() % 8 * 4, first = warp_id() / Shape::kSplit * Shape::kSplit;
       float4 sum = *reinterpret_cast<const float4*>(shared_.tile[first] + at);

@@ -44,7 +44,7 @@ __global__ void output_grad_kernel(const __grid_constant__ OutputGradArgs args) 
   for (int64_t i = first; i < min(first + 4, size); ++i) dy[i] = output_grad(p, args.ragged, r, i, dy[i], saved[i]);
 }
 
-// One segment a Linear, in their order.
+// One Linear after the other, each complete before it is added: the same sum where they come in calls of their own.
 template <class Shape, Precision kPrecision>
 __global__ void __launch_bounds__(kThreadsOf<Shape>, kBlocksOf<Shape, kPrecision>)
     input_grad_kernel(const __grid_constant__ InputGradArgs args) {
@@ -59,18 +59,18 @@ __global__ void __launch_bounds__(kThreadsOf<Shape>, kBlocksOf<Shape, kPrecision
   const InputSum& s = args.sum[share.problem];
   const int col0 = share.block * kColsOf<Shape>, col = col0 + Product::column();
 
-  const Sums sums = product.run(s.last - s.first, [&](int i) -> GemmSegment {
-    const Matrices &dy = args.dy[s.first + i], &w = args.w[s.first + i];
-    return {operand(dy, r, rows), operand(w, r, w.rows), row0, col0, 0, dy.cols};
-  });
-  product.for_each_four(sums, [&](int m, float4 dx) {
-    const int row = row0 + m;
-    if (row >= rows || col >= s.dx.cols) return;
-    if (s.accumulate) dx = load_four<Shape::kWhole>(s.dx, r, row, col) + dx;
-    if (s.activation != Activation::none)
-      dx = dx * activation_slope(s.activation, load_four<Shape::kWhole>(s.saved, r, row, col));
-    store_four<Shape::kWhole>(s.dx, r, row, col, dx);
-  });
+  for (int i = s.first; i < s.last; ++i) {
+    const Matrices &dy = args.dy[i], &w = args.w[i];
+    const Sums sums = product.run({operand(dy, r, rows), operand(w, r, w.rows), row0, col0, 0, dy.cols});
+    product.for_each_four(sums, [&](int m, float4 dx) {
+      const int row = row0 + m;
+      if (row >= rows || col >= s.dx.cols) return;
+      if (i > s.first || s.accumulate) dx = load_four<Shape::kWhole>(s.dx, r, row, col) + dx;
+      if (i + 1 == s.last && s.activation != Activation::none)
+        dx = dx * activation_slope(s.activation, load_four<Shape::kWhole>(s.saved, r, row, col));
+      store_four<Shape::kWhole>(s.dx, r, row, col, dx);
+    });
+  }
 }
 
 void output_grad(std::span<const Linear1Grad> ops, cudaStream_t stream) {

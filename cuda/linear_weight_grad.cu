@@ -29,9 +29,8 @@ __device__ void weight_tile(const WeightGradArgs& args, const Chunks& chunks, in
   const int row0 = share.block / across * kRowsOf<Shape>, col0 = share.block % across * kColsOf<Shape>;
   const int col = col0 + Product::column();
   const auto sum_of = [&](int first) {
-    return product.run(1, [&](int) -> GemmSegment {
-      return {operand(dy, r, rows), operand(x, r, rows), row0, col0, first, min(first + kChunk, chunks.last)};
-    });
+    return product.run(
+        {operand(dy, r, rows), operand(x, r, rows), row0, col0, first, min(first + kChunk, chunks.last)});
   };
   const auto store = [&](int m, float4 sum) {
     if (row0 + m < dw.rows) store_four<Shape::kWhole>(dw, r, row0 + m, col, sum);
