@@ -1,5 +1,6 @@
 // Linears of single rows (the CLS-only layer, pooler, classifier), where a tile would be mostly empty: sums in float32,
 // each in an order of its own that no other row has a part in.
+#include "cuda/input_format.cuh"
 #include "cuda/linear.cuh"
 
 namespace mpq {
@@ -77,9 +78,11 @@ __device__ void input_grad(const InputGradArgs& args) {
     for (int m = 0; m < kInputRows; ++m) parts[warp][m][lane] = sums[m];
     __syncthreads();
     float product = 0;
-    if (mine)
+    if (mine) {
       for (int i = 0; i < kInputWarps; ++i) product += parts[i][warp][lane];
-    total += product;
+      with_format_gradient(args.format[p], r,
+                           [&](const auto& gradient) { total += gradient.one(row0 + warp, k, product); });
+    }
     __syncthreads();
   }
   if (!mine) return;

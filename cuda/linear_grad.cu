@@ -1,5 +1,6 @@
 // Gradients of Linear layers. dy becomes the gradient of the product's output; dx is the main chain's; dw and dbias
 // (linear_weight_grad.cu) run beside it on the side lane. Every kernel serves up to three Linears.
+#include "cuda/input_format.cuh"
 #include "cuda/linear.cuh"
 
 namespace mpq {
@@ -60,18 +61,21 @@ __global__ void __launch_bounds__(kGemmThreads) input_grad_kernel(const __grid_c
     }
     __device__ void finish(int i, typename Product::Sums& sums) const {
       const bool add = i > 0 || sum.accumulate;
-      Product::for_each_pair(sums, [&](int m, int n, float first, float second) {
-        const int row = row0 + m, col = col0 + n;
-        if (row >= rows) return;
-        if (add) {
-          const float2 before = load_pair(sum.dx, replica, row, col);
-          first += before.x, second += before.y;
-        }
-        if (sum.activation != Activation::none) {
-          const float2 saved = load_pair(sum.saved, replica, row, col);
-          first *= activation_slope(sum.activation, saved.x), second *= activation_slope(sum.activation, saved.y);
-        }
-        store_pair(sum.dx, replica, row, col, first, second);
+      with_format_gradient(args.format[sum.first + i], replica, [&](const auto& gradient) {
+        Product::for_each_pair(sums, [&](int m, int n, float first, float second) {
+          const int row = row0 + m, col = col0 + n;
+          if (row >= rows) return;
+          float2 d = gradient.pair(row, col, {first, second});
+          if (add) {
+            const float2 before = load_pair(sum.dx, replica, row, col);
+            d.x += before.x, d.y += before.y;
+          }
+          if (sum.activation != Activation::none) {
+            const float2 saved = load_pair(sum.saved, replica, row, col);
+            d.x *= activation_slope(sum.activation, saved.x), d.y *= activation_slope(sum.activation, saved.y);
+          }
+          store_pair(sum.dx, replica, row, col, d.x, d.y);
+        });
       });
     }
   };
@@ -109,6 +113,8 @@ InputGradArgs input_grad_args(std::span<const Linear1Grad> ops) {
     current = op.dx.data;
     args.dy[problems] = matrices(op.dy);
     args.w[problems] = matrices(op.forward.w);
+    if (const InputFormat& f = op.input_format)
+      args.format[problems] = {f.slot, matrices(f.values), matrices(f.dxq)};
     args.sum[args.sums - 1].last = ++problems;
   }
   return args;

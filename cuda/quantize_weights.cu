@@ -51,8 +51,8 @@ __global__ void __launch_bounds__(kQuantizeThreads)
     if (at < size) dw[at] = d[v] * magnitude(*gamma);
   }
   double* of_item = partial + int64_t{replica} * gridDim.x + table.first_block[i];
-  if (sum_over_blocks(sum, of_item, part, table.blocks_of(i), counters + replica * table.count + i) && *gamma != 0)
-    item.dtrained[replica][3] += static_cast<float>(sum[0] / *gamma);
+  if (sum_over_blocks(sum, of_item, part, table.blocks_of(i), counters + replica * table.count + i))
+    item.dtrained[replica][3] = *gamma != 0 ? static_cast<float>(sum[0] / *gamma) : 0.0f;
 }
 
 int64_t blocks_to_quantize(const WeightItem& item) {

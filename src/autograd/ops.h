@@ -13,6 +13,7 @@ struct Reader {
   QuantSlot slot;
   bool identity_gradient = true;  // of the straight-through estimator; false if any replica's format masks it
   Tensor dtrained;                // [R][4], gradient of slot.trained
+  WholeCopy whole;                // where the value is the first rows of sequences that are quantized as a whole
 };
 
 // A value and what each of its readers multiplies: the value itself or a quantized copy.
@@ -72,7 +73,7 @@ Features attention(Tape& tape, const AttentionInputs& inputs, const Dropout& dro
 Features residual_norm(Tape& tape, Var y, Var residual, const Ragged& ragged, const NormTerms& terms,
                        const Dropout& dropout, std::span<const Reader> readers, int rank = 3);
 
-// The first row of every sequence, as sequences of one row; what each reader reads is selected too.
+// The first row of every sequence, as sequences of one row, and what the first reader reads of it.
 Features select_first(Tape& tape, const Features& x, const Ragged& single_rows);
 
 // Quantized copies of an existing value for new readers.
