@@ -117,7 +117,7 @@ __device__ void bias_grad(const WeightGradArgs& args, const Shares::Share& share
   dbias.row(r, 0)[n] = sum;
 }
 // All gradients of up to three Linears in one launch: blocks of dx, then of dw, then of dbias.
-__global__ void __launch_bounds__(kGradThreads)
+__global__ void __launch_bounds__(kGradThreads, 2)
     grad_few_kernel(const __grid_constant__ InputGradArgs inputs, const __grid_constant__ WeightGradArgs args) {
   begin_kernel();
   const int rows = rows_of(args.ragged), block = static_cast<int>(blockIdx.x) - inputs.columns.total;

@@ -113,8 +113,7 @@ InputGradArgs input_grad_args(std::span<const Linear1Grad> ops) {
     current = op.dx.data;
     args.dy[problems] = matrices(op.dy);
     args.w[problems] = matrices(op.forward.w);
-    if (const InputFormat& f = op.input_format)
-      args.format[problems] = {f.slot, matrices(f.values), matrices(f.dxq)};
+    if (const InputFormat& f = op.input_format) args.format[problems] = {f.slot, matrices(f.values), matrices(f.dxq)};
     args.sum[args.sums - 1].last = ++problems;
   }
   return args;

@@ -86,8 +86,8 @@ static __device__ void quantize_tensor(const QuantSpec& spec, Role role, const Q
         quantize_block_tiles(format, map, part, factor, x, y, zeros);
       if (!zeros.wait) return;
       if (const uint32_t fill = fill_when_last(zeros, part))
-        fill_waiting_zeros(tile_chain(format, 0, fill, map.fold, factor), y, rows * cols,
-                           static_cast<int>(threadIdx.x), kQuantizeThreads);
+        fill_waiting_zeros(tile_chain(format, 0, fill, map.fold, factor), y, rows * cols, static_cast<int>(threadIdx.x),
+                           kQuantizeThreads);
     } else {
       const auto map_all = [&](const auto& rule) {
         for_rows_of(part, rows, [&](int row) { map_row(chain(rule, factor), x + offset(row), y + offset(row), cols); });

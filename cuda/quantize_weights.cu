@@ -70,10 +70,12 @@ dim3 grid_of(const WeightTable& table, int replicas) {
 }  // namespace
 
 void CudaOps::quantize_weights(const QuantizeWeights& op) {
+  if (op.items.empty()) return;
+  const Lane& side = fork();  // linear joins
   for_weight_tables(op.items, blocks_to_quantize, [&](const WeightTable& table) {
     const int replicas = op.items[0].wq.replicas;
     check(2 * replicas * table.count <= Lane::kCounters, "{} replicas of {} weights", replicas, table.count);
-    launch(quantize_weights_kernel, grid_of(table, replicas), kQuantizeThreads, 0, main_.stream, table, main_.counters);
+    launch(quantize_weights_kernel, grid_of(table, replicas), kQuantizeThreads, 0, side.stream, table, side.counters);
   });
 }
 

@@ -79,7 +79,8 @@ void input_grad(const Linear1Grad& op, int r, int64_t first, int64_t last) {
     float* masked = op.accumulate ? thread_scratch(1, size) : dx;
     gemm(last - first, k, n, dy, w, {}, op.input_format.dxq.f32(r) + first * k, k);
     quantize_rows_grad(op.input_format, r, first, last, masked);
-    if (op.accumulate) for_lanes(size, [&](int64_t i, M16 m) { store(dx + i, load(dx + i, m) + load(masked + i, m), m); });
+    if (op.accumulate)
+      for_lanes(size, [&](int64_t i, M16 m) { store(dx + i, load(dx + i, m) + load(masked + i, m), m); });
   } else if (op.accumulate) {
     gemm_add(last - first, k, n, dy, w, dx, k);
   } else {

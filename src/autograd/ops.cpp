@@ -1,5 +1,7 @@
 #include "autograd/ops.h"
 
+#include <algorithm>
+
 namespace mpq {
 
 CopyPlan plan_copies(Tape& tape, std::span<const Reader> readers, Tensor x, int rank) {
@@ -118,16 +120,17 @@ Features linear(Tape& tape, const Features& x, int reader, const LinearTerms& te
 }
 
 std::vector<Var> linears(Tape& tape, const Features& x, std::span<const int> readers,
-                         std::span<const LinearTerms* const> terms) {
+                         std::span<const LinearTerms* const> terms, size_t recorded) {
   std::vector<Linear1> forwards;
   std::vector<LinearTerms> all;
   std::vector<Var> results;
-  for (size_t i = 0; i < terms.size(); ++i) {
+  for (size_t i = 0; i < readers.size(); ++i) {
     results.push_back(tape.var({x.x->data.rows(), terms[i]->w.rows()}));
     forwards.push_back(forward_of(x, readers[i], *terms[i], results[i]->data));
     all.push_back(*terms[i]);
   }
   tape.ops().linear(forwards);
+  forwards.resize(std::min(recorded, forwards.size()));
   record_linear_grads(tape, x, std::move(forwards), std::move(all), results);
   return results;
 }

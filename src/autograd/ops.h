@@ -1,6 +1,7 @@
 // Every differentiable operation: its forward, and beside it the closure that is its gradient.
 #pragma once
 #include <array>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -58,10 +59,11 @@ struct LinearOptions {
   Dropout dropout;
   std::span<const Reader> readers;  // of the result
 };
-// y_i = dropout(activation(x w_i^T + b_i)): one Linear, or several that read the same rows.
+// y_i = dropout(activation(x w_i^T + b_i)): one Linear, or several that read the same rows. Only the first `recorded`
+// of them take part in gradients.
 Features linear(Tape& tape, const Features& x, int reader, const LinearTerms& terms, const LinearOptions& options);
 std::vector<Var> linears(Tape& tape, const Features& x, std::span<const int> readers,
-                         std::span<const LinearTerms* const> terms);
+                         std::span<const LinearTerms* const> terms, size_t recorded = SIZE_MAX);
 
 struct AttentionInputs {
   Ragged keys, queries;

@@ -101,9 +101,9 @@ class Forward {
   Var run() {
     Features x = embeddings();
     for (size_t l = 0; l < model_.layers.size(); ++l) x = layer(x, l);
-    if (x.ragged.rows != batch_.single_rows.rows) x = select_first(tape_, x, batch_.single_rows);
     const Linear &pooler = model_.pooler, &classifier = model_.classifier;
-    x = read_again(tape_, x, std::vector{reader(pooler)}, 2);  // pooler and classifier see one row [1, C]
+    if (x.rank == 3)  // the last layer ran on all rows
+      x = read_again(tape_, select_first(tape_, x, batch_.single_rows), std::vector{reader(pooler)}, 2);
     x = linear(tape_, x, 0, terms(pooler),
                {.activation = Activation::tanh,
                 .dropout = hidden_dropout(3 * model_.config().layers + 1),
@@ -155,18 +155,22 @@ class Forward {
     const LinearTerms query = terms(layer.query), key = terms(layer.key), value = terms(layer.value);
     if (l + 1 < model_.layers.size() || formats_.output_over_sequence()) {
       const auto qkv = linears(tape_, x, std::array{0, 1, 2}, std::array{&query, &key, &value});
-      return output(l, x, stages(tape_, l, x, {qkv[0], qkv[1], qkv[2]}));
+      const bool last = l + 1 == model_.layers.size();
+      return output(l, x, stages(tape_, l, x, {qkv[0], qkv[1], qkv[2]}),
+                    last ? std::vector<Reader>{} : attention_readers(l + 1), 3);
     }
-    const auto kv = linears(tape_, x, std::array{1, 2}, std::array{&key, &value});
+    const bool over_sequence = formats_.input_over_sequence();
+    const std::array read{1, 2, 0};
+    const auto kvq =
+        linears(tape_, x, std::span(read).first(over_sequence ? 3 : 2), std::array{&key, &value, &query}, 2);
     const Features first = select_first(tape_, x, batch_.single_rows);
-    const Projections of_first{linear(tape_, first, 0, query, {}).x, kv[0], kv[1]};
-    if (!formats_.input_over_sequence()) return output(l, first, stages(tape_, l, first, of_first));
+    const Projections of_first{linear(tape_, first, 0, query, {}).x, kvq[0], kvq[1]};
+    if (!over_sequence) return cls_output(l, first, stages(tape_, l, first, of_first));
     // A format that looks over the sequence has to see all rows. What it makes of the first ones is all they are for:
     // they have no part in the gradient, and behind the last format nothing is computed of them.
     Tape forward_only(tape_.ops(), tape_.arena(), tape_.replicas(), false);
-    const Projections of_all{linear(forward_only, x, 0, query, {}).x, kv[0], kv[1]};
-    const Stages whole = stages(forward_only, l, x, of_all);
-    return output(l, first, stages(tape_, l, first, of_first, &whole));
+    const Stages whole = stages(forward_only, l, x, {kvq[2], kvq[0], kvq[1]});
+    return cls_output(l, first, stages(tape_, l, first, of_first, &whole));
   }
 
   struct Projections {
@@ -194,12 +198,15 @@ class Forward {
     return s;
   }
 
-  Features output(size_t l, const Features& rows, const Stages& s) {
+  // Pooler and classifier see one row [1, C].
+  Features cls_output(size_t l, const Features& first, const Stages& s) {
+    return output(l, first, s, {reader(model_.pooler)}, 2);
+  }
+  Features output(size_t l, const Features& rows, const Stages& s, const std::vector<Reader>& readers, int rank) {
     const BertLayer& layer = model_.layers[l];
-    const bool last = l + 1 == model_.layers.size();
     const Features narrow = linear(tape_, s.wide, 0, terms(layer.output), {});
     return residual_norm(tape_, narrow.x, s.middle.x, rows.ragged, norm(layer.output_gamma, layer.output_beta),
-                         hidden_dropout(site(l) + 3), last ? std::vector<Reader>{} : attention_readers(l + 1));
+                         hidden_dropout(site(l) + 3), readers, rank);
   }
 
   Tape& tape_;

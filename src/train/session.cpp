@@ -187,8 +187,8 @@ Tensor Session::forward_backward(const BertBatch& batch) {
   check(options_.training, "a session without gradients cannot train");
   Memory& m = *memory_;
   Ops& ops = device_.ops();
-  adamw_rows(batch.segments.tokens, batch.segments.count, batch.segments.most, {});
   quantize_weights();
+  adamw_rows(batch.segments.tokens, batch.segments.count, batch.segments.most, {});
   Tape tape(ops, m.activations, replicas(), true);
   m.tensors.dword = tape.tensor({batch.segments.most, model_.config().hidden});
   const Var logits = mpq::forward(tape, model_, m.tensors, formats_, batch, {true, m.seeds, m.step});
