@@ -114,11 +114,10 @@ static __device__ __noinline__ void copy_row(const float* from, float* to, int c
   map_row([](const auto& v) { return v; }, from, to, cols);
 }
 
-// Row `row` of copy i of x [rows, cols] by one warp, if its format is row_by_row. counters: sequence_counters. Not inlined
-// either: of its registers, too.
-static __device__ __noinline__ void quantize_row_copy(const QuantizedCopies& copies, int i, const float* x,
-                                                         int replica, int row, int cols, const Ragged& ragged,
-                                                         uint32_t* counters) {
+// Row `row` of copy i of x [rows, cols] by one warp, if its format is row_by_row. counters: sequence_counters. Not
+// inlined either, so that none of its registers outlive a call in between.
+static __device__ __noinline__ void quantize_row_copy(const QuantizedCopies& copies, int i, const float* x, int replica,
+                                                      int row, int cols, const Ragged& ragged, uint32_t* counters) {
   const QuantizedCopy& copy = copies.copy[i];
   const QuantSpec& spec = spec_of(copy.slot, replica);
   const int rank = copies.features_rank;
