@@ -84,6 +84,7 @@ void launch_linear(LinearArgs args, int problems, int replicas, Precision precis
 }  // namespace
 
 void CudaOps::linear(std::span<const Linear1> ops) {
+  join();  // with quantize_weights
   check(ops.size() <= kMostLinears, "{} Linears in one call", ops.size());
   const int problems = static_cast<int>(ops.size()), replicas = ops[0].y.replicas;
   LinearArgs args{.ragged = ops[0].ragged};

@@ -1,5 +1,6 @@
 // Linears of single rows (the CLS-only layer, pooler, classifier), where a tile would be mostly empty: sums in float32,
 // each in an order of its own that no other row has a part in.
+#include "cuda/input_format.cuh"
 #include "cuda/linear.cuh"
 
 namespace mpq {
@@ -77,9 +78,11 @@ __device__ void input_grad(const InputGradArgs& args) {
     for (int m = 0; m < kInputRows; ++m) parts[warp][m][lane] = sums[m];
     __syncthreads();
     float product = 0;
-    if (mine)
+    if (mine) {
       for (int i = 0; i < kInputWarps; ++i) product += parts[i][warp][lane];
-    total += product;
+      with_format_gradient(args.format[p], r,
+                           [&](const auto& gradient) { total += gradient.one(row0 + warp, k, product); });
+    }
     __syncthreads();
   }
   if (!mine) return;
@@ -113,7 +116,7 @@ __device__ void bias_grad(const WeightGradArgs& args, const Shares::Share& share
   dbias.row(r, 0)[n] = sum;
 }
 // All gradients of up to three Linears in one launch: blocks of dx, then of dw, then of dbias.
-__global__ void __launch_bounds__(kGradThreads)
+__global__ void __launch_bounds__(kGradThreads, 2)
     grad_few_kernel(const __grid_constant__ InputGradArgs inputs, const __grid_constant__ WeightGradArgs args) {
   begin_kernel();
   const int rows = rows_of(args.ragged), block = static_cast<int>(blockIdx.x) - inputs.columns.total;

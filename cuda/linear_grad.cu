@@ -1,5 +1,6 @@
 // Gradients of Linear layers. dy becomes the gradient of the product's output; dx is the main chain's; dw and dbias
 // (linear_weight_grad.cu) run beside it on the side lane. Every kernel serves up to three Linears.
+#include "cuda/input_format.cuh"
 #include "cuda/linear.cuh"
 
 namespace mpq {
@@ -62,13 +63,16 @@ __global__ void __launch_bounds__(kThreadsOf<Shape>, kBlocksOf<Shape, kPrecision
   for (int i = s.first; i < s.last; ++i) {
     const Matrices &dy = args.dy[i], &w = args.w[i];
     const Sums sums = product.run({operand(dy, r, rows), operand(w, r, w.rows), row0, col0, 0, dy.cols});
-    product.for_each_four(sums, [&](int m, float4 dx) {
-      const int row = row0 + m;
-      if (row >= rows || col >= s.dx.cols) return;
-      if (i > s.first || s.accumulate) dx = load_four<Shape::kWhole>(s.dx, r, row, col) + dx;
-      if (i + 1 == s.last && s.activation != Activation::none)
-        dx = dx * activation_slope(s.activation, load_four<Shape::kWhole>(s.saved, r, row, col));
-      store_four<Shape::kWhole>(s.dx, r, row, col, dx);
+    with_format_gradient(args.format[i], r, [&](const auto& gradient) {
+      product.for_each_four(sums, [&](int m, float4 dxq) {
+        const int row = row0 + m;
+        if (row >= rows || col >= s.dx.cols) return;
+        float4 dx = gradient.template four<Shape::kWhole>(row, col, dxq);
+        if (i > s.first || s.accumulate) dx = load_four<Shape::kWhole>(s.dx, r, row, col) + dx;
+        if (i + 1 == s.last && s.activation != Activation::none)
+          dx = dx * activation_slope(s.activation, load_four<Shape::kWhole>(s.saved, r, row, col));
+        store_four<Shape::kWhole>(s.dx, r, row, col, dx);
+      });
     });
   }
 }
@@ -99,6 +103,7 @@ InputGradArgs input_grad_args(std::span<const Linear1Grad> ops) {
     current = op.dx.data;
     args.dy[problems] = matrices(op.dy);
     args.w[problems] = matrices(op.forward.w);
+    if (const InputFormat& f = op.input_format) args.format[problems] = {f.slot, matrices(f.values), matrices(f.dxq)};
     args.sum[args.sums - 1].last = ++problems;
   }
   return args;
@@ -109,7 +114,9 @@ bool is_whole(const InputGradArgs& args) {
     const InputSum& s = args.sum[i];
     if (!s.dx.vectors || (s.saved && !s.saved.vectors)) return false;
     for (int p = s.first; p < s.last; ++p)
-      if (args.dy[p].cols % kDepth != 0 || !args.dy[p].vectors || !args.w[p].vectors) return false;
+      if (args.dy[p].cols % kDepth != 0 || !args.dy[p].vectors || !args.w[p].vectors ||
+          (args.format[p].slot && !(args.format[p].values.vectors && args.format[p].dxq.vectors)))
+        return false;
   }
   return true;
 }

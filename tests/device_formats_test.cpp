@@ -122,6 +122,7 @@ class DeviceFormatsTest : public DeviceTest {
     for (const auto& [spec, y] : cases) {
       specs.push_back(spec);
       slot.over_sequence |= reach(spec, role) == Reach::sequence;
+      slot.tiles_over_rows |= tile_reach(spec) == Reach::sequence;
     }
     slot.specs = rig_->array(specs);
     Tensor from = rig_->tensor(shape, {x});
