@@ -41,7 +41,7 @@ __device__ __forceinline__ void absorb(Scores& s, Softmax& softmax, Sums<kWidth>
     for (int i = 0; i < 4; ++i) x[i] = key + 16 * i < head.keys ? s[i / 2][2 * r + i % 2] : -INFINITY;
     rescale[r] = absorb<kPrecision>(x, softmax.top[r], softmax.sum[r], head.scale);
 #pragma unroll
-    for (int i = 0; i < 4; ++i) s[i / 2][2 * r + i % 2] = x[i] * dropout.factor(head, r, i);
+    for (int i = 0; i < 4; ++i) s[i / 2][2 * r + i % 2] = x[i] * dropout.factor(r, i);
   }
   if (!__any_sync(kAllLanes, rescale[0] != 1 || rescale[1] != 1)) return;
 #pragma unroll
@@ -114,7 +114,7 @@ __global__ void __launch_bounds__(kTileThreads, 2) attention_kernel(const __grid
   shared.q.set(head.of_queries(op.q), upper, lower);
   Sums<kWidth> sums = {};
   Softmax softmax;
-  KeyDropout dropout;
+  KeyDropout dropout(head, upper, lower);
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
     wait_for_copies<Shared::kStages - 2>();
@@ -123,7 +123,7 @@ __global__ void __launch_bounds__(kTileThreads, 2) attention_kernel(const __grid
     const int first = step * kStepRows + first_of_share();
     if (first >= head.keys) break;  // the last step
     const typename Shared::Stage& stage = shared.stage[step % Shared::kStages];
-    dropout.start(head, step, upper, lower);
+    dropout.draw(op, head, step);
     Scores s;
     scores(s, shared.q, stage.k);
     absorb<kPrecision, kWidth>(s, softmax, sums, head, first + FragmentLane().t, dropout);
@@ -142,6 +142,7 @@ __global__ void __launch_bounds__(kTileThreads, 2) attention_kernel(const __grid
 }
 
 void attention_tiles(const Attention& op, Precision precision, cudaStream_t stream) {
+  check(op.dropout.p <= 0 || op.kept, "attention with dropout needs room for what it keeps");
   for_tile(op, precision, [&](auto at, auto width) {
     const dim3 grid(tiles_of(op.queries, kTileRows), op.heads, op.context.replicas);
     launch(attention_kernel<at, width>, grid, kTileThreads, sizeof(ForwardShared<at, width>), stream, op,

@@ -26,6 +26,34 @@ __device__ __forceinline__ void differentiate(float& s, float& dp, float scale, 
 static_assert(kTileThreads == 4 * kStepRows);
 __device__ __forceinline__ int row_of_four_lanes() { return static_cast<int>(threadIdx.x) / 4; }
 
+// What a step's probabilities ask of a query: `stats` as in Attention, the sum over its keys of p dp, and of the
+// block's 32 keys the bits that dropout keeps: keys c and c + 16 have bits 2 (c / 4) of byte c % 4 and the next.
+struct alignas(16) Query {
+  float2 stats;
+  float delta;
+  uint32_t kept;
+};
+
+// A query as its four lanes get it: they have the same `stats`, and each a word of the bits.
+struct QueryPart {
+  float2 stats;
+  uint32_t kept;
+
+  __device__ __forceinline__ void load(const Attention& op, const Head<true>& head, int query, int first_key) {
+    stats = head.stats_or_none(op, query), kept = 0xFFFFFFFF;
+    if (!head.dropout.on) return;
+    const uint8_t* bytes = head.kept(op, min(query, head.queries - 1)) + first_key / 128 * 16;
+    kept = reinterpret_cast<const uint32_t*>(bytes)[FragmentLane().t] >> first_key % 128 / 16;
+  }
+  // Of all four lanes; `delta` is the lane's part.
+  __device__ __forceinline__ Query whole(float delta) const {
+    uint32_t bits = (kept & 0x03030303) << 2 * FragmentLane().t;
+    bits |= __shfl_xor_sync(kAllLanes, bits, 1);
+    bits |= __shfl_xor_sync(kAllLanes, bits, 2);
+    return {stats, quad_sum(delta), bits};
+  }
+};
+
 template <Precision kPrecision, int kWidth>
 struct KeyShared {
   struct Stage {
@@ -33,37 +61,35 @@ struct KeyShared {
   } stage[2];
   StagedRows<kWidth> context;
   LeftRows<kPrecision, kWidth> k, v;
-  float2 stats[kStepRows];
-  float delta[kStepRows];  // sum_j p dp of a query
+  Query query[kStepRows];
 };
 
-// What a step's probabilities ask of its queries, four lanes a query; `stats` are those of this lane's.
 template <Precision kPrecision, int kWidth>
 __device__ __forceinline__ void set_queries(KeyShared<kPrecision, kWidth>& shared, const StagedRows<kWidth>& dcontext,
-                                            float2 stats) {
+                                            const QueryPart& part) {
   const int row = row_of_four_lanes(), t = FragmentLane().t;
-  float sum = 0;
+  float delta = 0;
 #pragma unroll
   for (int four = 0; four < kWidth / 4; four += 4)
-    sum += dot(dcontext.four(row, four + t), shared.context.four(row, four + t));
-  sum = quad_sum(sum);
-  if (t == 0) shared.stats[row] = stats, shared.delta[row] = sum;
+    delta += dot(dcontext.four(row, four + t), shared.context.four(row, four + t));
+  const Query query = part.whole(delta);
+  if (t == 0) shared.query[row] = query;
 }
 
-// The lane's keys are `upper` and upper + 16: one call of the dropout's generator a query serves both.
-template <Precision kPrecision, int kWidth>
-__device__ __forceinline__ void differentiate(Scores& s, Scores& dp, const Head<true>& head, int upper, int step,
-                                              const KeyShared<kPrecision, kWidth>& shared) {
-  const int first = first_of_share() + FragmentLane().t;
+// The lane's keys are `upper` and upper + 16 of the block's 32.
+template <Precision kPrecision>
+__device__ __forceinline__ void differentiate(Scores& s, Scores& dp, const Head<true>& head, int upper,
+                                              const Query (&queries)[kStepRows]) {
+  const int first = first_of_share() + FragmentLane().t, bit = upper % 4 * 8 + upper % 16 / 4 * 2;
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    const int row = first + 16 * i;
-    float factor[2];
-    dropout_factors(factor, head, upper, step * kStepRows + row);
+    const Query query = queries[first + 16 * i];
 #pragma unroll
-    for (int r = 0; r < 2; ++r)
-      differentiate<kPrecision>(s[i / 2][2 * r + i % 2], dp[i / 2][2 * r + i % 2], head.scale, factor[r],
-                                shared.stats[row], shared.delta[row]);
+    for (int r = 0; r < 2; ++r) {
+      const float factor = query.kept >> bit >> r & 1 ? head.dropout.scale : 0;
+      differentiate<kPrecision>(s[i / 2][2 * r + i % 2], dp[i / 2][2 * r + i % 2], head.scale, factor, query.stats,
+                                query.delta);
+    }
   }
 }
 
@@ -77,7 +103,7 @@ __device__ __forceinline__ void key_tile(const AttentionGrad& op, KeyShared<kPre
   const HeadRows<true> q = head.of_queries(op.forward.q), dcontext = head.of_queries(op.dcontext);
   const HeadRows<true> context = head.of_queries(op.forward.context);
   const int steps = steps_of(head.queries);
-  float2 stats;
+  QueryPart part;
   const auto fetch = [&](int step) {
     if (step >= steps) return;
     const int first = step * kStepRows;
@@ -85,7 +111,7 @@ __device__ __forceinline__ void key_tile(const AttentionGrad& op, KeyShared<kPre
     shared.stage[step % 2].dcontext.copy(dcontext, first);
     shared.context.copy(context, first);
     commit_copies();
-    stats = head.stats_or_none(op.forward, first + row_of_four_lanes());
+    part.load(op.forward, head, first + row_of_four_lanes(), place.first);
   };
 
   fetch(0);
@@ -97,14 +123,14 @@ __device__ __forceinline__ void key_tile(const AttentionGrad& op, KeyShared<kPre
     const auto& stage = shared.stage[step % 2];
     wait_for_copies<0>();
     __syncthreads();  // all of the step is there, and nobody reads the step before it any more
-    set_queries(shared, stage.dcontext, stats);
+    set_queries(shared, stage.dcontext, part);
     __syncthreads();  // they are set, and nobody reads the context any more
     fetch(step + 1);
     if (step * kStepRows + first_of_share() >= head.queries) break;  // the last step
     Scores s, dp;
     scores(s, shared.k, stage.q);
     scores(dp, shared.v, stage.dcontext);
-    differentiate(s, dp, head, upper, step, shared);
+    differentiate<kPrecision>(s, dp, head, upper, shared.query);
     add_products<kPrecision>(dv, s, stage.dcontext);
     add_products<kPrecision>(dk, dp, stage.q);
   }
@@ -159,7 +185,7 @@ __device__ __forceinline__ void query_tile(const AttentionGrad& op, QueryShared<
   const float delta[2] = {delta_of<kWidth>(dcontext, context, upper), delta_of<kWidth>(dcontext, context, lower)};
   const float2 stats[2] = {head.stats_or_none(op.forward, upper), head.stats_or_none(op.forward, lower)};
   Sums<kWidth> dq = {};
-  KeyDropout dropout;
+  KeyDropout dropout(head, upper, lower);
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
     const auto& stage = shared.stage[step % 2];
@@ -168,7 +194,7 @@ __device__ __forceinline__ void query_tile(const AttentionGrad& op, QueryShared<
     fetch(step + 1);
     const int first = step * kStepRows + first_of_share();
     if (first >= head.keys) break;  // the last step
-    dropout.start(head, step, upper, lower);
+    dropout.read(op.forward, head, step);
     Scores s, dp;
     scores(s, shared.q, stage.k);
     scores(dp, shared.dcontext, stage.v);
@@ -176,7 +202,7 @@ __device__ __forceinline__ void query_tile(const AttentionGrad& op, QueryShared<
     for (int i = 0; i < 8; ++i) {
       const int n = i / 4, e = i % 4, r = e / 2, mine = 2 * n + e % 2;
       if (first + FragmentLane().t + 16 * mine >= head.keys) s[n][e] = -INFINITY;
-      differentiate<kPrecision>(s[n][e], dp[n][e], head.scale, dropout.factor(head, r, mine), stats[r], delta[r]);
+      differentiate<kPrecision>(s[n][e], dp[n][e], head.scale, dropout.factor(r, mine), stats[r], delta[r]);
     }
     add_products<kPrecision>(dq, dp, stage.k);
   }

@@ -95,6 +95,12 @@ struct Head {
   __device__ __forceinline__ float2 stats_or_none(const Attention& op, int query) const {
     return query < queries ? *stats(op, query) : float2{INFINITY, 0};
   }
+  // What dropout keeps of a query's keys: byte c is counter c of the generator, its bit s element s of the eight that
+  // the counter serves (dropout.cuh).
+  __device__ __forceinline__ uint8_t* kept(const Attention& op, int query) const {
+    const int64_t row = (int64_t{query_row} + query) * op.heads + head;
+    return reinterpret_cast<uint8_t*>(op.kept.i32(replica) + row * op.kept.shape[2]);
+  }
 
  private:
   __device__ __forceinline__ HeadRows<Vector> rows(const Tensor& t, int row, int count) const {
@@ -106,6 +112,14 @@ struct Head {
 __device__ __forceinline__ DropoutKey opaque(DropoutKey key) {
   asm volatile("" : "+r"(key.k0), "+r"(key.k1));
   return key;
+}
+
+// The eight bits of a byte of Head::kept.
+__device__ __forceinline__ uint32_t kept_bits(const DropoutKey& key, const Philox& bits) {
+  uint32_t byte = 0;
+#pragma unroll
+  for (int s = 0; s < 8; ++s) byte |= dropout_keeps(key, bits, s) ? 1u << s : 0;
+  return byte;
 }
 
 // What keys key, key + 16 ... key + 16 (N - 1), all in one group of 128, are multiplied by for a query. N is even, and

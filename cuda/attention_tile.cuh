@@ -159,29 +159,37 @@ __device__ __forceinline__ float exponential(float x) {
 // Where a lane's rows are queries: what its four keys of a step are multiplied by for either.
 class KeyDropout {
  public:
-  __device__ __forceinline__ void start(const Head<true>& head, int step, int upper, int lower) {
-    if (!head.dropout.on) return;
-    const int query[2] = {upper, lower};
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      if (step % 2 == 0) {
-        const int place = first_of_share() + FragmentLane().t;
-        const Philox bits = dropout_bits(opaque(head.dropout), step / 2, place, query[r], head.dropout_row());
-        now_[r] = {{bits.word[0], bits.word[1]}}, next_[r] = {{bits.word[2], bits.word[3]}};
-      } else {
-        now_[r] = next_[r];
-      }
-    }
+  __device__ __forceinline__ KeyDropout(const Head<true>& head, int upper, int lower)
+      : on_(head.dropout.on), scale_(head.dropout.scale), query_{upper, lower} {}
+
+  // The forward draws, every other step for two, and leaves the bits to the gradient.
+  __device__ __forceinline__ void draw(const Attention& op, const Head<true>& head, int step) {
+    next(step, [&](int r) {
+      const Philox random = dropout_bits(opaque(head.dropout), step / 2, place(), query_[r], head.dropout_row());
+      const uint32_t bits = kept_bits(head.dropout, random);
+      if (query_[r] < head.queries) head.kept(op, query_[r])[step / 2 * 16 + place()] = static_cast<uint8_t>(bits);
+      return bits;
+    });
   }
-  __device__ __forceinline__ float factor(const Head<true>& head, int r, int i) const {
-    return dropout_factor(head.dropout, Philox{{now_[r].word[0], now_[r].word[1]}}, i);
+  __device__ __forceinline__ void read(const Attention& op, const Head<true>& head, int step) {
+    next(step,
+         [&](int r) { return uint32_t{head.kept(op, min(query_[r], head.queries - 1))[step / 2 * 16 + place()]}; });
   }
+  __device__ __forceinline__ float factor(int r, int i) const { return bits_[r] >> i & 1 ? scale_ : 0; }
 
  private:
-  struct Two {
-    uint32_t word[2] = {};
-  };
-  Two now_[2], next_[2];
+  static __device__ __forceinline__ int place() { return first_of_share() + FragmentLane().t; }
+  template <class Bits>
+  __device__ __forceinline__ void next(int step, Bits bits) {
+    if (!on_) return;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) bits_[r] = step % 2 == 0 ? bits(r) : bits_[r] >> 4;
+  }
+
+  bool on_;
+  float scale_;
+  int query_[2];
+  uint32_t bits_[2] = {0xFF, 0xFF};
 };
 
 // ---- the sum over the shares ----
