@@ -79,55 +79,51 @@ struct Shares {
 
 template <Precision kPrecision, int kWidth>
 struct ForwardShared {
-  // Two blocks share a multiprocessor; what TF32's second terms leave room for.
-  static constexpr int kStages = kPrecision == Precision::fp32 ? 2 : 3;
-  struct Stage {
-    StagedRows<kWidth> k, v;
-  } stage[kStages];
+  // Two blocks of floats share a multiprocessor; what TF32's second terms leave room for.
+  RowStream<kPrecision, kWidth, 2, kPrecision == Precision::fp32 ? 2 : 3> stream;  // k, v
   LeftRows<kPrecision, kWidth> q;
   Shares shares;
 };
 
 // Grid (tiles of queries, heads, replicas).
 template <Precision kPrecision, int kWidth>
-__global__ void __launch_bounds__(kTileThreads, 2) attention_kernel(const __grid_constant__ Attention op, int stride) {
+__global__ void __launch_bounds__(kTileThreads, kPrecision == Precision::bf16 ? 3 : 2)
+    attention_kernel(const __grid_constant__ Attention op, int stride) {
   begin_kernel();
   extern __shared__ uint4 memory[];
   using Shared = ForwardShared<kPrecision, kWidth>;
   Shared& shared = *reinterpret_cast<Shared*>(memory);
+  auto& stream = shared.stream;
   const TilePlace place = find_tile(op.queries, blockIdx.x, kTileRows);
   const Head<true> head(op, stride, blockIdx.z, place.sequence, blockIdx.y);
   if (place.first >= head.queries) return;
-  const int upper = place.first + 16 * half_index() + FragmentLane().g, lower = upper + 8;
-  const HeadRows<true> k = head.of_keys(op.k), v = head.of_keys(op.v);
+  const TileRows rows(place.first);
+  const HeadRows<true> kv[2] = {head.of_keys(op.k), head.of_keys(op.v)};
   const int steps = steps_of(head.keys);
   const auto fetch = [&](int step) {
-    if (step < steps) {
-      shared.stage[step % Shared::kStages].k.copy(k, step * kStepRows);
-      shared.stage[step % Shared::kStages].v.copy(v, step * kStepRows);
-    }
+    if (step < steps) stream.fetch(kv, step);
     commit_copies();
   };
 
 #pragma unroll
-  for (int step = 0; step < Shared::kStages - 1; ++step) fetch(step);
-  shared.q.set(head.of_queries(op.q), upper, lower);
+  for (int step = 0; step < stream.kAhead; ++step) fetch(step);
+  shared.q.set(head.of_queries(op.q), rows);
   Sums<kWidth> sums = {};
   Softmax softmax;
-  KeyDropout dropout(head, upper, lower);
+  KeyDropout dropout(op, head, rows);
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
-    wait_for_copies<Shared::kStages - 2>();
+    stream.wait();
+    stream.publish(step);
     __syncthreads();  // all of the step is there, and nobody reads the step before it any more
-    fetch(step + Shared::kStages - 1);
+    fetch(step + stream.kAhead);
     const int first = step * kStepRows + first_of_share();
     if (first >= head.keys) break;  // the last step
-    const typename Shared::Stage& stage = shared.stage[step % Shared::kStages];
-    dropout.draw(op, head, step);
+    dropout.draw(head, step);
     Scores s;
-    scores(s, shared.q, stage.k);
+    scores(s, shared.q, stream.rows(0, step));
     absorb<kPrecision, kWidth>(s, softmax, sums, head, first + FragmentLane().t, dropout);
-    add_products<kPrecision>(sums, s, stage.v);
+    add_products<kPrecision>(sums, s, stream.rows(1, step));
   }
 
   shared.shares.set(softmax);
@@ -136,9 +132,8 @@ __global__ void __launch_bounds__(kTileThreads, 2) attention_kernel(const __grid
     const float2 stats = shared.shares.weigh(row);
     if (place.first + row < head.queries) *head.stats(op, place.first + row) = stats;
   }
-  static_assert(sizeof(shared.stage) >= kMergeBytesOf<kWidth>);
-  merge_and_store<kWidth>(reinterpret_cast<float4*>(shared.stage), sums, head.of_queries(op.context), upper, lower,
-                          [&](int warp, int row) { return shared.shares.weight[warp][row]; });
+  merge_and_store<kPrecision, kWidth>(stream, sums, head.of_queries(op.context), place.first,
+                                      [&](int warp, int row) { return shared.shares.weight[warp][row]; });
 }
 
 void attention_tiles(const Attention& op, Precision precision, cudaStream_t stream) {

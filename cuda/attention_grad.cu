@@ -23,11 +23,8 @@ __device__ __forceinline__ void differentiate(float& s, float& dp, float scale, 
 
 // ---- dk and dv: rows are keys, columns queries ----
 
-static_assert(kTileThreads == 4 * kStepRows);
-__device__ __forceinline__ int row_of_four_lanes() { return static_cast<int>(threadIdx.x) / 4; }
-
 // What a step's probabilities ask of a query: `stats` as in Attention, the sum over its keys of p dp, and of the
-// block's 32 keys the bits that dropout keeps: keys c and c + 16 have bits 2 (c / 4) of byte c % 4 and the next.
+// block's 32 keys the bits that dropout keeps: key c has bit 2 (c % 16 / 4) + c / 16 of byte c % 4.
 struct alignas(16) Query {
   float2 stats;
   float delta;
@@ -56,40 +53,35 @@ struct QueryPart {
 
 template <Precision kPrecision, int kWidth>
 struct KeyShared {
-  struct Stage {
-    StagedRows<kWidth> q, dcontext;
-  } stage[2];
-  StagedRows<kWidth> context;
+  static constexpr int kQuerySteps = kPrecision == Precision::fp32 ? 1 : 2;  // what TF32's second terms leave room for
+  RowStream<kPrecision, kWidth, 2, 2> stream;                                // q, dcontext
+  Brought<kWidth> context;
   LeftRows<kPrecision, kWidth> k, v;
-  Query query[kStepRows];
+  Query queries[kQuerySteps][kStepRows];
 };
 
+// The sum of p dp of the query whose row the thread brings: the lane's part.
 template <Precision kPrecision, int kWidth>
-__device__ __forceinline__ void set_queries(KeyShared<kPrecision, kWidth>& shared, const StagedRows<kWidth>& dcontext,
-                                            const QueryPart& part) {
-  const int row = row_of_four_lanes(), t = FragmentLane().t;
+__device__ __forceinline__ float delta_of(const KeyShared<kPrecision, kWidth>& shared, int step) {
   float delta = 0;
 #pragma unroll
-  for (int four = 0; four < kWidth / 4; four += 4)
-    delta += dot(dcontext.four(row, four + t), shared.context.four(row, four + t));
-  const Query query = part.whole(delta);
-  if (t == 0) shared.query[row] = query;
+  for (int i = 0; i < kWidth / 16; ++i) delta += dot(shared.stream.brought(1, step, i), shared.context[i]);
+  return delta;
 }
 
-// The lane's keys are `upper` and upper + 16 of the block's 32.
 template <Precision kPrecision>
-__device__ __forceinline__ void differentiate(Scores& s, Scores& dp, const Head<true>& head, int upper,
+__device__ __forceinline__ void differentiate(Scores& s, Scores& dp, const Head<true>& head,
                                               const Query (&queries)[kStepRows]) {
-  const int first = first_of_share() + FragmentLane().t, bit = upper % 4 * 8 + upper % 16 / 4 * 2;
+  const auto [g, t] = FragmentLane();
+  const int bit = g % 4 * 8 + g / 4 * 2 + half_index();  // of key g of the warp's; that of key g + 8 is 4 further
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    const Query query = queries[first + 16 * i];
+    const Query query = queries[first_of_share() + t + 16 * i];
+    const uint32_t kept = query.kept >> bit;
 #pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      const float factor = query.kept >> bit >> r & 1 ? head.dropout.scale : 0;
-      differentiate<kPrecision>(s[i / 2][2 * r + i % 2], dp[i / 2][2 * r + i % 2], head.scale, factor, query.stats,
-                                query.delta);
-    }
+    for (int r = 0; r < 2; ++r)
+      differentiate<kPrecision>(s[i / 2][2 * r + i % 2], dp[i / 2][2 * r + i % 2], head.scale,
+                                kept >> 4 * r & 1 ? head.dropout.scale : 0, query.stats, query.delta);
   }
 }
 
@@ -99,54 +91,54 @@ __device__ __forceinline__ void key_tile(const AttentionGrad& op, KeyShared<kPre
   const TilePlace place = find_tile(op.forward.keys, blockIdx.x, kTileRows);
   const Head<true> head(op.forward, stride, blockIdx.z, place.sequence, head_number);
   if (place.first >= head.keys) return;
-  const int upper = place.first + 8 * half_index() + FragmentLane().g, lower = upper + 16;
-  const HeadRows<true> q = head.of_queries(op.forward.q), dcontext = head.of_queries(op.dcontext);
+  const TileRows rows(place.first);
+  const HeadRows<true> from[2] = {head.of_queries(op.forward.q), head.of_queries(op.dcontext)};
   const HeadRows<true> context = head.of_queries(op.forward.context);
   const int steps = steps_of(head.queries);
+  auto& stream = shared.stream;
   QueryPart part;
   const auto fetch = [&](int step) {
     if (step >= steps) return;
-    const int first = step * kStepRows;
-    shared.stage[step % 2].q.copy(q, first);
-    shared.stage[step % 2].dcontext.copy(dcontext, first);
-    shared.context.copy(context, first);
+    stream.fetch(from, step);
+    shared.context.copy(context, step);
     commit_copies();
-    part.load(op.forward, head, first + row_of_four_lanes(), place.first);
+    part.load(op.forward, head, step * kStepRows + row_brought(), place.first);
   };
 
   fetch(0);
-  shared.k.set(head.of_keys(op.forward.k), upper, lower);
-  shared.v.set(head.of_keys(op.forward.v), upper, lower);
+  shared.k.set(head.of_keys(op.forward.k), rows);
+  shared.v.set(head.of_keys(op.forward.v), rows);
   Sums<kWidth> dk = {}, dv = {};
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
-    const auto& stage = shared.stage[step % 2];
-    wait_for_copies<0>();
+    auto& queries = shared.queries[step % shared.kQuerySteps];
+    stream.wait();
+    const Query query = part.whole(delta_of(shared, step));
+    stream.publish(step);
+    if (shared.kQuerySteps == 1) __syncthreads();  // nobody reads the queries before these any more
+    if (FragmentLane().t == 0) queries[row_brought()] = query;
     __syncthreads();  // all of the step is there, and nobody reads the step before it any more
-    set_queries(shared, stage.dcontext, part);
-    __syncthreads();  // they are set, and nobody reads the context any more
     fetch(step + 1);
     if (step * kStepRows + first_of_share() >= head.queries) break;  // the last step
     Scores s, dp;
-    scores(s, shared.k, stage.q);
-    scores(dp, shared.v, stage.dcontext);
-    differentiate<kPrecision>(s, dp, head, upper, shared.query);
-    add_products<kPrecision>(dv, s, stage.dcontext);
-    add_products<kPrecision>(dk, dp, stage.q);
+    scores(s, shared.k, stream.rows(0, step));
+    scores(dp, shared.v, stream.rows(1, step));
+    differentiate<kPrecision>(s, dp, head, queries);
+    add_products<kPrecision>(dv, s, stream.rows(1, step));
+    add_products<kPrecision>(dk, dp, stream.rows(0, step));
   }
-  static_assert(sizeof(shared.stage) >= kMergeBytesOf<kWidth>);
-  float4* merge = reinterpret_cast<float4*>(shared.stage);
-  merge_and_store<kWidth>(merge, dv, head.of_keys(op.dv), upper, lower, [](int, int) { return 1.0f; });
-  merge_and_store<kWidth>(merge, dk, head.of_keys(op.dk), upper, lower, [&](int, int) { return head.scale; });
+  const auto store = [&](const Sums<kWidth>& sums, const Tensor& to, float factor) {
+    merge_and_store<kPrecision, kWidth>(stream, sums, head.of_keys(to), place.first, [&](int, int) { return factor; });
+  };
+  store(dv, op.dv, 1);
+  store(dk, op.dk, head.scale);
 }
 
 // ---- dq: rows are queries, columns keys ----
 
 template <Precision kPrecision, int kWidth>
 struct QueryShared {
-  struct Stage {
-    StagedRows<kWidth> k, v;
-  } stage[2];
+  RowStream<kPrecision, kWidth, 2, 2> stream;  // k, v
   LeftRows<kPrecision, kWidth> q, dcontext;
 };
 
@@ -168,47 +160,47 @@ __device__ __forceinline__ void query_tile(const AttentionGrad& op, QueryShared<
   const TilePlace place = find_tile(op.forward.queries, blockIdx.x, kTileRows);
   const Head<true> head(op.forward, stride, blockIdx.z, place.sequence, head_number);
   if (place.first >= head.queries) return;
-  const int upper = place.first + 16 * half_index() + FragmentLane().g, lower = upper + 8;
-  const HeadRows<true> k = head.of_keys(op.forward.k), v = head.of_keys(op.forward.v);
+  const TileRows rows(place.first);
+  const HeadRows<true> kv[2] = {head.of_keys(op.forward.k), head.of_keys(op.forward.v)};
   const int steps = steps_of(head.keys);
+  auto& stream = shared.stream;
   const auto fetch = [&](int step) {
     if (step >= steps) return;
-    shared.stage[step % 2].k.copy(k, step * kStepRows);
-    shared.stage[step % 2].v.copy(v, step * kStepRows);
+    stream.fetch(kv, step);
     commit_copies();
   };
 
   fetch(0);
   const HeadRows<true> dcontext = head.of_queries(op.dcontext), context = head.of_queries(op.forward.context);
-  shared.q.set(head.of_queries(op.forward.q), upper, lower);
-  shared.dcontext.set(dcontext, upper, lower);
-  const float delta[2] = {delta_of<kWidth>(dcontext, context, upper), delta_of<kWidth>(dcontext, context, lower)};
-  const float2 stats[2] = {head.stats_or_none(op.forward, upper), head.stats_or_none(op.forward, lower)};
+  shared.q.set(head.of_queries(op.forward.q), rows);
+  shared.dcontext.set(dcontext, rows);
+  const float delta[2] = {delta_of<kWidth>(dcontext, context, rows.upper),
+                          delta_of<kWidth>(dcontext, context, rows.lower)};
+  const float2 stats[2] = {head.stats_or_none(op.forward, rows.upper), head.stats_or_none(op.forward, rows.lower)};
   Sums<kWidth> dq = {};
-  KeyDropout dropout(head, upper, lower);
+  KeyDropout dropout(op.forward, head, rows);
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
-    const auto& stage = shared.stage[step % 2];
-    wait_for_copies<0>();
+    stream.wait();
+    stream.publish(step);
     __syncthreads();  // all of the step is there, and nobody reads the step before it any more
     fetch(step + 1);
     const int first = step * kStepRows + first_of_share();
     if (first >= head.keys) break;  // the last step
-    dropout.read(op.forward, head, step);
+    dropout.read(step);
     Scores s, dp;
-    scores(s, shared.q, stage.k);
-    scores(dp, shared.dcontext, stage.v);
+    scores(s, shared.q, stream.rows(0, step));
+    scores(dp, shared.dcontext, stream.rows(1, step));
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
       const int n = i / 4, e = i % 4, r = e / 2, mine = 2 * n + e % 2;
       if (first + FragmentLane().t + 16 * mine >= head.keys) s[n][e] = -INFINITY;
       differentiate<kPrecision>(s[n][e], dp[n][e], head.scale, dropout.factor(r, mine), stats[r], delta[r]);
     }
-    add_products<kPrecision>(dq, dp, stage.k);
+    add_products<kPrecision>(dq, dp, stream.rows(0, step));
   }
-  static_assert(sizeof(shared.stage) >= kMergeBytesOf<kWidth>);
-  merge_and_store<kWidth>(reinterpret_cast<float4*>(shared.stage), dq, head.of_queries(op.dq), upper, lower,
-                          [&](int, int) { return head.scale; });
+  merge_and_store<kPrecision, kWidth>(stream, dq, head.of_queries(op.dq), place.first,
+                                      [&](int, int) { return head.scale; });
 }
 
 // ---- launch ----
