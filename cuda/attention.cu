@@ -29,17 +29,17 @@ __device__ __forceinline__ float absorb(float (&x)[4], float& top, float& sum, f
   return rescale;
 }
 
-// Scores of a share's keys, the lane's being key + 16 i, become the left operand of the values.
+// Scores of a share's keys become the left operand of the values.
 template <Precision kPrecision, int kWidth>
-__device__ __forceinline__ void absorb(Scores& s, Softmax& softmax, Sums<kWidth>& sums, const Head<true>& head, int key,
+__device__ __forceinline__ void absorb(Scores& s, Softmax& softmax, Sums<kWidth>& sums, float scale,
                                        const KeyDropout& dropout) {
   float rescale[2];
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     float x[4];
 #pragma unroll
-    for (int i = 0; i < 4; ++i) x[i] = key + 16 * i < head.keys ? s[i / 2][2 * r + i % 2] : -INFINITY;
-    rescale[r] = absorb<kPrecision>(x, softmax.top[r], softmax.sum[r], head.scale);
+    for (int i = 0; i < 4; ++i) x[i] = s[i / 2][2 * r + i % 2];
+    rescale[r] = absorb<kPrecision>(x, softmax.top[r], softmax.sum[r], scale);
 #pragma unroll
     for (int i = 0; i < 4; ++i) s[i / 2][2 * r + i % 2] = x[i] * dropout.factor(r, i);
   }
@@ -62,18 +62,19 @@ struct Shares {
     }
   }
   // Of one of the block's rows, after set by all warps: {maximum, 1 / sum}.
+  template <Precision kPrecision>
   __device__ __forceinline__ float2 weigh(int row) {
     const int first = row / 16 * kShares;
     row %= 16;
     float top = -INFINITY, sum = 0;
     for (int w = first; w < first + kShares; ++w) top = fmaxf(top, seen[w][row].x);
     for (int w = first; w < first + kShares; ++w) {
-      weight[w][row] = expf(seen[w][row].x - top);
+      weight[w][row] = exponential<kPrecision>(seen[w][row].x - top);
       sum += weight[w][row] * seen[w][row].y;
     }
     const float inverse = 1.0f / sum;
     for (int w = first; w < first + kShares; ++w) weight[w][row] *= inverse;
-    return {top, inverse};
+    return {top * (1 / kScoreUnit<kPrecision>), inverse};
   }
 };
 
@@ -95,13 +96,14 @@ __global__ void __launch_bounds__(kTileThreads, kPrecision == Precision::bf16 ? 
   Shared& shared = *reinterpret_cast<Shared*>(memory);
   auto& stream = shared.stream;
   const TilePlace place = find_tile(op.queries, blockIdx.x, kTileRows);
-  const Head<true> head(op, stride, blockIdx.z, place.sequence, blockIdx.y);
+  const Head<true> head(op, stride, blockIdx.z, place.sequence, blockIdx.y, kWidth);
   if (place.first >= head.queries) return;
   const TileRows rows(place.first);
-  const HeadRows<true> kv[2] = {head.of_keys(op.k), head.of_keys(op.v)};
+  Sources<2> kv(head.of_keys(op.k), head.of_keys(op.v));
   const int steps = steps_of(head.keys);
   const auto fetch = [&](int step) {
     if (step < steps) stream.fetch(kv, step);
+    kv.next();
     commit_copies();
   };
 
@@ -113,8 +115,7 @@ __global__ void __launch_bounds__(kTileThreads, kPrecision == Precision::bf16 ? 
   KeyDropout dropout(op, head, rows);
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
-    stream.wait();
-    stream.publish(step);
+    stream.publish(step, [](int, int, float4) {});
     __syncthreads();  // all of the step is there, and nobody reads the step before it any more
     fetch(step + stream.kAhead);
     const int first = step * kStepRows + first_of_share();
@@ -122,14 +123,15 @@ __global__ void __launch_bounds__(kTileThreads, kPrecision == Precision::bf16 ? 
     dropout.draw(head, step);
     Scores s;
     scores(s, shared.q, stream.rows(0, step));
-    absorb<kPrecision, kWidth>(s, softmax, sums, head, first + FragmentLane().t, dropout);
+    leave_out(s, head.keys - first);
+    absorb<kPrecision, kWidth>(s, softmax, sums, head.scale * kScoreUnit<kPrecision>, dropout);
     add_products<kPrecision>(sums, s, stream.rows(1, step));
   }
 
   shared.shares.set(softmax);
   __syncthreads();
   if (const int row = threadIdx.x; row < kTileRows) {
-    const float2 stats = shared.shares.weigh(row);
+    const float2 stats = shared.shares.template weigh<kPrecision>(row);
     if (place.first + row < head.queries) *head.stats(op, place.first + row) = stats;
   }
   merge_and_store<kPrecision, kWidth>(stream, sums, head.of_queries(op.context), place.first,

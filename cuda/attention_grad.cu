@@ -12,7 +12,15 @@ namespace mpq {
 namespace attention {
 namespace {
 
-// A score and d(dropped p) become the dropped p and d(score) / scale. `stats` as in Attention.
+// A query's maximum and 1 / sum; beyond the last query what makes all probabilities zero.
+template <Precision kPrecision>
+__device__ __forceinline__ float2 stats_of(const Attention& op, const Head<true>& head, int query) {
+  if (query >= head.queries) return {INFINITY, 0};
+  const float2 stats = head.stats(op, 0)[query * op.heads];
+  return {stats.x * kScoreUnit<kPrecision>, stats.y};
+}
+
+// A score and d(dropped p) become the dropped p and d(score) / scale. `stats` as in stats_of.
 template <Precision kPrecision>
 __device__ __forceinline__ void differentiate(float& s, float& dp, float scale, float factor, float2 stats,
                                               float delta) {
@@ -23,7 +31,7 @@ __device__ __forceinline__ void differentiate(float& s, float& dp, float scale, 
 
 // ---- dk and dv: rows are keys, columns queries ----
 
-// What a step's probabilities ask of a query: `stats` as in Attention, the sum over its keys of p dp, and of the
+// What a step's probabilities ask of a query: `stats` as in stats_of, the sum over its keys of p dp, and of the
 // block's 32 keys the bits that dropout keeps: key c has bit 2 (c % 16 / 4) + c / 16 of byte c % 4.
 struct alignas(16) Query {
   float2 stats;
@@ -36,10 +44,11 @@ struct QueryPart {
   float2 stats;
   uint32_t kept;
 
+  template <Precision kPrecision>
   __device__ __forceinline__ void load(const Attention& op, const Head<true>& head, int query, int first_key) {
-    stats = head.stats_or_none(op, query), kept = 0xFFFFFFFF;
-    if (!head.dropout.on) return;
-    const uint8_t* bytes = head.kept(op, min(query, head.queries - 1)) + first_key / 128 * 16;
+    stats = stats_of<kPrecision>(op, head, query), kept = 0xFFFFFFFF;
+    if (!head.dropout.on || query >= head.queries) return;
+    const uint8_t* bytes = head.kept(op, 0) + int64_t{query} * op.heads * head.kept_bytes(op) + first_key / 128 * 16;
     kept = reinterpret_cast<const uint32_t*>(bytes)[FragmentLane().t] >> first_key % 128 / 16;
   }
   // Of all four lanes; `delta` is the lane's part.
@@ -51,6 +60,8 @@ struct QueryPart {
   }
 };
 
+constexpr int kQ = 0, kDcontext = 1, kContext = 2;  // what a tile of keys fetches
+
 template <Precision kPrecision, int kWidth>
 struct KeyShared {
   static constexpr int kQuerySteps = kPrecision == Precision::fp32 ? 1 : 2;  // what TF32's second terms leave room for
@@ -60,28 +71,19 @@ struct KeyShared {
   Query queries[kQuerySteps][kStepRows];
 };
 
-// The sum of p dp of the query whose row the thread brings: the lane's part.
-template <Precision kPrecision, int kWidth>
-__device__ __forceinline__ float delta_of(const KeyShared<kPrecision, kWidth>& shared, int step) {
-  float delta = 0;
-#pragma unroll
-  for (int i = 0; i < kWidth / 16; ++i) delta += dot(shared.stream.brought(1, step, i), shared.context[i]);
-  return delta;
-}
-
 template <Precision kPrecision>
 __device__ __forceinline__ void differentiate(Scores& s, Scores& dp, const Head<true>& head,
                                               const Query (&queries)[kStepRows]) {
+  const float scale = head.scale * kScoreUnit<kPrecision>;
   const auto [g, t] = FragmentLane();
-  const int bit = g % 4 * 8 + g / 4 * 2 + half_index();  // of key g of the warp's; that of key g + 8 is 4 further
+  const uint32_t upper = 1u << (g % 4 * 8 + g / 4 * 2 + half_index()), bit[2] = {upper, upper << 4};  // g, g + 8
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     const Query query = queries[first_of_share() + t + 16 * i];
-    const uint32_t kept = query.kept >> bit;
 #pragma unroll
     for (int r = 0; r < 2; ++r)
-      differentiate<kPrecision>(s[i / 2][2 * r + i % 2], dp[i / 2][2 * r + i % 2], head.scale,
-                                kept >> 4 * r & 1 ? head.dropout.scale : 0, query.stats, query.delta);
+      differentiate<kPrecision>(s[i / 2][2 * r + i % 2], dp[i / 2][2 * r + i % 2], scale,
+                                query.kept & bit[r] ? head.dropout.scale : 0, query.stats, query.delta);
   }
 }
 
@@ -89,20 +91,20 @@ template <Precision kPrecision, int kWidth>
 __device__ __forceinline__ void key_tile(const AttentionGrad& op, KeyShared<kPrecision, kWidth>& shared, int stride,
                                          int head_number) {
   const TilePlace place = find_tile(op.forward.keys, blockIdx.x, kTileRows);
-  const Head<true> head(op.forward, stride, blockIdx.z, place.sequence, head_number);
+  const Head<true> head(op.forward, stride, blockIdx.z, place.sequence, head_number, kWidth);
   if (place.first >= head.keys) return;
   const TileRows rows(place.first);
-  const HeadRows<true> from[2] = {head.of_queries(op.forward.q), head.of_queries(op.dcontext)};
-  const HeadRows<true> context = head.of_queries(op.forward.context);
+  Sources<3> from(head.of_queries(op.forward.q), head.of_queries(op.dcontext), head.of_queries(op.forward.context));
   const int steps = steps_of(head.queries);
   auto& stream = shared.stream;
   QueryPart part;
   const auto fetch = [&](int step) {
     if (step >= steps) return;
     stream.fetch(from, step);
-    shared.context.copy(context, step);
+    shared.context.copy(from[kContext], from.there());
     commit_copies();
-    part.load(op.forward, head, step * kStepRows + row_brought(), place.first);
+    part.template load<kPrecision>(op.forward, head, step * kStepRows + row_brought(), place.first);
+    from.next();
   };
 
   fetch(0);
@@ -112,20 +114,22 @@ __device__ __forceinline__ void key_tile(const AttentionGrad& op, KeyShared<kPre
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
     auto& queries = shared.queries[step % shared.kQuerySteps];
-    stream.wait();
-    const Query query = part.whole(delta_of(shared, step));
-    stream.publish(step);
+    float delta = 0;  // of the thread's part of a query
+    stream.publish(step, [&](int n, int i, float4 x) {
+      if (n == kDcontext) delta += dot(x, shared.context[i]);
+    });
+    const Query query = part.whole(delta);
     if (shared.kQuerySteps == 1) __syncthreads();  // nobody reads the queries before these any more
     if (FragmentLane().t == 0) queries[row_brought()] = query;
     __syncthreads();  // all of the step is there, and nobody reads the step before it any more
     fetch(step + 1);
     if (step * kStepRows + first_of_share() >= head.queries) break;  // the last step
     Scores s, dp;
-    scores(s, shared.k, stream.rows(0, step));
-    scores(dp, shared.v, stream.rows(1, step));
+    scores(s, shared.k, stream.rows(kQ, step));
+    scores(dp, shared.v, stream.rows(kDcontext, step));
     differentiate<kPrecision>(s, dp, head, queries);
-    add_products<kPrecision>(dv, s, stream.rows(1, step));
-    add_products<kPrecision>(dk, dp, stream.rows(0, step));
+    add_products<kPrecision>(dv, s, stream.rows(kDcontext, step));
+    add_products<kPrecision>(dk, dp, stream.rows(kQ, step));
   }
   const auto store = [&](const Sums<kWidth>& sums, const Tensor& to, float factor) {
     merge_and_store<kPrecision, kWidth>(stream, sums, head.of_keys(to), place.first, [&](int, int) { return factor; });
@@ -158,15 +162,16 @@ template <Precision kPrecision, int kWidth>
 __device__ __forceinline__ void query_tile(const AttentionGrad& op, QueryShared<kPrecision, kWidth>& shared, int stride,
                                            int head_number) {
   const TilePlace place = find_tile(op.forward.queries, blockIdx.x, kTileRows);
-  const Head<true> head(op.forward, stride, blockIdx.z, place.sequence, head_number);
+  const Head<true> head(op.forward, stride, blockIdx.z, place.sequence, head_number, kWidth);
   if (place.first >= head.queries) return;
   const TileRows rows(place.first);
-  const HeadRows<true> kv[2] = {head.of_keys(op.forward.k), head.of_keys(op.forward.v)};
+  Sources<2> kv(head.of_keys(op.forward.k), head.of_keys(op.forward.v));
   const int steps = steps_of(head.keys);
   auto& stream = shared.stream;
   const auto fetch = [&](int step) {
     if (step >= steps) return;
     stream.fetch(kv, step);
+    kv.next();
     commit_copies();
   };
 
@@ -176,13 +181,14 @@ __device__ __forceinline__ void query_tile(const AttentionGrad& op, QueryShared<
   shared.dcontext.set(dcontext, rows);
   const float delta[2] = {delta_of<kWidth>(dcontext, context, rows.upper),
                           delta_of<kWidth>(dcontext, context, rows.lower)};
-  const float2 stats[2] = {head.stats_or_none(op.forward, rows.upper), head.stats_or_none(op.forward, rows.lower)};
+  const float2 stats[2] = {stats_of<kPrecision>(op.forward, head, rows.upper),
+                           stats_of<kPrecision>(op.forward, head, rows.lower)};
+  const float scale = head.scale * kScoreUnit<kPrecision>;
   Sums<kWidth> dq = {};
   KeyDropout dropout(op.forward, head, rows);
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
-    stream.wait();
-    stream.publish(step);
+    stream.publish(step, [](int, int, float4) {});
     __syncthreads();  // all of the step is there, and nobody reads the step before it any more
     fetch(step + 1);
     const int first = step * kStepRows + first_of_share();
@@ -191,11 +197,11 @@ __device__ __forceinline__ void query_tile(const AttentionGrad& op, QueryShared<
     Scores s, dp;
     scores(s, shared.q, stream.rows(0, step));
     scores(dp, shared.dcontext, stream.rows(1, step));
+    leave_out(s, head.keys - first);
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
       const int n = i / 4, e = i % 4, r = e / 2, mine = 2 * n + e % 2;
-      if (first + FragmentLane().t + 16 * mine >= head.keys) s[n][e] = -INFINITY;
-      differentiate<kPrecision>(s[n][e], dp[n][e], head.scale, dropout.factor(r, mine), stats[r], delta[r]);
+      differentiate<kPrecision>(s[n][e], dp[n][e], scale, dropout.factor(r, mine), stats[r], delta[r]);
     }
     add_products<kPrecision>(dq, dp, stream.rows(0, step));
   }

@@ -6,9 +6,9 @@ namespace mpq::attention {
 
 // A lane's place in a fragment.
 struct FragmentLane {
-  int g = static_cast<int>(threadIdx.x) % kWarp / 4, t = static_cast<int>(threadIdx.x) % 4;
+  int g = static_cast<int>(threadIdx.x % kWarp / 4), t = static_cast<int>(threadIdx.x % 4);
 };
-__device__ __forceinline__ int warp_index() { return static_cast<int>(threadIdx.x) / kWarp; }
+__device__ __forceinline__ int warp_index() { return static_cast<int>(threadIdx.x / kWarp); }
 
 // Over the four lanes of equal g.
 __device__ __forceinline__ float quad_max(float x) {
@@ -69,10 +69,12 @@ struct Head {
   DropoutKey dropout;
 
   __device__ __forceinline__ Head(const Attention& op, int stride, int replica, int sequence, int head)
+      : Head(op, stride, replica, sequence, head, stride / op.heads) {}
+  __device__ __forceinline__ Head(const Attention& op, int stride, int replica, int sequence, int head, int width)
       : replica(replica),
         sequence(sequence),
         head(head),
-        width(stride / op.heads),
+        width(width),
         stride(stride),
         query_row(op.queries.starts[sequence]),
         queries(op.queries.starts[sequence + 1] - query_row),
@@ -99,7 +101,10 @@ struct Head {
   // the counter serves (dropout.cuh).
   __device__ __forceinline__ uint8_t* kept(const Attention& op, int query) const {
     const int64_t row = (int64_t{query_row} + query) * op.heads + head;
-    return reinterpret_cast<uint8_t*>(op.kept.i32(replica) + row * op.kept.shape[2]);
+    return reinterpret_cast<uint8_t*>(op.kept.i32(replica)) + row * kept_bytes(op);
+  }
+  static __device__ __forceinline__ int kept_bytes(const Attention& op) {
+    return 4 * static_cast<int>(op.kept.shape[2]);
   }
 
  private:
@@ -114,12 +119,13 @@ __device__ __forceinline__ DropoutKey opaque(DropoutKey key) {
   return key;
 }
 
-// The eight bits of a byte of Head::kept.
+// A byte of Head::kept, in the lowest eight bits.
 __device__ __forceinline__ uint32_t kept_bits(const DropoutKey& key, const Philox& bits) {
-  uint32_t byte = 0;
+  uint32_t dropped = 0;
 #pragma unroll
-  for (int s = 0; s < 8; ++s) byte |= dropout_keeps(key, bits, s) ? 1u << s : 0;
-  return byte;
+  for (int s = 7; s >= 0; --s)
+    dropped = __funnelshift_l(dropout_half(bits, s) - key.threshold, dropped, 1);  // the sign
+  return ~dropped;
 }
 
 // What keys key, key + 16 ... key + 16 (N - 1), all in one group of 128, are multiplied by for a query. N is even, and
@@ -147,7 +153,7 @@ __device__ __forceinline__ TilePlace find_tile(const Ragged& ragged, int tile, i
   int begun = 0;  // sequences whose tiles start at or before this one
 #pragma unroll 1
   for (int first = 0; first < ragged.sequences; first += kWarp) {
-    const int b = first + static_cast<int>(threadIdx.x) % kWarp;
+    const int b = first + lane_id();
     begun += __popc(__ballot_sync(kAllLanes, b < ragged.sequences && ragged.starts[b] / rows + b <= tile));
   }
   const int b = begun - 1;

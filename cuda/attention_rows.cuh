@@ -13,8 +13,8 @@ namespace mpq::attention {
 constexpr int kTileRows = 32, kStepRows = 64, kShares = 4;
 constexpr int kTileWarps = kTileRows / 16 * kShares, kTileThreads = kTileWarps * kWarp;
 
-__device__ __forceinline__ int half_index() { return warp_index() / kShares; }
-__device__ __forceinline__ int share_index() { return warp_index() % kShares; }
+__device__ __forceinline__ int half_index() { return static_cast<int>(threadIdx.x / (kShares * kWarp)); }
+__device__ __forceinline__ int share_index() { return static_cast<int>(threadIdx.x / kWarp % kShares); }
 
 // A share is every 16th row of a step and its three neighbours, so that one call of the dropout's generator serves all
 // that a lane has of two steps. Column 2 t + i of fragment n of the scores is the step's row first + t + 16 (2 n + i).
@@ -31,7 +31,31 @@ HD int steps_of(int rows) { return (rows + kStepRows - 1) / kStepRows; }
 
 // A thread brings the fours of columns t, t + 4 ... of one row of a step.
 static_assert(kTileThreads == 4 * kStepRows);
-__device__ __forceinline__ int row_brought() { return static_cast<int>(threadIdx.x) / 4; }
+__device__ __forceinline__ int row_brought() { return static_cast<int>(threadIdx.x / 4); }
+
+// The thread's parts of a step's rows of kCount tensors, step by step.
+template <int kCount>
+class Sources {
+ public:
+  template <class... Rows>
+  __device__ __forceinline__ explicit Sources(const HeadRows<true>& first, const Rows&... more)
+      : at_{part_of(first), part_of(more)...}, left_(first.count - row_brought()), stride_(kStepRows * first.stride) {}
+
+  __device__ __forceinline__ const float* operator[](int n) const { return at_[n]; }
+  __device__ __forceinline__ bool there() const { return left_ > 0; }  // or the row is beyond the last one
+  __device__ __forceinline__ void next() {
+#pragma unroll
+    for (int n = 0; n < kCount; ++n) at_[n] += stride_;
+    left_ -= kStepRows;
+  }
+
+ private:
+  static __device__ __forceinline__ const float* part_of(const HeadRows<true>& rows) {
+    return rows.first + int64_t{row_brought()} * rows.stride + 4 * FragmentLane().t;
+  }
+  const float* at_[kCount];
+  int left_, stride_;
+};
 
 // Right operands of several fragments.
 template <class T, int N>
@@ -46,13 +70,11 @@ struct Fragments {
 template <int kWidth>
 class FloatRows {
  public:
-  // Zeros beyond the last row. To be committed and waited for.
-  __device__ __forceinline__ void copy(const HeadRows<true>& from, int step) {
-    const int row = step * kStepRows + row_brought();
-    const float* columns = from.row(row);
+  // Zeros where the row is not there. To be committed and waited for.
+  __device__ __forceinline__ void copy(const float* from, bool there) {
 #pragma unroll
-    for (int four = FragmentLane().t; four < kFours; four += 4)
-      copy_async<16>(&at_[place(row_brought(), four)], columns + 4 * four, row < from.count);
+    for (int i = 0; i < kWidth / 16; ++i)
+      copy_async<16>(&at_[place(row_brought(), FragmentLane().t + 4 * i)], from + 16 * i, there);
   }
   // Four t + 4 i of the thread's row.
   __device__ __forceinline__ float4 brought(int i) const { return four(row_brought(), FragmentLane().t + 4 * i); }
@@ -90,14 +112,20 @@ class FloatStream {
   static constexpr int kAhead = kStages - 1;  // steps to fetch before the first one is needed
 
   // To be committed.
-  __device__ __forceinline__ void fetch(const HeadRows<true> (&from)[kCount], int step) {
+  template <int N>
+  __device__ __forceinline__ void fetch(const Sources<N>& from, int step) {
 #pragma unroll
-    for (int n = 0; n < kCount; ++n) stage_[step % kStages][n].copy(from[n], step);
+    for (int n = 0; n < kCount; ++n) stage_[step % kStages][n].copy(from[n], from.there());
   }
-  // What the thread has brought of the step is there; once all have published theirs, the rows are.
-  __device__ __forceinline__ void wait() { wait_for_copies<kAhead - 1>(); }
-  __device__ __forceinline__ float4 brought(int n, int step, int i) const { return rows(n, step).brought(i); }
-  __device__ __forceinline__ void publish(int) {}
+  // Waits for what the thread has brought of the step, and shows it: see(operand, i, four t + 4 i of the row). Once all
+  // threads have done so, the rows are there.
+  template <class See>
+  __device__ __forceinline__ void publish(int step, See see) {
+    wait_for_copies<kAhead - 1>();
+#pragma unroll
+    for (int i = 0; i < kCount * kWidth / 16; ++i)
+      see(i % kCount, i / kCount, rows(i % kCount, step).brought(i / kCount));
+  }
   __device__ __forceinline__ const FloatRows<kWidth>& rows(int n, int step) const { return stage_[step % kStages][n]; }
 
  private:
@@ -110,11 +138,9 @@ class FloatStream {
 template <int kWidth>
 class Brought {
  public:
-  __device__ __forceinline__ void copy(const HeadRows<true>& from, int step) {
-    const int row = step * kStepRows + row_brought();
-    const float* columns = from.row(row) + 4 * FragmentLane().t;
+  __device__ __forceinline__ void copy(const float* from, bool there) {
 #pragma unroll
-    for (int i = 0; i < kWidth / 16; ++i) copy_async<16>(&at_[i][threadIdx.x], columns + 16 * i, row < from.count);
+    for (int i = 0; i < kWidth / 16; ++i) copy_async<16>(&at_[i][threadIdx.x], from + 16 * i, there);
   }
   __device__ __forceinline__ float4 operator[](int i) const { return at_[i][threadIdx.x]; }
 
@@ -127,14 +153,11 @@ class Brought {
 template <int kWidth>
 class RoundedRows {
  public:
-  __device__ __forceinline__ void set(const Brought<kWidth>& from) {
-    const int row = row_brought(), share = row / 4 % kShares, t = row % 4, i = row / 16;
-    const int place = 16 * share + i / 2 * 8 + 2 * t + i % 2;
-#pragma unroll
-    for (int i = 0; i < kWidth / 16; ++i) {
-      const float4 x = from[i];
-      reinterpret_cast<uint2*>(at_[place])[FragmentLane().t + 4 * i] = {to_bf16(x.x, x.y), to_bf16(x.z, x.w)};
-    }
+  // Four t + 4 i of the row that the thread brings.
+  __device__ __forceinline__ void set(int i, float4 x) {
+    const unsigned row = threadIdx.x / 4, share = row / 4 % kShares, t = row % 4, four = row / 16;
+    uint4* to = at_[16 * share + four / 2 * 8 + 2 * t + four % 2];
+    reinterpret_cast<uint2*>(to)[FragmentLane().t + 4 * i] = {to_bf16(x.x, x.y), to_bf16(x.z, x.w)};
   }
   __device__ __forceinline__ Fragments<uint2, 2> transposed(int step) const {
     uint32_t x[4];
@@ -162,15 +185,22 @@ class RoundedStream {
  public:
   static constexpr int kAhead = 1;
 
-  __device__ __forceinline__ void fetch(const HeadRows<true> (&from)[kCount], int step) {
+  template <int N>
+  __device__ __forceinline__ void fetch(const Sources<N>& from, int) {
 #pragma unroll
-    for (int n = 0; n < kCount; ++n) brought_[n].copy(from[n], step);
+    for (int n = 0; n < kCount; ++n) brought_[n].copy(from[n], from.there());
   }
-  __device__ __forceinline__ void wait() { wait_for_copies<0>(); }
-  __device__ __forceinline__ float4 brought(int n, int, int i) const { return brought_[n][i]; }
-  __device__ __forceinline__ void publish(int step) {
+  template <class See>
+  __device__ __forceinline__ void publish(int step, See see) {
+    wait_for_copies<0>();
 #pragma unroll
-    for (int n = 0; n < kCount; ++n) stage_[step % 2][n].set(brought_[n]);
+    for (int n = 0; n < kCount; ++n) {
+      float4 x[kWidth / 16];
+#pragma unroll
+      for (int i = 0; i < kWidth / 16; ++i) x[i] = brought_[n][i];
+#pragma unroll
+      for (int i = 0; i < kWidth / 16; ++i) see(n, i, x[i]), stage_[step % 2][n].set(i, x[i]);
+    }
   }
   __device__ __forceinline__ const RoundedRows<kWidth>& rows(int n, int step) const { return stage_[step % 2][n]; }
 

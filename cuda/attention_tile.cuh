@@ -10,58 +10,79 @@ namespace mpq::attention {
 
 // ---- probabilities ----
 
+// Scaled scores, and the maxima taken from them, are in units whose exponential is an instruction where one is enough.
+template <Precision kPrecision>
+constexpr float kScoreUnit = kPrecision == Precision::fp32 ? 1.0f : 1.44269504f;  // log2(e)
+
 template <Precision kPrecision>
 __device__ __forceinline__ float exponential(float x) {
   if constexpr (kPrecision == Precision::fp32) return expf(x);
   float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * 1.44269504f));
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
+}
+
+// Keys first_of_share() ... of a step, of which `left` are there, or more.
+__device__ __forceinline__ void leave_out(Scores& s, int left) {
+  if (left > 3 + 16 * 3) return;
+#pragma unroll
+  for (int i = 0; i < 8; ++i)
+    if (FragmentLane().t + 16 * (i / 4 * 2 + i % 2) >= left) s[i / 4][i % 4] = -INFINITY;
 }
 
 // Where a lane's rows are queries: what its four keys of a step are multiplied by for either.
 class KeyDropout {
  public:
   __device__ __forceinline__ KeyDropout(const Attention& op, const Head<true>& head, const TileRows& rows)
-      : on_(head.dropout.on), scale_(head.dropout.scale), query_{rows.upper, rows.lower} {
+      : on_(head.dropout.on), scale_(head.dropout.scale), upper_(rows.upper), left_(head.queries - rows.upper) {
     if (!on_) return;
-#pragma unroll
-    for (int r = 0; r < 2; ++r) byte_[r] = head.kept(op, min(query_[r], head.queries - 1)) + place();
+    byte_ = head.kept(op, upper_) + place();
+    eight_rows_ = 8 * op.heads * head.kept_bytes(op);
   }
 
   // The forward draws, every other step for two, and leaves the bits to the gradient.
   __device__ __forceinline__ void draw(const Head<true>& head, int step) {
-    next(step, [&](int r) {
-      const Philox random = dropout_bits(opaque(head.dropout), step / 2, place(), query_[r], head.dropout_row());
-      const uint32_t bits = kept_bits(head.dropout, random);
-      if (query_[r] < head.queries) byte_[r][step / 2 * 16] = static_cast<uint8_t>(bits);
-      return bits;
+    next(step, [&] {
+      const DropoutKey key = opaque(head.dropout);
+#pragma unroll
+      for (int r = 0; r < 2; ++r)
+        bits_[r] = kept_bits(key, dropout_bits(key, step / 2, place(), upper_ + 8 * r, head.dropout_row()));
+#pragma unroll
+      for (int r = 0; r < 2; ++r)
+        if (8 * r < left_) byte(step, r) = static_cast<uint8_t>(bits_[r]);
     });
   }
   __device__ __forceinline__ void read(int step) {
-    next(step, [&](int r) { return uint32_t{byte_[r][step / 2 * 16]}; });
+    next(step, [&] {
+#pragma unroll
+      for (int r = 0; r < 2; ++r) bits_[r] = 8 * r < left_ ? byte(step, r) : 0;
+    });
   }
-  __device__ __forceinline__ float factor(int r, int i) const { return bits_[r] >> i & 1 ? scale_ : 0; }
+  __device__ __forceinline__ float factor(int r, int i) const { return bits_[r] & 1u << i ? scale_ : 0; }
 
  private:
   static __device__ __forceinline__ int place() { return first_of_share() + FragmentLane().t; }
-  template <class Bits>
-  __device__ __forceinline__ void next(int step, Bits bits) {
+  __device__ __forceinline__ uint8_t& byte(int step, int r) const { return byte_[step / 2 * 16 + r * eight_rows_]; }
+  template <class Start>
+  __device__ __forceinline__ void next(int step, Start start) {
     if (!on_) return;
-#pragma unroll
-    for (int r = 0; r < 2; ++r) bits_[r] = step % 2 == 0 ? bits(r) : bits_[r] >> 4;
+    if (step % 2 == 0)
+      start();
+    else
+      bits_[0] >>= 4, bits_[1] >>= 4;
   }
 
   bool on_;
   float scale_;
-  int query_[2];
-  uint8_t* byte_[2];
+  int upper_, left_;  // the upper query, queries from it on
+  uint8_t* byte_;
+  int eight_rows_;
   uint32_t bits_[2] = {0xFF, 0xFF};
 };
 
 // ---- the sum over the shares ----
 
-// The sums of all warps, as rows. The order of each row's fours of columns depends on the row: what lanes write at once
-// meets few banks twice.
+// The sums of all warps, as rows. With 32 bytes between them, what lanes write at once meets few banks twice.
 template <int kWidth>
 class Merge {
  public:
@@ -83,12 +104,10 @@ class Merge {
       }
     }
   }
-  __device__ __forceinline__ float4& at(int warp, int row, int four) {
-    return at_[warp][row][four ^ (row % 4 * 2 + row % 2)];
-  }
+  __device__ __forceinline__ float4& at(int warp, int row, int four) { return at_[warp][row][four]; }
 
  private:
-  float4 at_[kTileWarps][16][kFours];
+  float4 at_[kTileWarps][16][kFours + 2];
 };
 
 // Writes the sum over the shares of weight(warp, row of its 16) * sums to rows first ... All threads call it; `memory`
@@ -99,17 +118,17 @@ __device__ __forceinline__ void merge_and_store(Memory& memory, const Sums<kWidt
   static_assert(sizeof(Memory) >= sizeof(Merge<kWidth>));
   Merge<kWidth>& merge = reinterpret_cast<Merge<kWidth>&>(memory);
   constexpr int kFours = Merge<kWidth>::kFours, kAtOnce = kTileThreads / kFours;
-  const int four = static_cast<int>(threadIdx.x) % kFours;
+  const int four = static_cast<int>(threadIdx.x % kFours);
   __syncthreads();
   merge.template set<kPrecision>(sums);
   __syncthreads();
 #pragma unroll
   for (int i = 0; i < kTileRows; i += kAtOnce) {
-    const int row = i + static_cast<int>(threadIdx.x) / kFours;
+    const int row = i + static_cast<int>(threadIdx.x / kFours), half = kAtOnce == 16 ? i / 16 : row / 16;
     float4 total = {0, 0, 0, 0};
 #pragma unroll
     for (int share = 0; share < kShares; ++share) {
-      const int warp = row / 16 * kShares + share;
+      const int warp = half * kShares + share;
       const float4 x = merge.at(warp, row % 16, four);
       const float factor = weight(warp, row % 16);
       total.x += factor * x.x, total.y += factor * x.y, total.z += factor * x.z, total.w += factor * x.w;
