@@ -14,11 +14,17 @@ struct Softmax {
   float top[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
 };
 
+// By how much exponents may pass the maximum they are taken over before there is a new one: 2^8 of sums that have 24
+// bits harms nothing, and the sums so far need not be multiplied anew in every step. With fp32 it is the maximum
+// itself.
+template <Precision kPrecision>
+constexpr float kTopSlack = kPrecision == Precision::fp32 ? 0.0f : 8.0f;
+
 // A row's new scores become exponentials over the maximum so far. Returns what the sums so far are to be multiplied by.
 template <Precision kPrecision>
 __device__ __forceinline__ float absorb(float (&x)[4], float& top, float& sum, float scale) {
-  const float before = top, largest = fmaxf(fmaxf(x[0], x[1]), fmaxf(x[2], x[3]));
-  top = fmaxf(before, quad_max(largest) * scale);
+  const float before = top, largest = quad_max(fmaxf(fmaxf(x[0], x[1]), fmaxf(x[2], x[3]))) * scale;
+  top = largest > before + kTopSlack<kPrecision> ? largest : before;
   const float rescale = exponential<kPrecision>(before - top);
   sum *= rescale;
 #pragma unroll

@@ -12,12 +12,15 @@ namespace mpq {
 namespace attention {
 namespace {
 
-// A query's maximum and 1 / sum; beyond the last query what makes all probabilities zero.
+// A query's maximum and 1 / sum, or what makes all probabilities zero.
+constexpr float2 kNoStats = {INFINITY, 0};
+template <Precision kPrecision>
+__device__ __forceinline__ float2 in_score_units(float2 stats) {
+  return {stats.x * kScoreUnit<kPrecision>, stats.y};
+}
 template <Precision kPrecision>
 __device__ __forceinline__ float2 stats_of(const Attention& op, const Head<true>& head, int query) {
-  if (query >= head.queries) return {INFINITY, 0};
-  const float2 stats = head.stats(op, 0)[query * op.heads];
-  return {stats.x * kScoreUnit<kPrecision>, stats.y};
+  return query < head.queries ? in_score_units<kPrecision>(*head.stats(op, query)) : kNoStats;
 }
 
 // A score and d(dropped p) become the dropped p and d(score) / scale. `stats` as in stats_of.
@@ -39,25 +42,45 @@ struct alignas(16) Query {
   uint32_t kept;
 };
 
-// A query as its four lanes get it: they have the same `stats`, and each a word of the bits.
-struct QueryPart {
-  float2 stats;
-  uint32_t kept;
-
-  template <Precision kPrecision>
-  __device__ __forceinline__ void load(const Attention& op, const Head<true>& head, int query, int first_key) {
-    stats = stats_of<kPrecision>(op, head, query), kept = 0xFFFFFFFF;
-    if (!head.dropout.on || query >= head.queries) return;
-    const uint8_t* bytes = head.kept(op, 0) + int64_t{query} * op.heads * head.kept_bytes(op) + first_key / 128 * 16;
-    kept = reinterpret_cast<const uint32_t*>(bytes)[FragmentLane().t] >> first_key % 128 / 16;
+// Queries as they come, step by step: four lanes bring one, each a word of its bits.
+class QuerySource {
+ public:
+  __device__ __forceinline__ QuerySource(const Attention& op, const Head<true>& head, int first_key)
+      : left_(head.queries - row_brought()),
+        stats_stride_(kStepRows * op.heads),
+        stats_(head.stats(op, row_brought())),
+        dropout_(head.dropout.on),
+        shift_(first_key % 128 / 16) {
+    if (!dropout_) return;
+    const uint8_t* bytes = head.kept(op, row_brought()) + first_key / 128 * 16;
+    kept_ = reinterpret_cast<const uint32_t*>(bytes) + FragmentLane().t;
+    kept_stride_ = stats_stride_ * head.kept_bytes(op) / 4;
   }
-  // Of all four lanes; `delta` is the lane's part.
-  __device__ __forceinline__ Query whole(float delta) const {
-    uint32_t bits = (kept & 0x03030303) << 2 * FragmentLane().t;
+
+  __device__ __forceinline__ void fetch() {
+    const bool there = left_ > 0;
+    next_stats_ = there ? *stats_ : kNoStats;
+    if (dropout_) next_kept_ = there ? *kept_ : 0;
+    left_ -= kStepRows, stats_ += stats_stride_, kept_ += kept_stride_;
+  }
+  // What was fetched; all four lanes call it. `delta` is the lane's part.
+  template <Precision kPrecision>
+  __device__ __forceinline__ Query get(float delta) const {
+    uint32_t bits = (next_kept_ >> shift_ & 0x03030303) << 2 * FragmentLane().t;
     bits |= __shfl_xor_sync(kAllLanes, bits, 1);
     bits |= __shfl_xor_sync(kAllLanes, bits, 2);
-    return {stats, quad_sum(delta), bits};
+    return {in_score_units<kPrecision>(next_stats_), quad_sum(delta), bits};
   }
+
+ private:
+  int left_, stats_stride_;
+  const float2* stats_;
+  bool dropout_;
+  int shift_;
+  const uint32_t* kept_ = nullptr;
+  int kept_stride_ = 0;
+  float2 next_stats_;
+  uint32_t next_kept_ = 0xFFFFFFFF;
 };
 
 constexpr int kQ = 0, kDcontext = 1, kContext = 2;  // what a tile of keys fetches
@@ -97,13 +120,13 @@ __device__ __forceinline__ void key_tile(const AttentionGrad& op, KeyShared<kPre
   Sources<3> from(head.of_queries(op.forward.q), head.of_queries(op.dcontext), head.of_queries(op.forward.context));
   const int steps = steps_of(head.queries);
   auto& stream = shared.stream;
-  QueryPart part;
+  QuerySource source(op.forward, head, place.first);
   const auto fetch = [&](int step) {
     if (step >= steps) return;
     stream.fetch(from, step);
     shared.context.copy(from[kContext], from.there());
     commit_copies();
-    part.template load<kPrecision>(op.forward, head, step * kStepRows + row_brought(), place.first);
+    source.fetch();
     from.next();
   };
 
@@ -118,7 +141,7 @@ __device__ __forceinline__ void key_tile(const AttentionGrad& op, KeyShared<kPre
     stream.publish(step, [&](int n, int i, float4 x) {
       if (n == kDcontext) delta += dot(x, shared.context[i]);
     });
-    const Query query = part.whole(delta);
+    const Query query = source.template get<kPrecision>(delta);
     if (shared.kQuerySteps == 1) __syncthreads();  // nobody reads the queries before these any more
     if (FragmentLane().t == 0) queries[row_brought()] = query;
     __syncthreads();  // all of the step is there, and nobody reads the step before it any more
@@ -186,6 +209,7 @@ __device__ __forceinline__ void query_tile(const AttentionGrad& op, QueryShared<
   const float scale = head.scale * kScoreUnit<kPrecision>;
   Sums<kWidth> dq = {};
   KeyDropout dropout(op.forward, head, rows);
+  dropout.fetch(0);
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
     stream.publish(step, [](int, int, float4) {});
@@ -193,7 +217,7 @@ __device__ __forceinline__ void query_tile(const AttentionGrad& op, QueryShared<
     fetch(step + 1);
     const int first = step * kStepRows + first_of_share();
     if (first >= head.keys) break;  // the last step
-    dropout.read(step);
+    dropout.read(step, steps);
     Scores s, dp;
     scores(s, shared.q, stream.rows(0, step));
     scores(dp, shared.dcontext, stream.rows(1, step));

@@ -52,10 +52,16 @@ class KeyDropout {
         if (8 * r < left_) byte(step, r) = static_cast<uint8_t>(bits_[r]);
     });
   }
-  __device__ __forceinline__ void read(int step) {
-    next(step, [&] {
+  // The gradient reads them, two steps before they are needed.
+  __device__ __forceinline__ void fetch(int step) {
+    if (!on_) return;
 #pragma unroll
-      for (int r = 0; r < 2; ++r) bits_[r] = 8 * r < left_ ? byte(step, r) : 0;
+    for (int r = 0; r < 2; ++r) coming_[r] = 8 * r < left_ ? byte(step, r) : 0;
+  }
+  __device__ __forceinline__ void read(int step, int steps) {
+    next(step, [&] {
+      bits_[0] = coming_[0], bits_[1] = coming_[1];
+      if (step + 2 < steps) fetch(step + 2);
     });
   }
   __device__ __forceinline__ float factor(int r, int i) const { return bits_[r] & 1u << i ? scale_ : 0; }
@@ -77,7 +83,7 @@ class KeyDropout {
   int upper_, left_;  // the upper query, queries from it on
   uint8_t* byte_;
   int eight_rows_;
-  uint32_t bits_[2] = {0xFF, 0xFF};
+  uint32_t bits_[2] = {0xFF, 0xFF}, coming_[2];
 };
 
 // ---- the sum over the shares ----

@@ -141,7 +141,7 @@ struct Attention {
   int heads;
   Tensor q, k, v;  // [rows of queries, C] [T, C] [T, C]
   Dropout dropout;
-  Tensor stats;    // [rows of queries, H, 2]: row maximum of the scaled scores, 1 / sum of exponentials
+  Tensor stats;    // [rows of queries, H, 2]: about the maximum of the scaled scores, 1 / sum of exponentials over it
   Tensor kept;     // with dropout, kept_shape: what it keeps, so that the gradient need not draw again
   Tensor context;  // [rows of queries, C]
   QuantizedCopies quantized;
