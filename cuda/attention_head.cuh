@@ -143,21 +143,31 @@ __device__ __forceinline__ void dropout_factors(float (&factor)[N], const Head<V
   for (int i = 0; i < N; ++i) factor[i] = dropout_factor(head.dropout, mine, i);
 }
 
-// Tiles of sequence b are number starts[b] / rows + b and the following: enough for all its rows, and found without a
-// sum over the sequences before it. `first` may lie beyond the sequence: the last number may stand for nothing.
+// Tiles of `rows` rows are numbered through the sequences, the longest of every 32 first: blocks that start last should
+// not be the ones that take longest. Numbers beyond the last tile get a row that no sequence has.
 struct TilePlace {
   int sequence, first;
 };
 constexpr int64_t tiles_of(const Ragged& ragged, int rows) { return ragged.rows / rows + ragged.sequences; }
 __device__ __forceinline__ TilePlace find_tile(const Ragged& ragged, int tile, int rows) {
-  int begun = 0;  // sequences whose tiles start at or before this one
+  const auto tiles_for = [&](int count) { return (count + rows - 1) / rows; };
 #pragma unroll 1
   for (int first = 0; first < ragged.sequences; first += kWarp) {
-    const int b = first + lane_id();
-    begun += __popc(__ballot_sync(kAllLanes, b < ragged.sequences && ragged.starts[b] / rows + b <= tile));
+    const int b = first + lane_id(), count = b < ragged.sequences ? ragged.starts[b + 1] - ragged.starts[b] : 0;
+    const int all = __reduce_add_sync(kAllLanes, tiles_for(count));
+    if (tile < all) {
+      int before = 0;  // tiles of longer sequences
+#pragma unroll 1
+      for (int other = 0; other < min(ragged.sequences - first, kWarp); ++other) {
+        const int length = __shfl_sync(kAllLanes, count, other);
+        if (length > count || (length == count && other < lane_id())) before += tiles_for(length);
+      }
+      const int mine = __ffs(__ballot_sync(kAllLanes, tile >= before && tile < before + tiles_for(count))) - 1;
+      return {first + mine, (tile - __shfl_sync(kAllLanes, before, mine)) * rows};
+    }
+    tile -= all;
   }
-  const int b = begun - 1;
-  return {b, (tile - ragged.starts[b] / rows - b) * rows};
+  return {0, 1 << 30};
 }
 
 // ---- launches ----

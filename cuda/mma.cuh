@@ -21,8 +21,8 @@ __device__ __forceinline__ void load_floats(float (&to)[4], const float* row) {
                : "memory");
 }
 
-// Four blocks of 8 x 8 of 16 bits: lanes 8i ... 8i + 7 point at the rows of block i. Lane l gets of each block row l / 4,
-// columns 2 (l % 4) and the next; or, transposed, column l / 4, rows 2 (l % 4) and the next.
+// Four blocks of 8 x 8 of 16 bits: lanes 8i ... 8i + 7 point at the rows of block i. Lane l gets of each block row l /
+// 4, columns 2 (l % 4) and the next; or, transposed, column l / 4, rows 2 (l % 4) and the next.
 __device__ __forceinline__ void load_blocks(uint32_t (&to)[4], const void* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
