@@ -45,8 +45,8 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_
 
 #ifdef __CUDACC__
 
-__device__ __forceinline__ int lane_id() { return static_cast<int>(threadIdx.x) % kWarp; }
-__device__ __forceinline__ int warp_id() { return static_cast<int>(threadIdx.x) / kWarp; }
+__device__ __forceinline__ int lane_id() { return static_cast<int>(threadIdx.x % kWarp); }
+__device__ __forceinline__ int warp_id() { return static_cast<int>(threadIdx.x / kWarp); }
 
 // The first statement of every kernel: waits until everything before it is done and visible. A kernel is launched
 // while the one before it ends ("programmatic dependent launch"), which hides a part of the launch's latency. Letting

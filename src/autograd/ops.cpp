@@ -139,6 +139,8 @@ Features attention(Tape& tape, const AttentionInputs& in, const Dropout& dropout
   const Shape shape = in.q->data.shape;
   Var context = tape.var(shape);
   const CopyPlan plan = plan_copies(tape, readers, context->data, 3);
+  const Shape bits = kept_shape(in.keys, in.queries, in.heads);
+  const Tensor kept = dropout.p > 0 ? tape.arena().tensor(bits, tape.replicas(), DType::i32) : Tensor{};
   const Attention forward{.keys = in.keys,
                           .queries = in.queries,
                           .heads = in.heads,
@@ -147,6 +149,7 @@ Features attention(Tape& tape, const AttentionInputs& in, const Dropout& dropout
                           .v = in.v->data,
                           .dropout = dropout,
                           .stats = tape.tensor({shape[0], in.heads, 2}),
+                          .kept = kept,
                           .context = context->data,
                           .quantized = plan.copies};
   tape.ops().attention(forward);

@@ -158,10 +158,16 @@ struct Attention {
   int heads;
   Tensor q, k, v;  // [rows of queries, C] [T, C] [T, C]
   Dropout dropout;
-  Tensor stats;    // [rows of queries, H, 2]: row maximum of the scaled scores, 1 / sum of exponentials
+  Tensor stats;    // [rows of queries, H, 2]: about the maximum of the scaled scores, 1 / sum of exponentials over it
+  Tensor kept;     // with dropout, kept_shape: what it keeps, so that the gradient need not draw again
   Tensor context;  // [rows of queries, C]
   QuantizedCopies quantized;
 };
+// [rows of queries, H, words] int32, a bit a key. How the bits lie is the device's affair; the CPU draws again and
+// leaves them as they are.
+inline Shape kept_shape(const Ragged& keys, const Ragged& queries, int heads) {
+  return {queries.rows, heads, (keys.longest + 127) / 128 * 4};
+}
 struct AttentionGrad {
   Attention forward;
   Tensor dcontext;  // [rows of queries, C]
