@@ -12,7 +12,7 @@
 
 namespace mpq {
 
-// Programmer's and hardware's faults; out of memory and a lost device become user errors in cuda/open.cu.
+// cuda/check.cu: out of memory, a lost GPU and a fault inside a kernel are UserErrors, the rest InternalErrors.
 void check_cuda(cudaError_t status, const char* what);
 
 constexpr int kWarp = 32;
