@@ -13,14 +13,18 @@
 
 namespace mpq {
 
+void make_current(int device) {
+  int current = -1;
+  check_cuda(cudaGetDevice(&current), "device");
+  if (current != device) check_cuda(cudaSetDevice(device), "choosing the device");
+}
+
+// Of the thread's current device: GPUs of one machine may differ.
 bool launches_early() {
-  static const bool early = [] {
-    int device = 0, major = 0;
-    check_cuda(cudaGetDevice(&device), "device");
-    check_cuda(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "device");
-    return major >= 9;
-  }();
-  return early;
+  int device = 0, major = 0;
+  check_cuda(cudaGetDevice(&device), "device");
+  check_cuda(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "device");
+  return major >= 9;
 }
 
 namespace {
@@ -38,6 +42,7 @@ class CudaDevice final : public Device {
     ops_ = std::make_unique<CudaOps>(main_, side_, precision);
   }
   ~CudaDevice() override {
+    cudaSetDevice(number_);
     cudaDeviceSynchronize();
     ops_.reset();
     for (void* block : blocks_) cudaFree(block);
@@ -50,6 +55,7 @@ class CudaDevice final : public Device {
   }
 
   Arena reserve(size_t bytes) override {
+    make_current(number_);
     bytes = std::max<size_t>(bytes, 4096);
     void* data = nullptr;
     const cudaError_t status = cudaMalloc(&data, bytes);
@@ -64,11 +70,13 @@ class CudaDevice final : public Device {
   void release(const Arena& arena) override {
     const auto at = std::find(blocks_.begin(), blocks_.end(), static_cast<const void*>(arena.base()));
     if (at == blocks_.end()) return;
+    cudaSetDevice(number_);
     cudaStreamSynchronize(main_.stream);
     cudaFree(*at);  // nobody can mend what fails here, and destructors come by
     blocks_.erase(at);
   }
   size_t free_bytes() const override {
+    make_current(number_);
     size_t free = 0, total = 0;
     check_cuda(cudaMemGetInfo(&free, &total), "free memory");
     return free - std::min(free, size_t{256} << 20);  // graphs and the driver want some
@@ -78,23 +86,33 @@ class CudaDevice final : public Device {
   int rows_at_once() const override { return 512; }
 
   void copy_in(void* device, const void* host, size_t bytes) override {
+    make_current(number_);
     ops_->join();
     check_cuda(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, main_.stream), "copy to the device");
     check_cuda(cudaStreamSynchronize(main_.stream), "copy to the device");  // the host's memory may go now
   }
   void copy_out(void* host, const void* device, size_t bytes) override {
+    make_current(number_);
     ops_->join();
     check_cuda(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, main_.stream), "copy from the device");
     check_cuda(cudaStreamSynchronize(main_.stream), "copy from the device");
   }
-  Ops& ops() override { return *ops_; }
+  Ops& ops() override {
+    make_current(number_);
+    return *ops_;
+  }
 
-  std::unique_ptr<Replay> replay() override { return open_graphs(*ops_, main_.stream); }
-  WorkTime time(const std::function<void()>& work) override { return time_in_graph(*ops_, main_.stream, work); }
+  std::unique_ptr<Replay> replay() override { return open_graphs(*ops_, main_.stream, number_); }
+  WorkTime time(const std::function<void()>& work) override {
+    make_current(number_);
+    return time_in_graph(*ops_, main_.stream, work);
+  }
   double run_multiply_adds() override {
+    make_current(number_);
     return mpq::run_multiply_adds(precision_, properties_.multiProcessorCount, main_.scratch_as<float>(), main_.stream);
   }
   void run_copy(void* to, const void* from, size_t bytes) override {
+    make_current(number_);
     mpq::run_copy(to, from, bytes, properties_.multiProcessorCount, main_.stream);
   }
   // Steps of at least 128 rows; large batches in sixteenths of their power of two: 6 % of waste at most.

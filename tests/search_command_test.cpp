@@ -148,8 +148,7 @@ TEST_F(SearchCommandTest, SharingASessionChangesNoResult) {
 // A kernel faults in mid-run, on a real GPU (tests/lost_gpu).
 TEST_F(SearchCommandTest, ALostGpuIsTheUsersErrorAndFinishedTrialsStay) {
   if (!open_or_null("cuda")) {
-    const char* required = std::getenv("MPQ_REQUIRE");
-    ASSERT_TRUE(!required || std::string(required) != "cuda") << "cuda is required, and not here";
+    ASSERT_FALSE(is_required("cuda")) << "cuda is required, and not here";
     GTEST_SKIP() << "no cuda here";
   }
   const std::string what = "--family integer --trials 8 --epochs 400 --device cuda";

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "tensor/arena.h"
 #include "tensor/ops.h"
@@ -33,6 +34,7 @@ struct WorkTime {
   std::optional<double> launches;
 };
 
+// Any thread may use a device, one at a time.
 class Device {
  public:
   virtual ~Device() = default;
@@ -81,6 +83,9 @@ std::string to_text(Precision precision);
 
 // "cpu", "cuda", "cuda:0". UserError where this build or this machine has no such device, or not that precision.
 std::unique_ptr<Device> open_device(const std::string& name, Precision precision = Precision::fp32);
+// The same, and several GPUs: "cuda:0,1" or "cuda:0,cuda:1".
+using Devices = std::vector<std::unique_ptr<Device>>;
+Devices open_devices(const std::string& names, Precision precision = Precision::fp32);
 
 // Operations that do nothing: with a measuring Arena, a dry run tells how much memory a step takes.
 Ops& dry_ops();
