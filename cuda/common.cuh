@@ -12,8 +12,12 @@
 
 namespace mpq {
 
-// Programmer's and hardware's faults; out of memory and a lost device become user errors in cuda/open.cu.
+// cuda/check.cu: out of memory, a lost GPU and a fault inside a kernel are UserErrors, the rest InternalErrors.
 void check_cuda(cudaError_t status, const char* what);
+
+// The runtime remembers a current device for each thread. Every way into a CudaDevice calls this, so that no thread
+// belongs to a device.
+void make_current(int device);
 
 constexpr int kWarp = 32;
 constexpr unsigned kAllLanes = 0xFFFFFFFFu;
