@@ -48,6 +48,7 @@ class CudaOps final : public Ops {
   void adamw_rows(const AdamWRows&) override;
   void add(const Tensor&, const Tensor&) override;
   void fill(const Tensor&, float) override;
+  void scatter_rows(const ScatterRows&) override;
   void prepare_batches(const PrepareBatches&) override;
   size_t prepare_scratch(int64_t tokens) override;
   void load_batch(const LoadBatch&) override;
@@ -55,7 +56,8 @@ class CudaOps final : public Ops {
 
   // What runs beside the main chain of a step (gradients of weights, biases, LayerNorm parameters): nobody needs it
   // before the norm of all gradients. fork: the side lane sees all that main has been asked for so far. join: main sees
-  // all that the side lane has been asked for; clip_norm, quantize_weights_grad, end_step and every copy begin with it.
+  // all that the side lane has been asked for; clip_norm, quantize_weights_grad,
+  // scatter_rows, end_step and every copy begin with it.
   const Lane& fork();
   void join();
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tensor/arena.h"
+#include "tensor/exchange.h"
 #include "tensor/ops.h"
 
 namespace mpq {
@@ -48,6 +49,9 @@ class Device {
   virtual double seconds(const std::function<void()>& work) = 0;
   // Rows that a record for so many tokens should serve: batches of one bucket share a record.
   virtual int64_t bucket(int64_t rows) const = 0;
+  // Sums over this device and another of its kind: this one's end, then the other's. By way of the host unless the
+  // backend has better.
+  virtual ExchangeEnds exchange_with(Device& other);
 };
 
 // A block of a device's memory, given back at the end.
