@@ -166,7 +166,7 @@ class KeyDropout {
     for (int r = 0; r < 2; ++r) {
       if (step % 2 == 0) {
         const int place = first_of_share() + FragmentLane().t;
-        const Philox bits = dropout_bits(opaque(head.dropout), step / 2, place, query[r], head.dropout_row());
+        const Philox bits = dropout_bits(opaque(head.dropout), step / 2, place, query[r], head.dropout_row);
         now_[r] = {{bits.word[0], bits.word[1]}}, next_[r] = {{bits.word[2], bits.word[3]}};
       } else {
         now_[r] = next_[r];

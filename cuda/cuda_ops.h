@@ -61,6 +61,10 @@ class CudaOps final : public Ops {
   const Lane& fork();
   void join();
 
+  // Kernels here may wait for another GPU's (cuda/exchange.cu). Loading a kernel may wait for the whole device, with a
+  // lock that the other GPU's thread needs: so records are then made while the device is idle.
+  bool waits_for_others = false;
+
  private:
   Lane main_, side_;
   Precision precision_;

@@ -12,7 +12,6 @@ struct DropoutKey {
   uint32_t threshold = 0;  // dropped where the 16 bits are below it
   float scale = 1;         // of what is kept
   bool on = false;
-  uint32_t first = 0;  // number of the first sequence
 };
 
 __device__ __forceinline__ DropoutKey dropout_key(const Dropout& d, int replica) {
@@ -23,15 +22,15 @@ __device__ __forceinline__ DropoutKey dropout_key(const Dropout& d, int replica)
           static_cast<uint32_t>(*d.step),
           static_cast<uint32_t>(d.p * 65536.0f + 0.5f),
           1.0f / (1.0f - d.p),
-          true,
-          d.first};
+          true};
 }
 
 // The eight halves of counter `lane` (0 ... 15) in the group `e / 128`: those of elements group * 128 + lane + 16 s.
-// c1 = position or query; c2 = sequence (in this batch) + head * 2^20.
+// c1 = position or query; c2 = Dropout::first + sequence + head * 2^20. Callers add `first`: from a kernel's argument
+// it takes no register.
 __device__ __forceinline__ Philox dropout_bits(const DropoutKey& key, uint32_t group, uint32_t lane, uint32_t c1,
                                                uint32_t c2) {
-  return philox(group * 16 + lane, c1, c2 + key.first, key.step, key.k0, key.k1);
+  return philox(group * 16 + lane, c1, c2, key.step, key.k0, key.k1);
 }
 // What element s (0 ... 7) of the eight is multiplied by: 0 or 1 / (1 - p).
 __device__ __forceinline__ float dropout_factor(const DropoutKey& key, const Philox& bits, int s) {

@@ -147,6 +147,7 @@ class CudaDevice final : public Device {
   ExchangeEnds exchange_with(Device& other) override {
     const auto* gpu = dynamic_cast<CudaDevice*>(&other);
     if (!gpu || gpu->number_ == number_) return Device::exchange_with(other);
+    ops_->waits_for_others = gpu->ops_->waits_for_others = true;
     return open_nccl({number_, main_.stream, ops_.get()}, {gpu->number_, gpu->main_.stream, gpu->ops_.get()});
   }
 
