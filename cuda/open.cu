@@ -7,32 +7,12 @@
 #include "cuda/common.cuh"
 #include "cuda/cuda_ops.h"
 #include "cuda/exchange.h"
+#include "cuda/peak.h"
 #include "cuda/replay.h"
+#include "cuda/requirements.h"
 #include "tensor/device.h"
 
 namespace mpq {
-
-void check_cuda(cudaError_t status, const char* what) {
-  if (status == cudaSuccess) return;
-  const std::string text = fmt::format("CUDA, {}: {}", what, cudaGetErrorString(status));
-  switch (status) {
-    case cudaErrorMemoryAllocation:
-      throw UserError(text, "fewer replicas (--replicas), a smaller --batch or another --device");
-    case cudaErrorNoKernelImageForDevice:
-    case cudaErrorUnsupportedPtxVersion:
-      throw UserError(text,
-                      "this build has code for other GPUs: rebuild with -DMPQ_CUDA_ARCH=native, or use --device cpu");
-    case cudaErrorDevicesUnavailable:
-    case cudaErrorECCUncorrectable:
-    case cudaErrorHardwareStackError:
-    case cudaErrorSystemNotReady:
-    case cudaErrorDeviceUninitialized:
-    case cudaErrorLaunchTimeout:
-      throw UserError(text, "the GPU is lost or busy; what was finished is kept: run the same command again");
-    default:
-      throw InternalError(text);
-  }
-}
 
 void make_current(int device) {
   int current = -1;
@@ -50,23 +30,14 @@ bool launches_early() {
 
 namespace {
 
-constexpr size_t kScratch = size_t{128} << 20;      // of a lane
-constexpr size_t kSharedBytes = size_t{114} << 10;  // of a block: attention_grad's
+constexpr size_t kScratch = size_t{128} << 20;  // of a lane
 
 class CudaDevice final : public Device {
  public:
   CudaDevice(int number, Precision precision) : number_(number), precision_(precision) {
     check_cuda(cudaSetDevice(number), "choosing the device");
     check_cuda(cudaGetDeviceProperties(&properties_, number), "device properties");
-    if (properties_.major < 8)
-      throw UserError(
-          fmt::format("{} has compute capability {}.{}", properties_.name, properties_.major, properties_.minor),
-          "mpq needs 8.0 (A100) or later; use --device cpu");
-    if (properties_.sharedMemPerBlockOptin < kSharedBytes)
-      throw UserError(
-          fmt::format("{} gives a block {} of shared memory", properties_.name,
-                      human_bytes(properties_.sharedMemPerBlockOptin)),
-          fmt::format("mpq's attention needs {} (A100, H100, H200); use --device cpu", human_bytes(kSharedBytes)));
+    require_supported({properties_.name, properties_.major, properties_.minor, properties_.sharedMemPerBlockOptin});
     main_ = lane();
     side_ = lane();
     ops_ = std::make_unique<CudaOps>(main_, side_, precision);
@@ -133,9 +104,17 @@ class CudaDevice final : public Device {
   }
 
   std::unique_ptr<Replay> replay() override { return open_graphs(*ops_, main_.stream, number_); }
-  double seconds(const std::function<void()>& work) override {
+  WorkTime time(const std::function<void()>& work) override {
     make_current(number_);
-    return seconds_in_graph(*ops_, main_.stream, work);
+    return time_in_graph(*ops_, main_.stream, work);
+  }
+  double run_multiply_adds() override {
+    make_current(number_);
+    return mpq::run_multiply_adds(precision_, properties_.multiProcessorCount, main_.scratch_as<float>(), main_.stream);
+  }
+  void run_copy(void* to, const void* from, size_t bytes) override {
+    make_current(number_);
+    mpq::run_copy(to, from, bytes, properties_.multiProcessorCount, main_.stream);
   }
   // Steps of at least 128 rows; large batches in sixteenths of their power of two: 6 % of waste at most.
   int64_t bucket(int64_t rows) const override {

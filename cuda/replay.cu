@@ -67,7 +67,7 @@ class Graphs final : public Replay {
 
 }  // namespace
 
-double seconds_in_graph(CudaOps& ops, cudaStream_t stream, const std::function<void()>& work) {
+WorkTime time_in_graph(CudaOps& ops, cudaStream_t stream, const std::function<void()>& work) {
   constexpr int repetitions = 6;
   int64_t nodes = 0;
   const cudaGraphExec_t graph = capture(
@@ -88,7 +88,7 @@ double seconds_in_graph(CudaOps& ops, cudaStream_t stream, const std::function<v
   check_cuda(cudaEventElapsedTime(&ms, start, stop), "event");
   cudaEventDestroy(start), cudaEventDestroy(stop);
   cudaGraphExecDestroy(graph);
-  return ms * 1e-3 / repetitions;
+  return {ms * 1e-3 / repetitions, static_cast<double>(nodes) / repetitions};
 }
 
 std::unique_ptr<Replay> open_graphs(CudaOps& ops, cudaStream_t stream, int device) {

@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "tensor/device_around.h"
 #include "tests/devices.h"
 #include "tests/temporary_folder.h"
 
@@ -31,24 +32,15 @@ struct Left {
 };
 
 // A device that says how much memory is free.
-class SmallDevice : public Device {
+class SmallDevice : public DeviceAround {
  public:
-  SmallDevice(Device& device, size_t free) : device_(device), free_(free) {}
+  SmallDevice(Device& device, size_t free) : DeviceAround(device), free_(free) {}
   std::string describe() const override { return "a small device"; }
-  Arena reserve(size_t bytes) override { return device_.reserve(bytes); }
-  void release(const Arena& arena) override { device_.release(arena); }
   size_t free_bytes() const override { return free_; }
   int replicas_at_once() const override { return 3; }
   int rows_at_once() const override { return 16; }  // evaluation takes no more memory than training
-  void copy_in(void* device, const void* host, size_t bytes) override { device_.copy_in(device, host, bytes); }
-  void copy_out(void* host, const void* device, size_t bytes) override { device_.copy_out(host, device, bytes); }
-  Ops& ops() override { return device_.ops(); }
-  std::unique_ptr<Replay> replay() override { return device_.replay(); }
-  double seconds(const std::function<void()>& work) override { return device_.seconds(work); }
-  int64_t bucket(int64_t rows) const override { return device_.bucket(rows); }
 
  private:
-  Device& device_;
   size_t free_;
 };
 

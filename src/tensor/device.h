@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,12 @@ class Rerun final : public Replay {
   void run(uint64_t, const std::function<void()>& work) override { work(); }
 };
 
+// How long operations take, and how many kernels they launch where the device counts them.
+struct WorkTime {
+  double seconds = 0;
+  std::optional<double> launches;
+};
+
 // Any thread may use a device, one at a time.
 class Device {
  public:
@@ -45,8 +52,12 @@ class Device {
   virtual Ops& ops() = 0;
 
   virtual std::unique_ptr<Replay> replay() = 0;
-  // Seconds that operations take: as they run in a record, one after the other. May run them several times.
-  virtual double seconds(const std::function<void()>& work) = 0;
+  // Times operations as they run in a record, one after the other. May run them several times.
+  virtual WorkTime time(const std::function<void()>& work) = 0;
+  // What the device can do at best, to be timed like an operation: multiply-adds out of registers as products of floats
+  // do them in its precision (returns floating-point operations, a multiply-add is two), and a copy in its memory.
+  virtual double run_multiply_adds() = 0;
+  virtual void run_copy(void* to, const void* from, size_t bytes) = 0;
   // Rows that a record for so many tokens should serve: batches of one bucket share a record.
   virtual int64_t bucket(int64_t rows) const = 0;
   // Sums over this device and another of its kind: this one's end, then the other's. By way of the host unless the

@@ -188,7 +188,6 @@ void Session::catch_up() {
 // Everything of a step up to the clipped gradient. Returns the loss [1].
 Tensor Session::forward_backward(const BertBatch& batch) {
   check(options_.training && options_.shards == 1, "a session in shards trains by train_steps only");
-  adamw_rows(batch.segments.tokens, batch.segments.count, batch.segments.most, {});
   const Tensor loss = gradients(batch, memory_->tensors, 0, 0);
   clip(memory_->tensors.dword, batch.segments.count);
   return loss;
@@ -197,14 +196,8 @@ Tensor Session::forward_backward(const BertBatch& batch) {
 Tensor Session::gradients(const BertBatch& batch, BertTensors& tensors, uint32_t first, int64_t batch_rows) {
   Memory& m = *memory_;
   Ops& ops = device_.ops();
-  if (formats_.trains()) {
-    const ParameterRange trained = model_.quantizers();
-    Tensor grads = tensors.grads;
-    grads.data = grads.f32() + trained.begin;
-    grads.shape = {trained.end - trained.begin};
-    ops.fill(grads, 0.0f);
-  }
   quantize_weights();
+  if (options_.shards == 1) adamw_rows(batch.segments.tokens, batch.segments.count, batch.segments.most, {});
   Tape tape(ops, m.activations, replicas(), true);
   tensors.dword = tape.tensor({batch.segments.most, model_.config().hidden});
   const Var logits = mpq::forward(tape, model_, tensors, formats_, batch, {true, m.seeds, m.step, first});
