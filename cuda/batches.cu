@@ -38,7 +38,10 @@ __global__ void __launch_bounds__(kThreads)
   __shared__ int begin[2];
   const StepRows& rows = op.rows;
   const int64_t step = op.first_step + blockIdx.y, batch = rows.first[step], mine = batch + blockIdx.x;
-  if (mine >= rows.first[step + 1]) return;
+  if (mine >= rows.first[step + 1]) {
+    if (mine == batch && threadIdx.x == 0) op.slots.at(blockIdx.y).starts[0] = 0;  // a batch without rows
+    return;
+  }
   int before = 0, within = 0;  // tokens of the batches before, of this batch's rows before
   for (int64_t i = rows.first[op.first_step] + threadIdx.x; i < mine; i += kThreads) {
     const int64_t row = rows.order[i];

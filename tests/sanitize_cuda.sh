@@ -15,6 +15,7 @@ suite=(
   '*/QuantizedOpsTest.*/cuda'
   '*/DeviceFormatsTest.OddShapes/cuda'
   '*/SessionTest.*/cuda'
+  '*/ShardsTest.*/cuda'
   '*/PrecisionTest.*/cuda'
   '*/DeviceBasicsTest.ACopyIsTheSameBytes/cuda'
 )

@@ -25,19 +25,26 @@ struct Options {
   MachineArgs machine;
   std::string out;
   bool resume = false;
+  int shards = 1;
+
+  SessionOptions session(const Setup& setup) const {
+    SessionOptions session = session_options(train, setup.data_options);
+    session.shards = shards;
+    return session;
+  }
 };
 
 // One training run: the session, and what a checkpoint of it says.
 class Run {
  public:
-  Run(const Options& options, const Setup& setup, Device& device)
+  Run(const Options& options, const Setup& setup, const Devices& devices)
       : options_(options),
         setup_(setup),
         model_(setup.config),
         plan_(plan_of(options.train)),
         steps_(plan_.steps(setup.data.train.row_count())),
         replica_{options.train.seed, schedule_of(options.train, steps_), formats()},
-        session_(device, model_, {replica_}, session_options(options.train, setup.data_options)) {}
+        session_(open_session(devices)) {}
 
   void start() {
     if (options_.resume)
@@ -106,6 +113,12 @@ class Run {
   const Bert& model() const { return model_; }
 
  private:
+  Session open_session(const Devices& devices) const {
+    const SessionOptions session = options_.session(setup_);
+    if (devices.size() == 1) return {*devices[0], model_, {replica_}, session};
+    return {*devices[0], *devices[1], model_, replica_, session};
+  }
+
   std::vector<LinearSpec> formats() const {
     const size_t count = model_.linears().size();
     std::vector<LinearSpec> before = setup_.init ? setup_.init->formats : std::vector<LinearSpec>(count);
@@ -120,9 +133,10 @@ class Run {
     for (const LinearSpec& s : replica_.formats) specs += to_text(s) + "|";
     return fmt::format(
         "data {} model {} init {} epochs {} batch {} lr {} warmup {} decay {} wd {} dropout {} clip {} seed {} formats "
-        "{}{}",
+        "{}{}{}",
         setup_.data.fingerprint, t.init.empty() ? t.model : "", t.init, t.epochs, t.batch, t.lr, t.warmup, t.decay,
-        t.weight_decay, t.dropout, t.clip, t.seed, specs, options_.machine.precision_in_recipe());
+        t.weight_decay, t.dropout, t.clip, t.seed, specs, options_.machine.precision_in_recipe(),
+        options_.shards > 1 ? fmt::format(" shards {}", options_.shards) : "");
   }
 
   static void estimate(double seconds_a_step, int64_t left) {
@@ -164,12 +178,28 @@ class Run {
   double trained_rows_ = 0;
 };
 
-void print_plan(const Setup& setup, const Run& run, const Options& options, const Device& device) {
-  fmt::print(stderr, "{}\n{}\n{}: {} steps of {} rows; {} of memory\n", setup.data.description, describe(setup.config),
-             device.describe(), run.steps(), options.train.batch,
-             human_bytes(Session::memory(device, run.model(), {run.replica()},
-                                         session_options(options.train, setup.data_options))));
+void print_plan(const Setup& setup, const Run& run, const Options& options, const Devices& devices) {
+  SessionOptions session = options.session(setup);
+  if (devices.size() > 1) session.shard = 0;
+  fmt::print(stderr, "{}\n{}\n", setup.data.description, describe(setup.config));
+  for (const auto& device : devices)
+    fmt::print(stderr, "{}: {} steps of {} rows; {} of memory\n", device->describe(), run.steps(), options.train.batch,
+               human_bytes(Session::memory(*device, run.model(), {run.replica()}, session)));
   if (options.out.empty()) fmt::print(stderr, "nothing will be kept: name a folder with --out DIR\n");
+}
+
+// Two GPUs take a half of every batch each.
+Devices open_devices(Options& options, const CommandLine& line) {
+  Devices devices = options.machine.open_all();
+  if (devices.size() > 2)
+    throw UserError(fmt::format("--device {}: training takes one or two GPUs", options.machine.device),
+                    "a batch is summed as two halves at most; mpq search takes more");
+  if (devices.size() == 1) return devices;
+  if (line.given("shards") && options.shards != 2)
+    throw UserError(fmt::format("--shards {} on two GPUs", options.shards),
+                    "two GPUs are --shards 2, or leave it away");
+  options.shards = 2;
+  return devices;
 }
 
 }  // namespace
@@ -191,17 +221,21 @@ int run_train(const Args& args) {
   line.group("Run");
   line.option("out", options.out, "DIR", "where the model goes");
   line.flag("resume", options.resume, "continue the unfinished run in --out, bit for bit");
+  line.option("shards", options.shards, "N",
+              "2: every batch's gradient is the sum of two halves', with the same bits on one device and on two; two "
+              "GPUs imply it",
+              {.min = 1, .max = 2});
   if (!line.parse(args)) return 0;
   if (options.resume) line.require({"out"});
   options.machine.apply();
   install_stop_signals();
   if (!options.out.empty()) check_checkpoint_target(options.out);
 
-  const auto device = options.machine.open();
+  const Devices devices = open_devices(options, line);
   const Setup setup(options.data.options(), options.train);
-  Run run(options, setup, *device);
+  Run run(options, setup, devices);
   line.announce();
-  print_plan(setup, run, options, *device);
+  print_plan(setup, run, options, devices);
   run.start();
   run.train();
   const nlohmann::ordered_json result = run.evaluate();

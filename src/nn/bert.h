@@ -78,6 +78,7 @@ struct DropoutState {
   bool on = false;
   const uint64_t* seeds = nullptr;  // [R]
   const int64_t* step = nullptr;    // [1]
+  uint32_t first = 0;               // the first sequence's number
 };
 
 class FormatTable;  // nn/format_table.h

@@ -29,6 +29,7 @@ struct Dropout {
   const uint64_t* seeds = nullptr;  // [R]
   const int64_t* step = nullptr;    // [1]
   uint32_t site = 0;
+  uint32_t first = 0;  // the first sequence's number, where the batch is the rest of a larger one
 };
 
 // One format for each replica: replica r's is specs[r * stride]. `trained` holds what the format trains, [R][4]
@@ -208,6 +209,8 @@ struct CrossEntropy {
   Tensor logits, dlogits;  // [B, classes]; dlogits may be empty
   const int32_t* labels;   // [B]
   Tensor loss;             // [1]
+  int64_t batch_rows = 0;  // what sums are divided by, where these rows are a part of a batch; 0: B
+  HD int64_t divisor() const { return batch_rows > 0 ? batch_rows : logits.rows(); }
 };
 
 // One contiguous stretch of the flat parameter buffers.
@@ -252,6 +255,14 @@ struct AdamWRows {
   AdamWTable table;
   bool decay;
   const int64_t* step;  // [1]
+};
+
+// to[rows[u]] = from[u]; other rows stay.
+struct ScatterRows {
+  Tensor from;           // [most, C]
+  const int32_t* rows;   // [U] distinct rows
+  const int32_t* count;  // [1], U
+  Tensor to;             // [V, C]
 };
 
 // A data set in the device's memory, and the rows that every step of a run takes: order[first[t]] ...
@@ -327,6 +338,7 @@ class Ops {
   virtual void quantize_copies(const QuantizedCopies&, const Tensor& x, const Ragged&) = 0;
   virtual void add(const Tensor& from, const Tensor& to) = 0;  // to += from
   virtual void fill(const Tensor& t, float value) = 0;
+  virtual void scatter_rows(const ScatterRows&) = 0;
   virtual void prepare_batches(const PrepareBatches&) = 0;
   virtual size_t prepare_scratch(int64_t tokens) = 0;  // bytes
   virtual void load_batch(const LoadBatch&) = 0;

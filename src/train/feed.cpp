@@ -13,6 +13,17 @@ StepOrder StepOrder::sequential(int64_t rows, int64_t rows_at_once) {
   return result;
 }
 
+StepOrder StepOrder::half(int which) const {
+  StepOrder result;
+  for (int64_t t = 0; t < steps(); ++t) {
+    const int64_t middle = first[t] + (first[t + 1] - first[t] + 1) / 2;
+    const int64_t begin = which == 0 ? first[t] : middle, end = which == 0 ? middle : first[t + 1];
+    result.order.insert(result.order.end(), order.begin() + begin, order.begin() + end);
+    result.first.push_back(static_cast<int64_t>(result.order.size()));
+  }
+  return result;
+}
+
 namespace {
 
 BatchSlots batch_slots(Arena& arena, int64_t count, int64_t sequences, int64_t tokens, bool segments) {

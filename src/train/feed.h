@@ -15,6 +15,8 @@ struct StepOrder {
   int64_t steps() const { return static_cast<int64_t>(first.size()) - 1; }
   // All rows in their order, `rows_at_once` a step.
   static StepOrder sequential(int64_t rows, int64_t rows_at_once);
+  // Of every step's rows the first half (0), which has one more where they are odd, or the rest (1).
+  StepOrder half(int which) const;
 };
 
 class Feed {

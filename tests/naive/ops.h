@@ -31,6 +31,7 @@ struct Mask {
   uint64_t seed = 0;
   int64_t step = 0;
   uint32_t site = 0;
+  uint32_t first = 0;  // number of the first sequence
 };
 
 // What element e of the row addressed by (c1, c2) is multiplied with; the addressing rule of kernels/dropout.h.
@@ -38,8 +39,8 @@ template <class Real>
 Real dropout_factor(const Mask& m, uint32_t c1, uint32_t c2, int64_t e) {
   if (m.p <= 0) return 1;
   const auto low = static_cast<uint32_t>(m.seed), high = static_cast<uint32_t>(m.seed >> 32);
-  const Philox random = philox(static_cast<uint32_t>(e / 128 * 16 + e % 16), c1, c2, static_cast<uint32_t>(m.step), low,
-                               high ^ (m.site * 0x9E3779B9u + 0x7F4A7C15u));
+  const Philox random = philox(static_cast<uint32_t>(e / 128 * 16 + e % 16), c1, c2 + m.first,
+                               static_cast<uint32_t>(m.step), low, high ^ (m.site * 0x9E3779B9u + 0x7F4A7C15u));
   const int64_t half = e % 128 / 16;
   const uint32_t bits = random.word[half / 2] >> (half % 2 * 16) & 0xFFFF;
   return bits < std::lround(m.p * 65536) ? Real{0} : Real{1} / (Real{1} - Real(m.p));
