@@ -6,6 +6,7 @@
 
 #include "app/commands.h"
 #include "app/format_options.h"
+#include "app/known_baseline.h"
 #include "app/training.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -92,6 +93,9 @@ class Run {
       result[key] = evaluate_with_progress(session_, *split, fmt::format("evaluating {}", name))[0].accuracy();
       rows += split->row_count();
     }
+    const auto baseline = known_baseline(setup_.data.splits);
+    const auto to_beat = baseline ? baseline->test.accuracy() : std::nullopt;
+    result["baseline_test_accuracy"] = to_beat ? nlohmann::ordered_json(*to_beat) : nullptr;
     const double seconds = since(start);
     result["train_rows_per_s"] = state_.seconds > 0 ? trained_rows_ / state_.seconds : 0;
     result["eval_rows_per_s"] = rows > 0 ? static_cast<double>(rows) / seconds : 0;
@@ -208,7 +212,8 @@ int run_train(const Args& args) {
   if (line.json())
     print_json(result);
   else
-    for (const auto& [key, value] : result.items()) fmt::print("{:<18} {}\n", key, value.dump());
+    for (const auto& [key, value] : result.items()) fmt::print("{:<22} {}\n", key, value.dump());
+  if (!line.json()) fmt::print("{}\n", baseline_line(setup.data.splits));
   return 0;
 }
 
