@@ -34,6 +34,7 @@ struct Split {
   std::vector<int32_t> tokens;            // [T]
   std::vector<int64_t> row_starts = {0};  // [rows + 1]
   std::vector<int32_t> labels;            // [rows]; 0 for unlabelled rows
+  std::vector<float> targets;             // [rows, classes], what to learn instead of the labels; empty: the labels
   std::vector<uint64_t> texts;            // [rows], hash64 of the whole text: what a teacher knows a row by
 
   int64_t row_count() const { return static_cast<int64_t>(labels.size()); }

@@ -221,6 +221,56 @@ TEST_F(BaselineTest, ReportsShowItOnceItIsKnown) {
   EXPECT_NE(search.out.find("n-gram baseline: validation 0."), std::string::npos) << search.out;
 }
 
+// What a word says is only in the unlabelled reviews, by what the teacher says of them.
+TEST_F(BaselineTest, AStudentLearnsFromUnlabelledRows) {
+  std::string train = "film\tlabel\ttext\n", test = train, unlabelled = train;
+  std::string opinions = "split\ttext\tpos\tneg\n";  // classes in another order
+  const auto say = [&](const char* split, const std::string& text, double pos) {
+    opinions += fmt::format("{}\t{:016x}\t{:.6f}\t{:.6f}\n", split, hash64(text), pos, 1 - pos);
+  };
+  for (int i = 0; i < 200; ++i) {
+    const bool pos = i % 2;
+    const std::string known = fmt::format("neither superb nor awful {}", i),
+                      unknown = fmt::format("{} number {}", pos ? "superb" : "awful", i);
+    train += fmt::format("{}\t{}\t{}\n", i, i % 4 < 2 ? "pos" : "neg", known);
+    say("train", known, 0.5);
+    unlabelled += fmt::format("{}\t?\t{}\n", i, unknown);
+    say("unlabelled", unknown, pos ? 0.9 : 0.1);
+    test += fmt::format("{}\t{}\t{} number {}\n", i, pos ? "pos" : "neg", pos ? "superb" : "awful", i + 1000);
+  }
+  fs::create_directories(path("set"));
+  for (const auto& [name, table] : {std::pair{"train", &train}, {"test", &test}, {"unlabelled", &unlabelled}})
+    write_file_atomic(path("set") / (std::string(name) + ".tsv"), *table);
+  write_file_atomic(path("opinions.tsv"), opinions);
+  const std::string command =
+      "train --json --data {}/set --group-column film --tokenizer sentencepiece:200 --model 1,32,2,32 --max-tokens 16 "
+      "--lr 2e-3 --epochs 8 ";
+  const Outcome taught = mpq(command + "--teacher {}/opinions.tsv --teacher-share 1 --out {}/taught");
+  ASSERT_EQ(taught.code, 0) << taught.err;
+  EXPECT_GT(taught.result().at("test_accuracy"), 0.85);
+  const Outcome alone = mpq(command + "--teacher {}/opinions.tsv --labelled-only");
+  ASSERT_EQ(alone.code, 0) << alone.err;
+  EXPECT_LT(alone.result().at("test_accuracy"), 0.7);
+
+  // A checkpoint as the teacher of another one.
+  const std::string shorter = command.substr(0, command.find("--tokenizer")) +
+                              "--tokenizer {}/taught --model 1,16,2,32 --max-tokens 16 --lr 2e-3 --epochs 8 ";
+  const Outcome distilled = mpq(shorter + "--teacher {}/taught --teacher-share 1");
+  ASSERT_EQ(distilled.code, 0) << distilled.err;
+  EXPECT_GT(distilled.result().at("test_accuracy"), 0.85);
+
+  // Teachers of other classes, of other rows, none at all.
+  write_file_atomic(path("classes.tsv"), "split\ttext\tpos\tneutral\ntrain\t0000000000000001\t0.5\t0.5\n");
+  write_file_atomic(path("rows.tsv"), "split\ttext\tpos\tneg\ntrain\t0000000000000001\t0.5\t0.5\n");
+  for (const auto& [teacher, complaint] : {std::pair{"classes.tsv", "knows the classes pos, neutral"},
+                                           {"rows.tsv", "says nothing of 160 of the 160"},
+                                           {"nowhere", "nowhere"}}) {
+    const Outcome outcome = mpq(command + "--teacher {}/" + teacher);
+    EXPECT_EQ(outcome.code, 2) << teacher;
+    EXPECT_NE(outcome.err.find(complaint), std::string::npos) << outcome.err;
+  }
+}
+
 TEST_F(BaselineTest, WhatCannotBeDoneSaysSo) {
   for (const char* bad :
        {"--ngrams 4", "--min-count 0", "--c 0", "--folds 1", "--min-count 100000", "--data nowhere"}) {

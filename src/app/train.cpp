@@ -7,6 +7,7 @@
 #include "app/commands.h"
 #include "app/format_options.h"
 #include "app/known_baseline.h"
+#include "app/teacher_options.h"
 #include "app/training.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -23,6 +24,7 @@ struct Options {
   DataArgs data;
   TrainArgs train;
   FormatArgs formats;
+  TeacherArgs teacher;
   MachineArgs machine;
   std::string out;
   bool resume = false;
@@ -191,6 +193,7 @@ int run_train(const Args& args) {
   options.data.add_to(line);
   options.train.add_to(line);
   options.formats.add_to(line);
+  options.teacher.add_to(line);
   options.machine.add_to(line);
   line.group("Run");
   line.option("out", options.out, "DIR", "where the model goes");
@@ -202,7 +205,8 @@ int run_train(const Args& args) {
   if (!options.out.empty()) check_checkpoint_target(options.out);
 
   const auto device = options.machine.open();
-  const Setup setup(options.data.options(), options.train);
+  Setup setup(options.teacher.with_unlabelled(options.data.options()), options.train);
+  options.teacher.apply(setup, *device);
   Run run(options, setup, *device);
   line.announce();
   print_plan(setup, run, options, *device);

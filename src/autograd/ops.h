@@ -79,6 +79,6 @@ Features select_first(Tape& tape, const Features& x, const Ragged& single_rows);
 Features read_again(Tape& tape, const Features& x, std::span<const Reader> readers, int rank);
 
 // Mean loss [1] per replica; starts the gradient.
-Tensor cross_entropy(Tape& tape, Var logits, const int32_t* labels);
+Tensor cross_entropy(Tape& tape, Var logits, const int32_t* labels, const SoftTargets& soft = {});
 
 }  // namespace mpq

@@ -199,7 +199,7 @@ Tensor Session::forward_backward(const BertBatch& batch) {
   Tape tape(ops, m.activations, replicas(), true);
   m.tensors.dword = tape.tensor({batch.segments.most, model_.config().hidden});
   const Var logits = mpq::forward(tape, model_, m.tensors, formats_, batch, {true, m.seeds, m.step});
-  const Tensor loss = cross_entropy(tape, logits, batch.labels);
+  const Tensor loss = cross_entropy(tape, logits, batch.labels, batch.soft);
   tape.backward();
   if (formats_.weights_scaled()) ops.quantize_weights_grad({formats_.weight_items(model_, m.tensors)});
   ops.clip_norm({.flat = m.tensors.grads,
@@ -250,6 +250,9 @@ Session::StepResult Session::train_step(const Batch& batch) {
 }
 
 void Session::attach(const Split& split, StepOrder order) {
+  const auto targets = static_cast<int64_t>(split.targets.size());
+  check(targets == 0 || targets == split.row_count() * model_.config().classes, "{} soft targets for {} rows", targets,
+        split.row_count());
   feed_ = std::make_unique<Feed>(device_, split, std::move(order), kWindow, true);
 }
 
@@ -262,7 +265,8 @@ BertBatch Session::buffers(int64_t tokens, int32_t sequences) const {
           .tokens = b.tokens,
           .segments = {b.segment_tokens, b.segment_starts, b.order, b.segment_count,
                        std::min<int64_t>(rows, model_.config().vocabulary)},
-          .labels = b.labels};
+          .labels = b.labels,
+          .soft = {feed_->targets(), b.rows}};
 }
 
 void Session::enqueue_step(int64_t step) {
