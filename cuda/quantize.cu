@@ -12,37 +12,30 @@ namespace {
 // grid (rows / 8, copies, R): a warp a row.
 __global__ void __launch_bounds__(kQuantizeThreads)
     quantize_rows_kernel(const __grid_constant__ QuantizedCopies copies, const __grid_constant__ Tensor x,
-                         const __grid_constant__ Ragged ragged) {
+                         const __grid_constant__ Ragged ragged, uint32_t* counters) {
   begin_kernel();
-  const QuantizedCopy& copy = copies.copy[blockIdx.y];
-  const int replica = static_cast<int>(blockIdx.z), cols = static_cast<int>(x.cols());
+  const int replica = static_cast<int>(blockIdx.z);
   const int row = static_cast<int>(blockIdx.x * kRowsAtOnce + threadIdx.x / kWarp);
-  const QuantSpec& spec = spec_of(copy.slot, replica);
-  if (row >= rows_of(ragged) || !within_row(spec)) return;
-  const int64_t offset = static_cast<int64_t>(row) * cols;
-  quantize_row(spec, copies.features_rank, x.f32(replica) + offset, copy.xq.f32(replica) + offset, cols,
-               trained_of(copy.slot, replica));
+  if (row >= rows_of(ragged)) return;
+  quantize_row_copy(copies, static_cast<int>(blockIdx.y), x.f32(replica), replica, row, static_cast<int>(x.cols()),
+                    ragged, counters);
 }
 
-// grid (sequences * parts, copies, R): `parts` blocks a sequence; with features_rank 2, a row.
+// grid (sequences * parts, copies, R): `parts` blocks a sequence. `counted`: as in row_by_row.
 __global__ void __launch_bounds__(kQuantizeThreads)
     quantize_sequences_kernel(const __grid_constant__ QuantizedCopies copies, const __grid_constant__ Tensor x,
-                              const __grid_constant__ Ragged ragged, int parts, uint32_t* counters) {
+                              const __grid_constant__ Ragged ragged, bool counted, int parts, uint32_t* counters) {
   begin_kernel();
   const QuantizedCopy& copy = copies.copy[blockIdx.y];
   const int replica = static_cast<int>(blockIdx.z);
   const int sequences = static_cast<int>(gridDim.x) / parts, sequence = static_cast<int>(blockIdx.x) / parts;
   const QuantSpec& spec = spec_of(copy.slot, replica);
-  if (within_row(spec)) return;
-  const bool together = copies.features_rank == 3;
-  if (!together && sequence >= rows_of(ragged)) return;
-  const int first = together ? ragged.starts[sequence] : sequence;
-  const int rows = together ? ragged.starts[sequence + 1] - first : 1;
+  if (row_by_row(spec, copies.features_rank, counted)) return;
+  const int first = ragged.starts[sequence], rows = ragged.starts[sequence + 1] - first;
   const int64_t cols = x.cols(), offset = first * cols;
-  const QuantShape shape = together ? QuantShape{3, {1, rows, cols}} : QuantShape{2, {1, cols, 1}};
   const int64_t tensor = (int64_t{replica} * gridDim.y + blockIdx.y) * sequences + sequence;
-  quantize_tensor(spec, Role::activation, shape, trained_of(copy.slot, replica), 1.0f, x.f32(replica) + offset,
-                  copy.xq.f32(replica) + offset,
+  quantize_tensor(spec, Role::activation, {3, {1, rows, cols}}, trained_of(copy.slot, replica), 1.0f,
+                  x.f32(replica) + offset, copy.xq.f32(replica) + offset,
                   {static_cast<int>(blockIdx.x) % parts, parts, counters + (parts > 1 ? 2 * tensor : 0)});
 }
 
@@ -55,18 +48,26 @@ int parts_for(int64_t tensors, int64_t values) {
 
 }  // namespace
 
+uint32_t* sequence_counters(const QuantizedCopies& copies, const Ragged& ragged, const Lane& lane) {
+  bool minima = false;
+  for (const QuantizedCopy& copy : copies) minima |= copy.slot.over_sequence && !copy.whole;
+  if (!minima || copies.features_rank == 2 || ragged.longest > 0xffff) return nullptr;
+  const int64_t tensors = int64_t{copies.copy[0].xq.replicas} * copies.count * ragged.sequences;
+  return 2 * tensors <= Lane::kCounters ? lane.counters : nullptr;
+}
+
 void quantize_sequence_copies(const QuantizedCopies& copies, const Tensor& x, const Ragged& ragged, const Lane& lane) {
-  QuantizedCopies over_sequence;
-  over_sequence.features_rank = copies.features_rank;
+  if (copies.features_rank == 2 || ragged.rows == 0) return;
+  const bool counted = sequence_counters(copies, ragged, lane) != nullptr;
+  QuantizedCopies rest;
   for (const QuantizedCopy& copy : copies)
-    if (copy.slot.over_sequence) over_sequence.add(copy);
-  if (over_sequence.count == 0 || ragged.rows == 0) return;
-  const bool together = copies.features_rank == 3;
-  const int64_t tensors = together ? ragged.sequences : ragged.rows;
-  const auto replicas = static_cast<unsigned>(over_sequence.copy[0].xq.replicas);
-  const int parts = parts_for(tensors * over_sequence.count * replicas, (together ? ragged.longest : 1) * x.cols());
-  const dim3 grid(static_cast<unsigned>(tensors * parts), over_sequence.count, replicas);
-  launch(quantize_sequences_kernel, grid, kQuantizeThreads, 0, lane.stream, over_sequence, x, ragged, parts,
+    if (!copy.whole && (counted ? copy.slot.tiles_over_rows : copy.slot.over_sequence)) rest.add(copy);
+  if (rest.count == 0) return;
+  const auto replicas = static_cast<unsigned>(rest.copy[0].xq.replicas);
+  const int64_t tensors = int64_t{ragged.sequences} * rest.count * replicas;
+  const int parts = parts_for(tensors, ragged.longest * x.cols());
+  const dim3 grid(static_cast<unsigned>(ragged.sequences * parts), rest.count, replicas);
+  launch(quantize_sequences_kernel, grid, kQuantizeThreads, 0, lane.stream, rest, x, ragged, counted, parts,
          lane.counters);
 }
 
@@ -74,7 +75,8 @@ void quantize_copies(const QuantizedCopies& copies, const Tensor& x, const Ragge
   if (copies.count == 0) return;
   const dim3 grid(static_cast<unsigned>(ceil_div(ragged.rows, kRowsAtOnce)), copies.count,
                   static_cast<unsigned>(copies.copy[0].xq.replicas));
-  launch(quantize_rows_kernel, grid, kQuantizeThreads, 0, lane.stream, copies, x, ragged);
+  launch(quantize_rows_kernel, grid, kQuantizeThreads, 0, lane.stream, copies, x, ragged,
+         sequence_counters(copies, ragged, lane));
   quantize_sequence_copies(copies, x, ragged, lane);
 }
 

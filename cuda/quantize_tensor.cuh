@@ -27,22 +27,10 @@ static __device__ uint32_t fill_when_last(const ZeroTiles& mine, const Part& par
   }
   __syncthreads();
   if (part.count > 1) {
-    if (threadIdx.x == 0) {
-      atomicMax(&part.counters[1], ~least);  // complements: zero is none
-      __threadfence();
-      const uint32_t before = atomicAdd(&part.counters[0], 1 + (waiting << 16));  // blocks; blocks where tiles wait
-      const bool last = (before & 0xffffu) == part.count - 1;
-      waiting = last ? waiting + (before >> 16) : 0;
-      if (last) {
-        __threadfence();
-        least = ~atomicExch(&part.counters[1], 0u);
-        atomicExch(&part.counters[0], 0u);
-      }
-    }
+    if (threadIdx.x == 0) share_zero_tiles(least, waiting, part.count, part.counters);
     __syncthreads();
   }
-  if (!waiting) return 0;
-  return least == 0 ? 0x7fc00000u : least == ~0u ? kOne : least;
+  return waiting ? zero_fill(least) : 0;
 }
 
 __device__ __forceinline__ uint32_t block_max(uint32_t bits, int) {
@@ -77,23 +65,6 @@ __device__ void for_rows_of(const Part& part, int rows, const Body& body) {
   for (int row = part.index * kRowsAtOnce + warp; row < rows; row += part.count * kRowsAtOnce) body(row);
 }
 
-// The last part of a tensor with tiles that wait, by one block.
-template <class Map>
-__device__ void fill_waiting_zeros(const Map& map, float* y, int size) {
-  constexpr int kFlight = 8;  // loads under way at once
-  for (int first = static_cast<int>(threadIdx.x); first < size; first += kFlight * kQuantizeThreads) {
-    float v[kFlight];
-#pragma unroll
-    for (int i = 0; i < kFlight; ++i) {
-      const int at = first + i * kQuantizeThreads;
-      v[i] = at < size ? __ldcg(y + at) : 0.0f;  // not from this block's cache: another block may have written it
-    }
-#pragma unroll
-    for (int i = 0; i < kFlight; ++i)
-      if (is_waiting_zero(v[i])) y[first + i * kQuantizeThreads] = map(with_sign(0.0f, v[i]));
-  }
-}
-
 // y = quantized x times factor for a tensor of that shape as MASE sees it, of less than 2^31 values; y may be x. Blocks
 // of kQuantizeThreads; all the tensor's blocks call it with the same arguments but part.index.
 static __device__ void quantize_tensor(const QuantSpec& spec, Role role, const QuantShape& shape, const float* trained,
@@ -115,7 +86,8 @@ static __device__ void quantize_tensor(const QuantSpec& spec, Role role, const Q
         quantize_block_tiles(format, map, part, factor, x, y, zeros);
       if (!zeros.wait) return;
       if (const uint32_t fill = fill_when_last(zeros, part))
-        fill_waiting_zeros(tile_chain(format, 0, fill, map.fold, factor), y, rows * cols);
+        fill_waiting_zeros(tile_chain(format, 0, fill, map.fold, factor), y, rows * cols, static_cast<int>(threadIdx.x),
+                           kQuantizeThreads);
     } else {
       const auto map_all = [&](const auto& rule) {
         for_rows_of(part, rows, [&](int row) { map_row(chain(rule, factor), x + offset(row), y + offset(row), cols); });

@@ -51,8 +51,8 @@ __global__ void __launch_bounds__(kQuantizeThreads)
     if (at < size) dw[at] = d[v] * magnitude(*gamma);
   }
   double* of_item = partial + int64_t{replica} * gridDim.x + table.first_block[i];
-  if (sum_over_blocks(sum, of_item, part, table.blocks_of(i), counters + replica * table.count + i) && *gamma != 0)
-    item.dtrained[replica][3] += static_cast<float>(sum[0] / *gamma);
+  if (sum_over_blocks(sum, of_item, part, table.blocks_of(i), counters + replica * table.count + i))
+    item.dtrained[replica][3] = *gamma != 0 ? static_cast<float>(sum[0] / *gamma) : 0.0f;
 }
 
 int64_t blocks_to_quantize(const WeightItem& item) {
@@ -70,10 +70,12 @@ dim3 grid_of(const WeightTable& table, int replicas) {
 }  // namespace
 
 void CudaOps::quantize_weights(const QuantizeWeights& op) {
+  if (op.items.empty()) return;
+  const Lane& side = fork();  // linear joins
   for_weight_tables(op.items, blocks_to_quantize, [&](const WeightTable& table) {
     const int replicas = op.items[0].wq.replicas;
     check(2 * replicas * table.count <= Lane::kCounters, "{} replicas of {} weights", replicas, table.count);
-    launch(quantize_weights_kernel, grid_of(table, replicas), kQuantizeThreads, 0, main_.stream, table, main_.counters);
+    launch(quantize_weights_kernel, grid_of(table, replicas), kQuantizeThreads, 0, side.stream, table, side.counters);
   });
 }
 

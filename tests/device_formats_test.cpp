@@ -10,7 +10,7 @@
 #include "quant/quantize.h"
 #include "tests/devices.h"
 #include "tests/naive/ops.h"
-#include "tests/reference/quantizer_case.h"
+#include "tests/reference/device_quantizer.h"
 #include "tests/rig.h"
 
 namespace mpq {
@@ -122,6 +122,7 @@ class DeviceFormatsTest : public DeviceTest {
     for (const auto& [spec, y] : cases) {
       specs.push_back(spec);
       slot.over_sequence |= reach(spec, role) == Reach::sequence;
+      slot.tiles_over_rows |= tile_reach(spec) == Reach::sequence;
     }
     slot.specs = rig_->array(specs);
     Tensor from = rig_->tensor(shape, {x});
@@ -220,25 +221,16 @@ TEST_P(DeviceFormatsTest, OddShapes) {
   }
 }
 
-// What MASE computed. A batch of several sequences (or rows) is one tensor there: the same but for formats that look
-// over it.
+// What MASE computed.
 TEST_P(DeviceFormatsTest, GoldenCases) {
   const std::string folder = MPQ_SOURCE_DIR "/tests/golden/";
   const SafeTensors tensors(folder + "quantizers.safetensors");
+  reference::DeviceQuantizer on_device(*device_);
   int cases = 0;
   for (const auto& entry : nlohmann::json::parse(read_file(folder + "quantizers.json"))) {
-    const std::string id = entry.at("id");
-    const QuantSpec spec = parse_format(entry.at("format").get<std::string>());
-    const Role role = reference::role_named(entry.at("role"));
-    const QuantShape s = reference::shape_of(tensors.at(id + ".x"));
-    const bool activation = role == Role::activation;
-    if (activation && s.d[0] > 1 && reach(spec, role) == Reach::sequence) continue;
-    SCOPED_TRACE(id);
-    const int64_t cols = s.d[s.rank - 1], rows = s.size() / cols;
-    const naive::Rows sequences(std::vector<int32_t>(s.d[0], static_cast<int32_t>(rows / s.d[0])));
-    compare_group({{spec, tensors.read_f32(id + ".y")}}, tensors.read_f32(id + ".x"),
-                  s.rank == 1 ? Shape{cols} : Shape{rows, cols}, role,
-                  activation ? activations(sequences, s.rank) : weights(role));
+    const reference::QuantizerCase c(tensors, entry);
+    if (!reference::DeviceQuantizer::takes(c)) continue;
+    EXPECT_EQ(on_device.difference(c), "");
     ++cases;
   }
   EXPECT_GT(cases, 100);

@@ -215,7 +215,7 @@ TEST(Formats, GoldenCases) {
   const SafeTensors tensors(folder + "quantizers.safetensors");
   int cases = 0;
   for (const auto& entry : nlohmann::json::parse(read_file(folder + "quantizers.json"))) {
-    for (Simd isa : available()) EXPECT_EQ(reference::difference(tensors, entry, isa), "");
+    for (Simd isa : available()) EXPECT_EQ(reference::difference({tensors, entry}, isa), "");
     ++cases;
   }
   EXPECT_GT(cases, 100);

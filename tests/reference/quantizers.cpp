@@ -1,31 +1,38 @@
-// Quantizers bit for bit, on every instruction set that this machine has.
-#include "reference/quantizer_case.h"
+// Quantizers bit for bit: on every instruction set that this machine has, or through the device's operations.
+#include "reference/device_quantizer.h"
 #include "reference/reference.h"
 
 namespace mpq::reference {
+namespace {
 
-static std::string difference(const SafeTensors& tensors, const nlohmann::json& entry) {
+std::string difference_on_cpu(const QuantizerCase& c) {
   for (Simd isa : {Simd::avx2, Simd::avx512}) {
     if (!has_simd(isa)) continue;
-    if (auto text = difference(tensors, entry, isa); !text.empty()) return text;
+    if (auto text = difference(c, isa); !text.empty()) return text;
   }
   return {};
 }
 
-Result check_quantizers(const std::filesystem::path& folder) {
+}  // namespace
+
+Result check_quantizers(const Setting& setting) {
   Result result{.group = "quantizers"};
-  const auto list = folder / "golden/quantizers.json";
+  const auto list = setting.folder / "golden/quantizers.json";
   if (!std::filesystem::exists(list)) return result;
   result.found = true;
-  const SafeTensors tensors(folder / "golden/quantizers.safetensors");
+  const SafeTensors tensors(setting.folder / "golden/quantizers.safetensors");
+  std::optional<DeviceQuantizer> on_device;
+  if (!setting.on_cpu()) on_device.emplace(setting.device);
   for (const auto& entry : nlohmann::json::parse(read_file(list))) {
-    ++result.cases;
     std::string text;
     try {
-      text = difference(tensors, entry);
+      const QuantizerCase c(tensors, entry);
+      if (on_device && !DeviceQuantizer::takes(c)) continue;
+      text = on_device ? on_device->difference(c) : difference_on_cpu(c);
     } catch (const UserError& error) {
       text = fmt::format("{}: {}", entry.dump(), error.what());
     }
+    ++result.cases;
     if (!text.empty()) result.mismatch(text);
   }
   return result;
