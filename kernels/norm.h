@@ -51,6 +51,7 @@ struct NormColumns {
   Tensor s, mean, rstd, dx, dgamma, dbeta;
 };
 inline void norm_column_grads(const NormColumns& op) {
+  if (!op.dgamma) return;  // frozen, beta too
   const int64_t rows = op.s.rows(), C = op.s.cols();
   for_rows(op.dx.replicas, C, 16, [&](int r, int64_t first, int64_t last) {
     const M16 m = first_lanes(static_cast<int>(last - first));

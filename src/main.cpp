@@ -25,6 +25,7 @@ constexpr Command commands[] = {
     {"search", "the best low-bit formats: one study a family, beside the float control", run_search},
     {"study", "what a storage holds: studies, trials, winners, TSV", run_study},
     {"formats", "the number formats and families", run_formats},
+    {"inspect", "a model's operations: shapes, parameters, multiply-adds, bytes", run_inspect},
     {"quantize", "quantize the tensors of a safetensors file", run_quantize},
     {"linear", "one quantized Linear on given tensors, forward and backward", run_linear},
     {"tokenize", "texts to token ids", run_tokenize},

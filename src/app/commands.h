@@ -9,6 +9,7 @@ int run_bench(const Args& args);
 int run_eval(const Args& args);
 int run_formats(const Args& args);
 int run_info(const Args& args);
+int run_inspect(const Args& args);
 int run_linear(const Args& args);
 int run_predict(const Args& args);
 int run_quantize(const Args& args);

@@ -1,19 +1,13 @@
 #include "app/figure.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 
+#include "app/drawing.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/text.h"
 
 namespace mpq {
 namespace fs = std::filesystem;
@@ -100,24 +94,6 @@ std::string script(const Figure& figure, const std::string& name) {
   return text;
 }
 
-// Runs `gnuplot script` in a folder; its complaint, or "" if all went well.
-std::string run_gnuplot(const fs::path& folder, const std::string& script) {
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addchdir_np(&actions, folder.c_str());
-  posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "errors", O_WRONLY | O_CREAT, 0644);
-  std::string program = "gnuplot", argument = script;
-  char* const arguments[] = {program.data(), argument.data(), nullptr};
-  pid_t child;
-  const int failed = posix_spawnp(&child, "gnuplot", &actions, nullptr, arguments, environ);
-  posix_spawn_file_actions_destroy(&actions);
-  if (failed) return fmt::format("gnuplot does not start: {} (apt-get install gnuplot-nox)", std::strerror(failed));
-  int status = 0;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  return status == 0 ? "" : fmt::format("gnuplot failed: {}", trim(read_file(folder / "errors")));
-}
-
 }  // namespace
 
 bool write_figure(const Figure& figure, const fs::path& folder, const std::string& name) {
@@ -129,7 +105,7 @@ bool write_figure(const Figure& figure, const fs::path& folder, const std::strin
   AtomicFolder scratch(folder / (name + ".drawing"));  // never committed: only a place that cleans up after itself
   write_file_atomic(scratch.path() / (name + ".tsv"), data);
   write_file_atomic(scratch.path() / (name + ".gp"), plot);
-  const std::string complaint = run_gnuplot(scratch.path(), name + ".gp");
+  const std::string complaint = run_in(scratch.path(), {"gnuplot", name + ".gp"}, "gnuplot-nox");
   if (!complaint.empty()) {
     log().warn("{} is not drawn: {}; its data are in {}", name, complaint, (folder / (name + ".tsv")).string());
     return false;

@@ -10,10 +10,10 @@ namespace mpq {
 
 struct FormatArgs {
   std::string format;               // of every Linear; empty: as `before`
-  std::vector<std::string> layers;  // NAME=SPEC, later ones win
+  std::vector<std::string> layers;  // NAME=SPEC or PATTERN=SPEC, later ones win
 
   void add_to(CommandLine& line);
-  // One spec a Linear, starting from `before`. UserError for a bad spec or an unknown name.
+  // One spec a Linear, starting from `before`. UserError for a bad spec or a name or pattern without a Linear.
   std::vector<LinearSpec> resolve(const Bert& model, std::vector<LinearSpec> before) const;
 };
 

@@ -6,6 +6,7 @@
 
 #include "app/commands.h"
 #include "app/format_options.h"
+#include "app/freeze_options.h"
 #include "app/known_baseline.h"
 #include "app/teacher_options.h"
 #include "app/training.h"
@@ -24,6 +25,7 @@ struct Options {
   DataArgs data;
   TrainArgs train;
   FormatArgs formats;
+  FreezeArgs freeze;
   TeacherArgs teacher;
   MachineArgs machine;
   std::string out;
@@ -44,6 +46,7 @@ class Run {
       : options_(options),
         setup_(setup),
         model_(setup.config),
+        frozen_(options.freeze.apply(model_)),
         plan_(plan_of(options.train)),
         steps_(plan_.steps(setup.data.train.row_count())),
         replica_{options.train.seed, schedule_of(options.train, steps_), formats()},
@@ -139,10 +142,11 @@ class Run {
     for (const LinearSpec& s : replica_.formats) specs += to_text(s) + "|";
     return fmt::format(
         "data {} model {} init {} epochs {} batch {} lr {} warmup {} decay {} wd {} dropout {} clip {} seed {} formats "
-        "{}{}{}",
+        "{}{}{}{}",
         setup_.data.fingerprint, t.init.empty() ? t.model : "", t.init, t.epochs, t.batch, t.lr, t.warmup, t.decay,
         t.weight_decay, t.dropout, t.clip, t.seed, specs, options_.machine.precision_in_recipe(),
-        options_.shards > 1 ? fmt::format(" shards {}", options_.shards) : "");
+        options_.shards > 1 ? fmt::format(" shards {}", options_.shards) : "",
+        frozen_.empty() ? "" : " frozen " + join(frozen_, ","));
   }
 
   static void estimate(double seconds_a_step, int64_t left) {
@@ -176,6 +180,7 @@ class Run {
   const Options& options_;
   const Setup& setup_;
   Bert model_;
+  std::vector<std::string> frozen_;  // before the session, which is opened on the model with them
   TrainPlan plan_;
   int64_t steps_;
   Replica replica_;
@@ -188,6 +193,8 @@ void print_plan(const Setup& setup, const Run& run, const Options& options, cons
   SessionOptions session = options.session(setup);
   if (devices.size() > 1) session.shard = 0;
   fmt::print(stderr, "{}\n{}\n", setup.data.description, describe(setup.config));
+  if (const int64_t frozen = run.model().parameters().frozen_count(); frozen > 0)
+    fmt::print(stderr, "{} of these parameters are frozen\n", frozen);
   for (const auto& device : devices)
     fmt::print(stderr, "{}: {} steps of {} rows; {} of memory\n", device->describe(), run.steps(), options.train.batch,
                human_bytes(Session::memory(*device, run.model(), {run.replica()}, session)));
@@ -223,6 +230,7 @@ int run_train(const Args& args) {
   options.data.add_to(line);
   options.train.add_to(line);
   options.formats.add_to(line);
+  options.freeze.add_to(line);
   options.teacher.add_to(line);
   options.machine.add_to(line);
   line.group("Run");

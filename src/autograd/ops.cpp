@@ -42,16 +42,18 @@ Features embed(Tape& tape, const EmbedTerms& terms, const Ragged& ragged, const 
                       .x = x->data,
                       .quantized = plan.copies};
   tape.ops().embed(forward);
-  tape.record([=, &tape] {
-    tape.ops().embed_grad({.forward = forward,
-                           .segments = segments,
-                           .dx = tape.grad_of(x),
-                           .dword = terms.dword,
-                           .dposition = terms.dposition,
-                           .dtype = terms.dtype,
-                           .dgamma = terms.dgamma,
-                           .dbeta = terms.dbeta});
-  });
+  x->wants_grad = terms.dword || terms.dposition || terms.dtype || terms.dgamma;
+  if (x->wants_grad)
+    tape.record([=, &tape] {
+      tape.ops().embed_grad({.forward = forward,
+                             .segments = segments,
+                             .dx = tape.grad_of(x),
+                             .dword = terms.dword,
+                             .dposition = terms.dposition,
+                             .dtype = terms.dtype,
+                             .dgamma = terms.dgamma,
+                             .dbeta = terms.dbeta});
+    });
   return {x, plan.read, ragged, 3};
 }
 
@@ -59,7 +61,7 @@ namespace {
 
 // The gradient of what a GELU or tanh made passes its slope in the product that makes it, where that product is alone.
 void take_slope(const Features& x, std::vector<Linear1Grad>& grads) {
-  if (x.x->activation == Activation::none || grads.size() != 1 || grads[0].accumulate) return;
+  if (x.x->activation == Activation::none || grads.size() != 1 || !grads[0].dx || grads[0].accumulate) return;
   grads[0].input_activation = x.x->activation;
   grads[0].input_saved = x.x->saved;
   x.x->slope_applied = true;
@@ -73,20 +75,31 @@ InputFormat input_format(Tape& tape, const Features& x, const Reader& reader) {
   return format;
 }
 
+// A quantizer of the input that trains has its gradient from the input's.
+bool wants_input_grad(const Features& x, const LinearTerms& terms) {
+  return x.x->wants_grad || bool(terms.input.dtrained);
+}
+
 void record_linear_grads(Tape& tape, const Features& x, std::vector<Linear1> forwards, std::vector<LinearTerms> terms,
                          std::vector<Var> results) {
+  bool any = false;
+  for (size_t i = 0; i < forwards.size(); ++i)
+    any |= results[i]->wants_grad = wants_input_grad(x, terms[i]) || terms[i].dw || terms[i].dbias;
+  if (!any) return;
   tape.record([=, &tape] {
     std::vector<Linear1Grad> grads;
     for (size_t i = 0; i < forwards.size(); ++i) {
-      const auto target = tape.grad_target(x.x);  // Linears of one input add to it in their order
+      if (!results[i]->wants_grad) continue;
+      Tape::GradTarget target{};  // Linears of one input add to it in their order
+      if (wants_input_grad(x, terms[i])) target = tape.grad_target(x.x);
       grads.push_back({.forward = forwards[i],
                        .dy = tape.grad_of(results[i]),
-                       .input_format = input_format(tape, x, terms[i].input),
+                       .input_format = target.grad ? input_format(tape, x, terms[i].input) : InputFormat{},
                        .dx = target.grad,
                        .accumulate = target.accumulate,
                        .dw = terms[i].dw,
                        .dbias = terms[i].dbias});
-      if (results[i]->slope_applied) grads[i].forward.activation = Activation::none;
+      if (results[i]->slope_applied) grads.back().forward.activation = Activation::none;
     }
     take_slope(x, grads);
     tape.ops().linear_grad(grads);
@@ -153,14 +166,16 @@ Features attention(Tape& tape, const AttentionInputs& in, const Dropout& dropout
                           .context = context->data,
                           .quantized = plan.copies};
   tape.ops().attention(forward);
-  tape.record([=, &tape] {
-    // q, k and v have no other consumer: their gradients are set, never added to.
-    tape.ops().attention_grad({.forward = forward,
-                               .dcontext = tape.grad_of(context),
-                               .dq = tape.grad_target(in.q).grad,
-                               .dk = tape.grad_target(in.k).grad,
-                               .dv = tape.grad_target(in.v).grad});
-  });
+  context->wants_grad = in.q->wants_grad || in.k->wants_grad || in.v->wants_grad;
+  if (context->wants_grad)
+    tape.record([=, &tape] {
+      // q, k and v have no other consumer: their gradients are set, never added to.
+      tape.ops().attention_grad({.forward = forward,
+                                 .dcontext = tape.grad_of(context),
+                                 .dq = tape.grad_target(in.q).grad,
+                                 .dk = tape.grad_target(in.k).grad,
+                                 .dv = tape.grad_target(in.v).grad});
+    });
   return {context, plan.read, in.queries, 3};
 }
 
@@ -181,15 +196,17 @@ Features residual_norm(Tape& tape, Var y, Var residual, const Ragged& ragged, co
                              .x = x->data,
                              .quantized = plan.copies};
   tape.ops().residual_norm(forward);
-  tape.record([=, &tape] {
-    // The last consumer of y and the last of the residual in forward order: both gradients are set here.
-    tape.ops().residual_norm_grad({.forward = forward,
-                                   .dx = tape.grad_of(x),
-                                   .dy = tape.grad_target(y).grad,
-                                   .dresidual = tape.grad_target(residual).grad,
-                                   .dgamma = terms.dgamma,
-                                   .dbeta = terms.dbeta});
-  });
+  x->wants_grad = y->wants_grad || residual->wants_grad || terms.dgamma;
+  if (x->wants_grad)
+    tape.record([=, &tape] {
+      // The last consumer of y and the last of the residual in forward order: both gradients are set here.
+      tape.ops().residual_norm_grad({.forward = forward,
+                                     .dx = tape.grad_of(x),
+                                     .dy = tape.grad_target(y).grad,
+                                     .dresidual = tape.grad_target(residual).grad,
+                                     .dgamma = terms.dgamma,
+                                     .dbeta = terms.dbeta});
+    });
   return {x, plan.read, ragged, rank};
 }
 
@@ -202,11 +219,13 @@ Features select_first(Tape& tape, const Features& x, const Ragged& single_rows) 
     result.read[0] = tape.tensor({B, C});
     tape.ops().select_first({.ragged = x.ragged, .x = x.read[0], .y = result.read[0]});
   }
-  tape.record([=, &tape] {
-    const auto target = tape.grad_target(x.x);
-    tape.ops().select_first_grad(
-        {.ragged = x.ragged, .dy = tape.grad_of(first), .dx = target.grad, .accumulate = target.accumulate});
-  });
+  first->wants_grad = x.x->wants_grad;
+  if (first->wants_grad)
+    tape.record([=, &tape] {
+      const auto target = tape.grad_target(x.x);
+      tape.ops().select_first_grad(
+          {.ragged = x.ragged, .dy = tape.grad_of(first), .dx = target.grad, .accumulate = target.accumulate});
+    });
   return result;
 }
 

@@ -47,7 +47,7 @@ struct EmbedTerms {
 };
 
 struct NormTerms {
-  Tensor gamma, beta, dgamma, dbeta;  // [C]
+  Tensor gamma, beta, dgamma, dbeta;  // [C]; the gradients are empty if frozen, both of them
   float epsilon;
 };
 

@@ -15,6 +15,7 @@ struct Value {
   Tensor data;
   Tensor grad;  // taken from the arena when the first consumer's gradient arrives
   bool has_grad = false;
+  bool wants_grad = true;  // false: nothing that trains is below
   // Of a Linear's output: its activation and what that saved. Where its only consumer multiplies the slope into the
   // gradient, it says so here.
   Activation activation = Activation::none;

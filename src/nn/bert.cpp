@@ -120,7 +120,7 @@ class Forward {
   }
   LinearTerms terms(const Linear& linear) const { return formats_.terms(t_, linear); }
   Tensor value(const Parameter* p) const { return view(t_.values, *p); }
-  Tensor grad(const Parameter* p) const { return t_.grads ? view(t_.grads, *p) : Tensor{}; }
+  Tensor grad(const Parameter* p) const { return grad_of(t_, *p); }
   Dropout dropout(float p, int site) const {
     return {dropout_.on ? p : 0.0f, dropout_.seeds, dropout_.step, static_cast<uint32_t>(site), dropout_.first};
   }
@@ -130,8 +130,13 @@ class Forward {
     const BertLayer& layer = model_.layers[l];
     return {reader(layer.query), reader(layer.key), reader(layer.value)};
   }
+  // The gradients of a norm are computed together; where only one of its parameters is frozen, nobody reads that one's.
+  Tensor norm_grad(const Parameter* p, const Parameter* other) const {
+    return p->frozen && other->frozen ? Tensor{} : t_.grads ? view(t_.grads, *p) : Tensor{};
+  }
   NormTerms norm(const Parameter* gamma, const Parameter* beta) const {
-    return {value(gamma), value(beta), grad(gamma), grad(beta), model_.config().layer_norm_epsilon};
+    return {value(gamma), value(beta), norm_grad(gamma, beta), norm_grad(beta, gamma),
+            model_.config().layer_norm_epsilon};
   }
 
   Features embeddings() {
@@ -140,11 +145,11 @@ class Forward {
                            value(model_.type),
                            value(model_.embedding_gamma),
                            value(model_.embedding_beta),
-                           t_.dword,
+                           model_.word->frozen ? Tensor{} : t_.dword,
                            grad(model_.position),
                            grad(model_.type),
-                           grad(model_.embedding_gamma),
-                           grad(model_.embedding_beta),
+                           norm_grad(model_.embedding_gamma, model_.embedding_beta),
+                           norm_grad(model_.embedding_beta, model_.embedding_gamma),
                            model_.config().layer_norm_epsilon};
     return embed(tape_, terms, batch_.ragged, batch_.tokens, batch_.segments, hidden_dropout(0), attention_readers(0));
   }
@@ -218,6 +223,8 @@ class Forward {
 };
 
 }  // namespace
+
+Tensor grad_of(const BertTensors& t, const Parameter& p) { return t.grads && !p.frozen ? view(t.grads, p) : Tensor{}; }
 
 Var forward(Tape& tape, const Bert& model, const BertTensors& tensors, const FormatTable& formats,
             const BertBatch& batch, const DropoutState& dropout) {

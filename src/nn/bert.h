@@ -44,6 +44,8 @@ class Bert {
   const BertConfig& config() const { return config_; }
   const ParameterSet& parameters() const { return parameters_; }
   const std::vector<const Linear*>& linears() const { return linears_; }
+  // See ParameterSet::freeze. Before a session is opened on this model.
+  int freeze(const std::string& pattern) { return parameters_.freeze(pattern); }
 
   const Parameter *word, *position, *type, *embedding_gamma, *embedding_beta;
   std::vector<BertLayer> layers;
@@ -65,6 +67,8 @@ struct BertTensors {
   Tensor grads;      // flat [R][dense size]; or empty
   Tensor dword;      // [most, C] compact; or empty
 };
+// Where a parameter's gradient goes; empty if it is frozen or nothing is trained.
+Tensor grad_of(const BertTensors& tensors, const Parameter& p);
 
 // A batch where the device can read it.
 struct BertBatch {

@@ -91,8 +91,17 @@ Reader FormatTable::reader(const BertTensors& t, const Linear& linear) const {
     if (!gradient_is_identity(spec(r, linear.index, kX))) reader.identity_gradient = false;
   if (reader.identity_gradient) return reader;
   reader.slot.trained = view(t.values, *linear.trained);
-  if (t.grads) reader.dtrained = view(t.grads, *linear.trained);
+  reader.dtrained = grad_of(t, *linear.trained);
   return reader;
+}
+
+// Of the weight or the quantizer. Gamma's gradient is made of the weight's, in one pass: where either is trained, both
+// are computed, and nobody reads the frozen one's.
+Tensor FormatTable::weight_grad(const BertTensors& t, const Linear& linear, const Parameter& p) const {
+  bool gamma = false;
+  for (int r = 0; r < replicas_; ++r) gamma |= trained_count(spec(r, linear.index, kX)) > 0;
+  const bool together = gamma && !(linear.weight->frozen && linear.trained->frozen);
+  return together && t.grads ? view(t.grads, p) : grad_of(t, p);
 }
 
 LinearTerms FormatTable::terms(const BertTensors& t, const Linear& linear) const {
@@ -101,7 +110,7 @@ LinearTerms FormatTable::terms(const BertTensors& t, const Linear& linear) const
   const bool w = any(linear.index, kW) || terms.input.slot.trained, b = any(linear.index, kB);
   terms.w = view(w ? t.quantized : t.values, *linear.weight);
   terms.bias = view(b ? t.quantized : t.values, *linear.bias);
-  if (t.grads) terms.dw = view(t.grads, *linear.weight), terms.dbias = view(t.grads, *linear.bias);
+  terms.dw = weight_grad(t, linear, *linear.weight), terms.dbias = grad_of(t, *linear.bias);
   if (any(linear.index, kY)) terms.output = slot(linear.index, kY);
   return terms;
 }
@@ -116,14 +125,20 @@ std::vector<QuantizeWeights::Item> FormatTable::weight_items(const Bert& model, 
                        .slot = slot(linear->index, operand),
                        .role = role,
                        .input = input,
-                       .dw = t.grads ? view(t.grads, p) : Tensor{},
-                       .dtrained = t.grads ? view(t.grads, *linear->trained) : Tensor{}});
+                       .dw = operand == kW ? weight_grad(t, *linear, p) : grad_of(t, p),
+                       .dtrained = weight_grad(t, *linear, *linear->trained)});
     };
     const bool scaled = bool(terms.input.slot.trained);
     if (any(linear->index, kW) || scaled)
       add(*linear->weight, kW, Role::weight, scaled ? terms.input.slot : QuantSlot{});
     if (any(linear->index, kB)) add(*linear->bias, kB, Role::bias, {});
   }
+  return items;
+}
+
+std::vector<QuantizeWeights::Item> FormatTable::weight_grad_items(const Bert& model, const BertTensors& t) const {
+  auto items = weight_items(model, t);
+  std::erase_if(items, [](const QuantizeWeights::Item& item) { return !item.dw; });
   return items;
 }
 

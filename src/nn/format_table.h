@@ -31,10 +31,13 @@ class FormatTable {
   LinearTerms terms(const BertTensors& t, const Linear& linear) const;
   // One item per weight and bias that any replica quantizes (bind once per set of tensors).
   std::vector<QuantizeWeights::Item> weight_items(const Bert& model, const BertTensors& t) const;
+  // Those of them that have gradients.
+  std::vector<QuantizeWeights::Item> weight_grad_items(const Bert& model, const BertTensors& t) const;
 
  private:
   QuantSlot slot(int linear, int operand) const;
   bool any(int linear, int operand) const;
+  Tensor weight_grad(const BertTensors& t, const Linear& linear, const Parameter& p) const;
 
   int replicas_, linears_;
   std::vector<QuantSpec> table_;        // [R][linears][x, w, b, y]

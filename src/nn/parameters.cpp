@@ -1,5 +1,9 @@
 #include "nn/parameters.h"
 
+#include <fnmatch.h>
+
+#include <utility>
+
 namespace mpq {
 
 const Parameter& ParameterSet::add(std::string name, Shape shape, bool decay, bool sparse) {
@@ -16,6 +20,13 @@ const Parameter* ParameterSet::find(std::string_view name) const {
   return nullptr;
 }
 
+int ParameterSet::freeze(const std::string& pattern) {
+  int frozen = 0;
+  for (Parameter& p : parameters_)
+    if (matches(pattern, p.name)) p.frozen = true, ++frozen;
+  return frozen;
+}
+
 int64_t ParameterSet::count() const {
   int64_t n = 0;
   for (const Parameter& p : parameters_)
@@ -23,18 +34,36 @@ int64_t ParameterSet::count() const {
   return n;
 }
 
+int64_t ParameterSet::frozen_count() const {
+  int64_t n = 0;
+  for (const Parameter& p : parameters_)
+    if (p.frozen && !p.name.ends_with(".quantizer")) n += p.shape.size();
+  return n;
+}
+
 std::vector<ParameterRange> ParameterSet::dense_ranges() const {
   std::vector<ParameterRange> ranges;
+  bool adjacent = false;  // the last range ends where this parameter begins
   for (const Parameter& p : parameters_) {
     if (p.sparse) continue;
+    if (p.frozen) {
+      adjacent = false;
+      continue;
+    }
     const int64_t end = p.offset + p.shape.size();
     // The padding between neighbours is zero and stays zero under AdamW.
-    if (!ranges.empty() && ranges.back().decay == p.decay)
+    if (std::exchange(adjacent, true) && ranges.back().decay == p.decay)
       ranges.back().end = end;
     else
       ranges.push_back({p.offset, end, p.decay});
   }
   return ranges;
+}
+
+bool matches(const std::string& pattern, const std::string& name) {
+  constexpr std::string_view prefix = "bert.";
+  return ::fnmatch(pattern.c_str(), name.c_str(), 0) == 0 ||
+         (name.starts_with(prefix) && ::fnmatch(pattern.c_str(), name.c_str() + prefix.size(), 0) == 0);
 }
 
 Tensor view(const Tensor& flat, const Parameter& p) {

@@ -16,6 +16,7 @@ struct Parameter {
   int64_t offset = 0;   // in the flat buffers
   bool decay = false;   // weight decay applies (Hugging Face: not to biases and LayerNorms)
   bool sparse = false;  // gradient comes in rows (the word embedding): kept behind all dense ones
+  bool frozen = false;  // has no gradient, no update, no decay, and no part in the norm
 };
 
 class ParameterSet {
@@ -23,17 +24,24 @@ class ParameterSet {
   // Adds in order; sparse parameters must come last. Offsets are multiples of 16. The reference stays valid.
   const Parameter& add(std::string name, Shape shape, bool decay, bool sparse = false);
   const Parameter* find(std::string_view name) const;
+  // Freezes every parameter that the pattern names; how many that are.
+  int freeze(const std::string& pattern);
 
   const std::deque<Parameter>& all() const { return parameters_; }
   int64_t size() const { return size_; }              // floats of a flat buffer, padding included
   int64_t dense_size() const { return dense_size_; }  // of the gradient buffer
   int64_t count() const;                              // parameters, as models are counted
-  std::vector<ParameterRange> dense_ranges() const;   // neighbours of equal decay merged
+  int64_t frozen_count() const;                       // of these, those that are not trained
+  std::vector<ParameterRange> dense_ranges() const;   // trained ones; neighbours of equal decay merged
 
  private:
   std::deque<Parameter> parameters_;
   int64_t size_ = 0, dense_size_ = 0;
 };
+
+// Whether a shell pattern (* ? [abc], * goes over dots too) names a parameter or a Linear. The leading "bert." of names
+// may be left away.
+bool matches(const std::string& pattern, const std::string& name);
 
 // The view of a parameter in a flat buffer [R][size].
 Tensor view(const Tensor& flat, const Parameter& p);

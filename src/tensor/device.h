@@ -91,7 +91,4 @@ std::unique_ptr<Device> open_device(const std::string& name, Precision precision
 using Devices = std::vector<std::unique_ptr<Device>>;
 Devices open_devices(const std::string& names, Precision precision = Precision::fp32);
 
-// Operations that do nothing: with a measuring Arena, a dry run tells how much memory a step takes.
-Ops& dry_ops();
-
 }  // namespace mpq

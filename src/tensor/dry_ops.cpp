@@ -1,37 +1,6 @@
-#include "tensor/device.h"
+#include "tensor/dry_ops.h"
 
 namespace mpq {
-namespace {
-
-class DryOps final : public Ops {
-  void quantize_weights(const QuantizeWeights&) override {}
-  void quantize_weights_grad(const QuantizeWeights&) override {}
-  void quantize_grad(const QuantizeGrad&) override {}
-  void embed(const Embed&) override {}
-  void embed_grad(const EmbedGrad&) override {}
-  void linear(std::span<const Linear1>) override {}
-  void linear_grad(std::span<const Linear1Grad>) override {}
-  void attention(const Attention&) override {}
-  void attention_grad(const AttentionGrad&) override {}
-  void residual_norm(const ResidualNorm&) override {}
-  void residual_norm_grad(const ResidualNormGrad&) override {}
-  void select_first(const SelectFirst&) override {}
-  void select_first_grad(const SelectFirstGrad&) override {}
-  void cross_entropy(const CrossEntropy&) override {}
-  void clip_norm(const ClipNorm&) override {}
-  void adamw(const AdamW&) override {}
-  void adamw_rows(const AdamWRows&) override {}
-  void quantize_copies(const QuantizedCopies&, const Tensor&, const Ragged&) override {}
-  void add(const Tensor&, const Tensor&) override {}
-  void fill(const Tensor&, float) override {}
-  void scatter_rows(const ScatterRows&) override {}
-  void prepare_batches(const PrepareBatches&) override {}
-  size_t prepare_scratch(int64_t) override { return 0; }
-  void load_batch(const LoadBatch&) override {}
-  void end_step(const EndStep&) override {}
-};
-
-}  // namespace
 
 Ops& dry_ops() {
   static DryOps ops;

@@ -105,8 +105,8 @@ struct EmbedGrad {
   Embed forward;
   TokenSegments segments;
   Tensor dx;                       // [T, C], overwritten with the gradient of the sum
-  Tensor dword, dposition, dtype;  // [most, C] (compact: one row a distinct token) [P, C] [types, C]
-  Tensor dgamma, dbeta;            // [C]
+  Tensor dword, dposition, dtype;  // [most, C] (compact: one row a distinct token) [P, C] [types, C]; or empty (frozen)
+  Tensor dgamma, dbeta;            // [C], or both empty (frozen)
 };
 
 enum class Activation : uint8_t { none, gelu, tanh };
@@ -190,7 +190,7 @@ struct ResidualNormGrad {
   ResidualNorm forward;
   Tensor dx;             // [T, C]
   Tensor dy, dresidual;  // [T, C]
-  Tensor dgamma, dbeta;  // [C]
+  Tensor dgamma, dbeta;  // [C], or both empty (frozen)
 };
 
 // y = first row of every sequence; the gradient puts zeros elsewhere, or adds to the first rows only.

@@ -140,6 +140,7 @@ std::vector<float> Session::gradient(int replica, const Parameter& p) {
     device_.copy_out(values.data(), view(memory_->tensors.grads, p).f32(replica), values.size() * sizeof(float));
     return values;
   }
+  if (!memory_->tensors.dword) return values;
   const int64_t C = p.shape[1];
   for (size_t u = 0; u < last_tokens_.size(); ++u)
     device_.copy_out(values.data() + last_tokens_[u] * C, memory_->tensors.dword.f32(replica) + u * C,
@@ -181,7 +182,7 @@ void Session::adamw_rows(const int32_t* rows, const int32_t* count, int64_t most
 }
 
 void Session::catch_up() {
-  if (!options_.training || options_.shards > 1 || std::exchange(caught_up_, true)) return;
+  if (!options_.training || options_.shards > 1 || !word_trained() || std::exchange(caught_up_, true)) return;
   adamw_rows(memory_->all_rows, memory_->row_count, model_.word->shape[0], {});
 }
 
@@ -197,13 +198,16 @@ Tensor Session::gradients(const BertBatch& batch, BertTensors& tensors, uint32_t
   Memory& m = *memory_;
   Ops& ops = device_.ops();
   quantize_weights();
-  if (options_.shards == 1) adamw_rows(batch.segments.tokens, batch.segments.count, batch.segments.most, {});
+  if (options_.shards == 1 && word_trained())
+    adamw_rows(batch.segments.tokens, batch.segments.count, batch.segments.most, {});
   Tape tape(ops, m.activations, replicas(), true);
-  tensors.dword = tape.tensor({batch.segments.most, model_.config().hidden});
+  tensors.dword = word_trained() ? tape.tensor({batch.segments.most, model_.config().hidden}) : Tensor{};
   const Var logits = mpq::forward(tape, model_, tensors, formats_, batch, {true, m.seeds, m.step, first});
   const Tensor loss = cross_entropy(tape, logits, batch.labels, batch.soft, batch_rows);
   tape.backward();
-  if (formats_.weights_scaled()) ops.quantize_weights_grad({formats_.weight_items(model_, tensors)});
+  const auto items =
+      formats_.weights_scaled() ? formats_.weight_grad_items(model_, tensors) : std::vector<QuantizeWeights::Item>{};
+  if (!items.empty()) ops.quantize_weights_grad({items});
   return loss;
 }
 
@@ -221,6 +225,7 @@ void Session::clip(const Tensor& rows, const int32_t* row_count) {
 
 void Session::adamw() {
   Memory& m = *memory_;
+  if (m.ranges.empty()) return;
   device_.ops().adamw({.p = m.tensors.values,
                        .g = m.tensors.grads,
                        .m = m.m,
@@ -233,7 +238,8 @@ void Session::adamw() {
 
 void Session::update(const BertBatch& batch) {
   adamw();
-  adamw_rows(batch.segments.tokens, batch.segments.count, batch.segments.most, memory_->tensors.dword);
+  if (word_trained())
+    adamw_rows(batch.segments.tokens, batch.segments.count, batch.segments.most, memory_->tensors.dword);
 }
 
 Session::StepResult Session::result(const Tensor& loss) {

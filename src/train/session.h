@@ -119,6 +119,7 @@ class Session {
   void load_batch(size_t feed, const BertBatch& batch);
   void end_step(const Tensor& loss);
   std::vector<StepResult> steps(int64_t count);
+  bool word_trained() const { return !model_.word->frozen; }
   void catch_up();  // brings every row of the word embedding up to date
   void quantize_weights();
   void set_step(int64_t step);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "tensor/dry_ops.h"
+
 namespace mpq {
 
 std::vector<std::vector<LinearSpec>> formats_of(const std::vector<Replica>& replicas) {
@@ -44,7 +46,8 @@ void Session::Memory::allocate(Arena arena, const Bert& model, const FormatTable
   ranges = set.dense_ranges();
   if (options.shards > 1) {
     tensors.grads = shard_grads[0];
-    ranges.push_back({model.word->offset, model.word->offset + model.word->shape.size(), model.word->decay});
+    if (!model.word->frozen)
+      ranges.push_back({model.word->offset, model.word->offset + model.word->shape.size(), model.word->decay});
   }
   if (options.decay_all)
     for (ParameterRange& r : ranges) r.decay = true;
@@ -113,7 +116,7 @@ size_t Session::Memory::activation_bytes(const Bert& model, const FormatTable& f
                            std::min(options.max_tokens, model.config().positions), model.config().vocabulary),
              nullptr, options.max_tokens);
   Tape tape(dry_ops(), arena, formats.replicas(), train);
-  if (train) dry.tensors.dword = tape.tensor({batch.segments.most, model.config().hidden});
+  if (train && !model.word->frozen) dry.tensors.dword = tape.tensor({batch.segments.most, model.config().hidden});
   const Var logits = mpq::forward(tape, model, dry.tensors, formats, batch, {});
   if (train) {
     cross_entropy(tape, logits, batch.labels);

@@ -62,7 +62,8 @@ void Session::shard_gradient(size_t feed, const BertBatch& batch, uint32_t first
   behind.shape = {tensors.grads.shape.size() - model_.word->offset};
   ops.fill(behind, 0.0f);
   const Tensor loss = gradients(batch, tensors, first, batch_rows);
-  ops.scatter_rows({.from = tensors.dword, .rows = batch.segments.tokens, .count = batch.segments.count, .to = word});
+  if (tensors.dword)
+    ops.scatter_rows({.from = tensors.dword, .rows = batch.segments.tokens, .count = batch.segments.count, .to = word});
   ops.add(loss, loss_in(tensors.grads));
 }
 

@@ -1,0 +1,130 @@
+// A model as something to look at: its operations in order, what each holds and does, and a drawing.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "app/commands.h"
+#include "app/format_options.h"
+#include "app/operation_graph.h"
+#include "app/search_space.h"
+#include "app/table.h"
+#include "app/training.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/text.h"
+
+namespace mpq {
+namespace {
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kConvention =
+    "One sequence. A multiply-add is one product and its addition, in matrix products only; behind the last layer's "
+    "keys and values only [CLS] goes on. Bytes of x and w are those of their formats, shared scales counted.";
+
+int64_t bytes(double bits) { return static_cast<int64_t>(std::ceil(bits / 8)); }
+
+Operation sum(const std::vector<Operation>& operations) {
+  Operation total{.name = "total"};
+  for (const Operation& o : operations) {
+    total.parameters += o.parameters, total.multiply_adds += o.multiply_adds;
+    total.x_bits += o.x_bits, total.w_bits += o.w_bits, total.b_bits += o.b_bits;
+  }
+  return total;
+}
+
+Json json_of(const Operation& o) {
+  return {{"name", o.name},
+          {"kind", o.kind},
+          {"shape", {o.rows, o.cols}},
+          {"parameters", o.parameters},
+          {"multiply_adds", o.multiply_adds},
+          {"format", o.kind == "linear" ? Json(to_text(o.format)) : Json()},
+          {"bytes", {{"x", bytes(o.x_bits)}, {"w", bytes(o.w_bits)}, {"b", bytes(o.b_bits)}}},
+          {"inputs", o.inputs}};
+}
+
+std::vector<std::string> row_of(const Operation& o) {
+  const std::string shape = o.kind.empty() ? "" : fmt::format("{} x {}", o.rows, o.cols);
+  return {o.name,
+          o.kind,
+          shape,
+          fmt::format("{}", o.parameters),
+          fmt::format("{}", o.multiply_adds),
+          fmt::format("{}", bytes(o.x_bits)),
+          fmt::format("{}", bytes(o.w_bits)),
+          fmt::format("{}", bytes(o.b_bits)),
+          o.kind == "linear" ? to_text(o.format) : ""};
+}
+
+void print(const std::vector<Operation>& operations, const Json& result) {
+  Table table{{"operation", "kind", "result", "parameters", "multiply-adds", "x bytes", "w bytes", "b bytes", "format"},
+              {}};
+  for (const Operation& o : operations) table.add(row_of(o));
+  table.add(row_of(sum(operations)));
+  fmt::print("{}\n{} parameters in {} bits, {:.2f} a parameter: {}\n{}\n", to_text(table),
+             result["parameters"].get<int64_t>(), result["model_bits"].get<int64_t>(),
+             result["bits_per_parameter"].get<double>(),
+             human_bytes(static_cast<uint64_t>(bytes(result["model_bits"].get<double>()))), kConvention);
+}
+
+struct Model {
+  BertConfig config;
+  std::vector<LinearSpec> formats;  // of a checkpoint
+};
+
+Model model_of(const std::string& preset, const std::string& folder) {
+  if (folder.empty()) return {parse_model(preset), {}};
+  const Checkpoint checkpoint = read_checkpoint(folder);
+  return {checkpoint.config, checkpoint.formats};
+}
+
+}  // namespace
+
+int run_inspect(const Args& args) {
+  FormatArgs format_args;
+  std::string preset = "tiny", folder, out;
+  int tokens = 275;
+  CommandLine line(
+      "inspect",
+      "mpq inspect --model NAME|L,H,A,F | --checkpoint DIR [--format SPEC] [--out DIR]\n\nThe operations "
+      "of a model in order, with the shape of their results, parameters, multiply-adds, and the bytes "
+      "of\ntheir operands in their number formats. --model has BERT's vocabulary and two classes. With "
+      "--out also a drawing\n(model.dot and, by Graphviz, model.svg).\n\nExample: mpq inspect --model tiny "
+      "--layer-format \"encoder.*.query=integer(width=4,frac=2)\" --out drawing");
+  line.option("model", preset, "NAME|L,H,A,F", "tiny, mini, small, medium, base, or layers,hidden,heads,ffn");
+  line.option("checkpoint", folder, "DIR", "folder that mpq train or save_pretrained wrote, in its formats");
+  format_args.add_to(line);
+  line.option("tokens", tokens, "N", "length of the sequence", {.min = 1});
+  line.option("out", out, "DIR", "where the drawing goes");
+  if (!line.parse(args)) return 0;
+  if (line.given("model") && line.given("checkpoint"))
+    throw UserError("--model and --checkpoint are both given", "one of them names the model");
+
+  const Model asked = model_of(preset, folder);
+  const Bert model(asked.config);
+  if (tokens > asked.config.positions)
+    throw UserError(fmt::format("--tokens {}: the model has {} positions", tokens, asked.config.positions),
+                    fmt::format("at most {}", asked.config.positions));
+  std::vector<LinearSpec> formats = asked.formats;
+  formats.resize(model.linears().size());
+  formats = format_args.resolve(model, formats);
+  line.announce();
+
+  const std::vector<Operation> all = operations(model, formats, tokens);
+  const int64_t parameters = model.parameters().count();
+  const double bits_each = bits_per_parameter(model, formats);
+  Json result{{"tokens", tokens},
+              {"parameters", parameters},
+              {"multiply_adds", sum(all).multiply_adds},
+              {"model_bits", std::llround(bits_each * static_cast<double>(parameters))},
+              {"bits_per_parameter", bits_each},
+              {"convention", kConvention},
+              {"operations", Json::array()}};
+  for (const Operation& o : all) result["operations"].push_back(json_of(o));
+  if (!out.empty()) draw_operations(all, out, "model");
+  line.json() ? print_json(result) : print(all, result);
+  return 0;
+}
+
+}  // namespace mpq

@@ -1,0 +1,26 @@
+// What a model is made of: the operations of its forward pass, in order, as a dry run of that pass meets them.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "nn/bert.h"
+
+namespace mpq {
+
+// Of one sequence. Where mpq leaves work out (behind the last layer's keys and values only [CLS] goes on), it is not
+// here; where formats ask for more (statistics over a sequence), it is.
+struct Operation {
+  std::string name;                           // of a Linear or LayerNorm as its parameters have it: "bert.pooler.dense"
+  std::string kind;                           // embed, linear, gelu, tanh, attention, norm, first row
+  int64_t rows = 0, cols = 0;                 // of the result
+  int64_t parameters = 0;                     // 0 where an operation before has counted them
+  int64_t multiply_adds = 0;                  // of matrix products; a bias is not counted
+  LinearSpec format;                          // of a Linear
+  double x_bits = 0, w_bits = 0, b_bits = 0;  // of its inputs, weight and bias, each in its format
+  std::vector<int> inputs;                    // the operations whose results it reads
+};
+
+// One spec a Linear; sequences of `tokens` tokens.
+std::vector<Operation> operations(const Bert& model, const std::vector<LinearSpec>& formats, int tokens);
+
+}  // namespace mpq
