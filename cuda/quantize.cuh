@@ -38,7 +38,7 @@ static __device__ __noinline__ void quantize_row(const QuantSpec& spec, int rank
       const QuantShape shape = rank == 3 ? QuantShape{3, {1, 1, cols}} : QuantShape{2, {1, cols, 1}};
       const Tiles tiles = format.tiles(Role::activation, shape);
       ZeroTiles zeros{false};
-      quantize_row_tiles(format, static_cast<int>(tiles.tile_cols), tiles.fold, 1.0f, x, xq, cols, zeros);
+      quantize_row_tiles(TileRules<F>{format, tiles.fold, 1.0f}, static_cast<int>(tiles.tile_cols), x, xq, cols, zeros);
     } else if constexpr (TrainedFormat<F>) {
       map_row(chain(format.rule(trained), 1.0f), x, xq, cols);
     } else {

@@ -5,6 +5,7 @@
 #include <map>
 #include <random>
 
+#include "autograd/ops.h"
 #include "base/file.h"
 #include "quant/linear_spec.h"
 #include "quant/quantize.h"
@@ -121,7 +122,7 @@ class DeviceFormatsTest : public DeviceTest {
     std::vector<QuantSpec> specs;
     for (const auto& [spec, y] : cases) {
       specs.push_back(spec);
-      slot.over_sequence |= reach(spec, role) == Reach::sequence;
+      plan_for(slot, spec);
     }
     slot.specs = rig_->array(specs);
     Tensor from = rig_->tensor(shape, {x});
@@ -188,6 +189,30 @@ class DeviceFormatsTest : public DeviceTest {
             weights(role), whole);
   }
 
+  // What a library computed. A batch of several sequences (or rows) is one tensor there: the same but for formats that
+  // look over it.
+  void compare_golden(const std::string& name) {
+    const std::string golden = MPQ_SOURCE_DIR "/tests/golden/" + name;
+    const SafeTensors tensors(golden + ".safetensors");
+    int cases = 0;
+    for (const auto& entry : nlohmann::json::parse(read_file(golden + ".json"))) {
+      const std::string id = entry.at("id");
+      const QuantSpec spec = parse_format(entry.at("format").get<std::string>());
+      const Role role = reference::role_named(entry.at("role"));
+      const QuantShape s = reference::shape_of(tensors.at(id + ".x"));
+      const bool activation = role == Role::activation;
+      if (activation && s.d[0] > 1 && reach(spec, role) == Reach::sequence) continue;
+      SCOPED_TRACE(id);
+      const int64_t cols = s.d[s.rank - 1], rows = s.size() / cols;
+      const naive::Rows sequences(std::vector<int32_t>(s.d[0], static_cast<int32_t>(rows / s.d[0])));
+      compare_group({{spec, tensors.read_f32(id + ".y")}}, tensors.read_f32(id + ".x"),
+                    s.rank == 1 ? Shape{cols} : Shape{rows, cols}, role,
+                    activation ? activations(sequences, s.rank) : weights(role));
+      ++cases;
+    }
+    EXPECT_GT(cases, 100) << name;
+  }
+
   std::unique_ptr<Rig> rig_;
 };
 MPQ_ON_EVERY_DEVICE(DeviceFormatsTest);
@@ -220,28 +245,9 @@ TEST_P(DeviceFormatsTest, OddShapes) {
   }
 }
 
-// What MASE computed. A batch of several sequences (or rows) is one tensor there: the same but for formats that look
-// over it.
 TEST_P(DeviceFormatsTest, GoldenCases) {
-  const std::string folder = MPQ_SOURCE_DIR "/tests/golden/";
-  const SafeTensors tensors(folder + "quantizers.safetensors");
-  int cases = 0;
-  for (const auto& entry : nlohmann::json::parse(read_file(folder + "quantizers.json"))) {
-    const std::string id = entry.at("id");
-    const QuantSpec spec = parse_format(entry.at("format").get<std::string>());
-    const Role role = reference::role_named(entry.at("role"));
-    const QuantShape s = reference::shape_of(tensors.at(id + ".x"));
-    const bool activation = role == Role::activation;
-    if (activation && s.d[0] > 1 && reach(spec, role) == Reach::sequence) continue;
-    SCOPED_TRACE(id);
-    const int64_t cols = s.d[s.rank - 1], rows = s.size() / cols;
-    const naive::Rows sequences(std::vector<int32_t>(s.d[0], static_cast<int32_t>(rows / s.d[0])));
-    compare_group({{spec, tensors.read_f32(id + ".y")}}, tensors.read_f32(id + ".x"),
-                  s.rank == 1 ? Shape{cols} : Shape{rows, cols}, role,
-                  activation ? activations(sequences, s.rank) : weights(role));
-    ++cases;
-  }
-  EXPECT_GT(cases, 100);
+  compare_golden("quantizers");
+  compare_golden("modern");
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 // formulas of the straight-through gradient (MASE's binary_residual; src/quant/binary_residual.h names the source).
 #include <gtest/gtest.h>
 
+#include "autograd/ops.h"
 #include "quant/linear_spec.h"
 #include "quant/quantize.h"
 #include "tests/devices.h"
@@ -19,12 +20,13 @@ class QuantizedOpsTest : public DeviceTest {
   // Replica r quantizes by texts[r].
   QuantSlot slot(const std::vector<std::string>& texts) {
     std::vector<QuantSpec> specs;
-    bool over_sequence = false;
+    QuantSlot slot{.stride = 1};
     for (const std::string& t : texts) {
       specs.push_back(parse_format(t));
-      over_sequence |= reach(specs.back(), Role::activation) == Reach::sequence;
+      plan_for(slot, specs.back());
     }
-    return {.specs = rig_->array(specs), .stride = 1, .over_sequence = over_sequence};
+    slot.specs = rig_->array(specs);
+    return slot;
   }
   std::unique_ptr<Rig> rig_;
 };

@@ -8,8 +8,8 @@
 namespace mpq::reference {
 namespace {
 
-constexpr Result (*groups[])(const std::filesystem::path&) = {check_quantizers,  check_layers,  check_wordpiece,
-                                                              check_imdb_tokens, check_hf_bert, check_tpe_traces};
+constexpr Result (*groups[])(const std::filesystem::path&) = {
+    check_quantizers, check_modern, check_layers, check_wordpiece, check_imdb_tokens, check_hf_bert, check_tpe_traces};
 
 void print(const Result& result) {
   if (!result.found) return fmt::print("{}: skipped, not in this folder\n", result.group);

@@ -12,12 +12,12 @@ static std::string difference(const SafeTensors& tensors, const nlohmann::json& 
   return {};
 }
 
-Result check_quantizers(const std::filesystem::path& folder) {
-  Result result{.group = "quantizers"};
-  const auto list = folder / "golden/quantizers.json";
+static Result check(const std::filesystem::path& folder, const std::string& name) {
+  Result result{.group = name};
+  const auto list = folder / "golden" / (name + ".json");
   if (!std::filesystem::exists(list)) return result;
   result.found = true;
-  const SafeTensors tensors(folder / "golden/quantizers.safetensors");
+  const SafeTensors tensors(folder / "golden" / (name + ".safetensors"));
   for (const auto& entry : nlohmann::json::parse(read_file(list))) {
     ++result.cases;
     std::string text;
@@ -30,5 +30,8 @@ Result check_quantizers(const std::filesystem::path& folder) {
   }
   return result;
 }
+
+Result check_quantizers(const std::filesystem::path& folder) { return check(folder, "quantizers"); }
+Result check_modern(const std::filesystem::path& folder) { return check(folder, "modern"); }
 
 }  // namespace mpq::reference

@@ -18,6 +18,7 @@ struct Result {
 };
 
 Result check_quantizers(const std::filesystem::path& folder);   // golden/quantizers.{json,safetensors}
+Result check_modern(const std::filesystem::path& folder);       // golden/modern.{json,safetensors}, bits too
 Result check_layers(const std::filesystem::path& folder);       // golden/layers.{json,safetensors}
 Result check_wordpiece(const std::filesystem::path& folder);    // golden/wordpiece.jsonl
 Result check_imdb_tokens(const std::filesystem::path& folder);  // golden/wordpiece_imdb_*.tsv with data/imdb/*.tsv.xz
