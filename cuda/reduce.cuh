@@ -43,14 +43,14 @@ __device__ Parts warp_join(int count, const Part& part) {
     Runs<Parts> runs;
     for (int first = 0; first < count; first += kWarp) {
       const int i = first + lane_id();
-      Parts parts;
+      Parts parts{};
       if (i < count) parts = part(i);
       join_lanes(parts, kWarp);
       runs.add(parts);
     }
     return runs.all();
   } else {
-    Parts parts;
+    Parts parts{};
 #pragma unroll 4
     for (int i = lane_id(); i < count; i += kWarp) parts.join(part(i));
     join_lanes(parts, kWarp);
@@ -61,10 +61,11 @@ __device__ Parts warp_join(int count, const Part& part) {
 template <class S, class... Before>
 __device__ typename S::Parts warp_parts(const float* x, int count, const Before&... before) {
   using Parts = typename S::Parts;
-  if (!Parts::ordered && count % 4 == 0 && aligned(x)) {
-    const float4* values = reinterpret_cast<const float4*>(x);
-    return warp_join<Parts>(count / 4, [&](int i) { return parts_of<S>(values[i], before...); });
-  }
+  if constexpr (!Parts::ordered)
+    if (count % 4 == 0 && aligned(x)) {
+      const float4* values = reinterpret_cast<const float4*>(x);
+      return warp_join<Parts>(count / 4, [&](int i) { return parts_of<S>(values[i], before...); });
+    }
   return warp_join<Parts>(count, [&](int i) { return S::parts(x[i], before...); });
 }
 

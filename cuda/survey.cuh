@@ -65,7 +65,7 @@ __device__ typename S::Parts chunk_parts(const float* x, int count, int chunk_si
   const Parts parts = warp_parts<S>(x + min(first, count), max(0, min(run, count - first)), before...);
   if (lane_id() == 0) at<Parts>(of_warp[warp_id()]) = parts;
   __syncthreads();
-  Parts all;
+  Parts all{};
   if (threadIdx.x < kWarp) all = warp_join<Parts>(kSurveyWarps, [&](int w) { return at<Parts>(of_warp[w]); });
   return all;
 }
@@ -79,7 +79,7 @@ __device__ void survey_chunk(const float* x, int64_t size, int chunk, int pass, 
   const int chunk_size = 1 << survey.chunks.shift;
   const int64_t first = int64_t{chunk} * chunk_size;
   const int count = static_cast<int>(min(int64_t{chunk_size}, size - first));
-  typename S::Parts parts;
+  typename S::Parts parts{};
   if constexpr (AfterAnother<S>)
     parts = chunk_parts<S>(x + first, count, chunk_size, surveyed<typename S::Before>(survey, size));
   else

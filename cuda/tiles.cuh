@@ -143,7 +143,7 @@ __device__ void quantize_tiles(const TileRules<F>& rules, const TileMap& map, co
     const int width = min(map.tile_cols, map.cols - col), height = min(map.tile_rows, map.rows - row);
     const int values = here ? width * height : 0;
     const auto place = [&](int i) { return (row + i / width) * map.cols + col + i % width; };
-    typename S::Parts parts;
+    typename S::Parts parts{};
 #pragma unroll 4
     for (int i = team.rank; i < values; i += team.size) parts.join(S::parts(x[place(i)]));
     join(parts, team.size);

@@ -71,7 +71,7 @@ class TileQuantizer {
     if constexpr (S::Parts::ordered) {
       check(one_run, "a sum over a tile of {} rows that is no run of values", tile.rows);
     } else if (!one_run) {
-      typename S::Parts all;
+      typename S::Parts all{};
       for (int64_t r = 0; r < tile.rows; ++r) all.join(reduce<S>(x + r * tiles_.cols, tile.cols));
       return S::value(all, tile.rows * tile.cols);
     }

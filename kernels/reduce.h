@@ -11,7 +11,7 @@ inline constexpr int lanes = 16;
 
 template <class S, class... Before>
 typename S::Parts reduce_maxima(const float* x, int64_t count, const Before&... before) {
-  typename S::Parts all;
+  typename S::Parts all{};
   constexpr int words = S::Parts::count;
   uint32_t lane[words][lanes] = {};
   int64_t i = 0;
@@ -35,7 +35,7 @@ typename S::Parts sum_run(const float* x, const Before&... before) {
     const auto parts = S::parts(x[i], before...);
     for (int w = 0; w < words; ++w) sum[w][i] = parts.of[w];
   }
-  typename S::Parts all;
+  typename S::Parts all{};
   for (int w = 0; w < words; ++w) {
     for (int width = run / 2; width > 0; width /= 2)
       for (int i = 0; i < width; ++i) sum[w][i] = sum[w][2 * i] + sum[w][2 * i + 1];

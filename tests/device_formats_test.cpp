@@ -109,12 +109,12 @@ class DeviceFormatsTest : public DeviceTest {
         continue;
       }
       cases.emplace_back(spec, std::move(y));
-      if (cases.size() == 16) compare_group(cases, x, shape, role, run), cases.clear();
+      if (cases.size() == 16) compare_group(cases, x, shape, run), cases.clear();
     }
-    compare_group(cases, x, shape, role, run);
+    compare_group(cases, x, shape, run);
   }
 
-  void compare_group(const std::vector<std::pair<QuantSpec, Floats>>& cases, const Floats& x, Shape shape, Role role,
+  void compare_group(const std::vector<std::pair<QuantSpec, Floats>>& cases, const Floats& x, Shape shape,
                      const Run& run) {
     if (cases.empty()) return;
     rig_->reset();
@@ -206,7 +206,7 @@ class DeviceFormatsTest : public DeviceTest {
       const int64_t cols = s.d[s.rank - 1], rows = s.size() / cols;
       const naive::Rows sequences(std::vector<int32_t>(s.d[0], static_cast<int32_t>(rows / s.d[0])));
       compare_group({{spec, tensors.read_f32(id + ".y")}}, tensors.read_f32(id + ".x"),
-                    s.rank == 1 ? Shape{cols} : Shape{rows, cols}, role,
+                    s.rank == 1 ? Shape{cols} : Shape{rows, cols},
                     activation ? activations(sequences, s.rank) : weights(role));
       ++cases;
     }

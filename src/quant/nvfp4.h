@@ -14,10 +14,11 @@ struct Nvfp4 {
 
   static constexpr std::string_view summary = "NVFP4: e2m1 in blocks of 16, an e4m3 scale a block, a float32 scale";
   static constexpr std::string_view samples[] = {"nvfp4()", "nvfp4(global=none)"};
+  // Activations behind a LayerNorm need no scale of the tensor, and without one they look no further than a row.
   static constexpr std::string_view choices[] = {
+      "x=nvfp4(global=none);w=nvfp4();b=nvfp4()",
       "nvfp4()",
       "nvfp4(global=none)",
-      "x=nvfp4(global=none);w=nvfp4();b=nvfp4()",
       "x=none;w=nvfp4();b=none",
       "x=mxfp(exponent=4,mantissa=3,block=32);w=nvfp4();b=nvfp4()",
       "x=scaled_integer(width=8,per=row);w=nvfp4();b=nvfp4()",

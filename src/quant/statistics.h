@@ -21,7 +21,7 @@ template <int N>
 struct Maxima {
   static constexpr int count = N;
   static constexpr bool ordered = false;
-  uint32_t of[N] = {};
+  uint32_t of[N];
   HD void join(const Maxima& other) {
     for (int i = 0; i < N; ++i) of[i] = other.of[i] > of[i] ? other.of[i] : of[i];
   }
@@ -31,7 +31,7 @@ template <int N>
 struct Sums {
   static constexpr int count = N;
   static constexpr bool ordered = true;  // only aligned runs of equal length may be joined
-  double of[N] = {};
+  double of[N];
   HD void join(const Sums& other) {
     for (int i = 0; i < N; ++i) of[i] += other.of[i];
   }
@@ -97,7 +97,7 @@ class Runs {
     waiting_[level] = run;
   }
   HD Parts all() const {
-    Parts all;
+    Parts all{};
     for (int level = 0; count_ >> level != 0; ++level) {
       if (!(count_ >> level & 1)) continue;
       Parts joined = waiting_[level];
