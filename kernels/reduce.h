@@ -16,10 +16,12 @@ typename S::Parts reduce_maxima(const float* x, int64_t count, const Before&... 
   uint32_t lane[words][lanes] = {};
   int64_t i = 0;
   for (; i + lanes <= count; i += lanes)
-    for (int j = 0; j < lanes; ++j) {
-      const auto parts = S::parts(x[i + j], before...);
-      for (int w = 0; w < words; ++w) lane[w][j] = parts.of[w] > lane[w][j] ? parts.of[w] : lane[w][j];
-    }
+#pragma GCC unroll 4
+    for (int w = 0; w < words; ++w)
+      for (int j = 0; j < lanes; ++j) {
+        const uint32_t part = S::parts(x[i + j], before...).of[w];
+        lane[w][j] = part > lane[w][j] ? part : lane[w][j];
+      }
   for (int w = 0; w < words; ++w)
     for (int j = 0; j < lanes; ++j) all.of[w] = lane[w][j] > all.of[w] ? lane[w][j] : all.of[w];
   for (; i < count; ++i) all.join(S::parts(x[i], before...));
@@ -30,16 +32,14 @@ typename S::Parts reduce_maxima(const float* x, int64_t count, const Before&... 
 template <class S, int run, class... Before>
 typename S::Parts sum_run(const float* x, const Before&... before) {
   constexpr int words = S::Parts::count;
-  double sum[words][run];
-  for (int i = 0; i < run; ++i) {
-    const auto parts = S::parts(x[i], before...);
-    for (int w = 0; w < words; ++w) sum[w][i] = parts.of[w];
-  }
   typename S::Parts all{};
+#pragma GCC unroll 4
   for (int w = 0; w < words; ++w) {
+    double sum[run];
+    for (int i = 0; i < run; ++i) sum[i] = S::parts(x[i], before...).of[w];
     for (int width = run / 2; width > 0; width /= 2)
-      for (int i = 0; i < width; ++i) sum[w][i] = sum[w][2 * i] + sum[w][2 * i + 1];
-    all.of[w] = sum[w][0];
+      for (int i = 0; i < width; ++i) sum[i] = sum[2 * i] + sum[2 * i + 1];
+    all.of[w] = sum[0];
   }
   return all;
 }

@@ -48,18 +48,18 @@ struct Largest {
   HD static bool spoils(Value max) { return max != max; }
 };
 
-// Least and largest value; both ranges reach zero. A NaN is in both.
+// Least and largest value; the range reaches zero. NaN where there is one.
 struct Extremes {
   using Parts = Maxima<2>;
   struct Value {
     float least, most;
   };
   HD static Parts parts(float x) {
-    const uint32_t bits = magnitude_bits(x);
-    return {{x >= 0.0f ? 0u : bits, x < 0.0f ? 0u : bits}};
+    const uint32_t bits = magnitude_bits(x), negative = 0u - (to_bits(x) >> 31);  // all ones
+    return {{bits & negative, bits & ~negative}};
   }
   HD static Value value(const Parts& all, int64_t) { return {-from_bits(all.of[0]), from_bits(all.of[1])}; }
-  HD static bool spoils(const Value& range) { return range.most != range.most; }
+  HD static bool spoils(const Value& range) { return range.least != range.least || range.most != range.most; }
 };
 
 // Mean |x|.
