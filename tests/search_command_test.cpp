@@ -214,7 +214,7 @@ TEST_F(SearchCommandTest, OtherWaysToSearch) {
 }
 
 TEST_F(SearchCommandTest, WhatCannotBeDoneSaysSoAndLeavesNothing) {
-  for (const char* bad : {"--family nonsense", "--space nowhere", "--mode sideways", "--device cuda", "--epochs 0",
+  for (const char* bad : {"--family nonsense", "--space nowhere", "--mode sideways", "--device cuda:99", "--epochs 0",
                           "--space lab3-task1 --family log"}) {
     const Outcome outcome = search("bad", bad);
     EXPECT_EQ(outcome.code, 2) << bad << outcome.err;

@@ -110,7 +110,7 @@ TEST_F(TrainTest, EvalQuantizesAndPredictAgreesWithIt) {
 }
 
 TEST_F(TrainTest, WhatCannotBeDoneSaysSoAndLeavesNothing) {
-  for (const char* bad : {"--device cuda", "--batch 0", "--format nonsense", "--layer-format nowhere=none"}) {
+  for (const char* bad : {"--device cuda:99", "--batch 0", "--format nonsense", "--layer-format nowhere=none"}) {
     const Outcome outcome = train("bad", bad);
     EXPECT_EQ(outcome.code, 2) << bad << outcome.err;
     EXPECT_NE(outcome.err.find("hint: "), std::string::npos) << bad << outcome.err;
