@@ -184,6 +184,12 @@ TYPED_TEST(EveryFormat, RowsDoNotSeeEachOther) {
   }
 }
 
+TYPED_TEST(EveryFormat, EmptyTensorsStayEmpty) {
+  for (const QuantSpec& spec : this->samples())
+    for (const QuantShape& shape : {QuantShape{2, {0, 96, 1}}, QuantShape{2, {5, 0, 1}}, QuantShape{1, {0, 1, 1}}})
+      EXPECT_TRUE(quantized(spec, Role::weight, shape, {}).empty()) << to_text(spec);
+}
+
 // Ascending inside each tile of one row, or the whole tensor where there are no tiles.
 template <class F>
 void expect_ascending(const F& format, const QuantShape& shape, const std::vector<float>& y, const std::string& what) {
