@@ -5,11 +5,11 @@ TYPE ?= Release
 CMAKE_FLAGS ?=
 CONFIGURE = cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=$(TYPE) $(CMAKE_FLAGS) >$(BUILD)/configure.log || \
   { cat $(BUILD)/configure.log; exit 1; }
-KERNEL ?= .
+KERNEL ?= _kernel
 SOURCES = git ls-files 'src/*.h' 'src/*.cpp' 'kernels/*.h' 'kernels/*.cpp' 'cuda/*.h' 'cuda/*.cuh' 'cuda/*.cu' \
-  'data/*.h' 'data/*.cpp' 'tests/*.h' 'tests/*.cpp'
+  'data/*.h' 'data/*.cpp' 'tests/*.h' 'tests/*.cpp' 'tests/*.cu'
 
-.PHONY: all cuda configure setup demo test test-cuda sanitize-cuda profile bench check format asan reference interop install clean
+.PHONY: all cuda cuda-programs configure setup demo test test-cuda sanitize-cuda profile bench check format asan reference interop install clean
 all: configure
 	ninja -C $(BUILD) mpq
 	ln -sfn $(BUILD)/mpq mpq
@@ -35,20 +35,31 @@ test: setup
 cuda:
 	@$(MAKE) all CMAKE_FLAGS="$(CMAKE_FLAGS) -DMPQ_CUDA=ON"
 
-test-cuda: setup
+# What needs a GPU. PREBUILT=1 takes the programs as they lie in $(BUILD): on a machine with a GPU that lacks what building
+# them needs, for example.
+ifdef PREBUILT
+cuda-programs:
+	@for program in mpq mpq_tests mpq_reference mpq_losing_gpu; do test -x $(BUILD)/$$program || \
+	  { echo "error: no $(BUILD)/$$program" >&2; echo "hint: where it was built: make cuda-programs BUILD=$(BUILD)" >&2; exit 2; }; done
+else
+cuda-programs: setup
 	@$(MAKE) cuda
-	ninja -C $(BUILD) mpq_tests
-	MPQ_REQUIRE=cuda ctest --test-dir $(BUILD) --output-on-failure
+	ninja -C $(BUILD) mpq_tests mpq_reference
+endif
+
+# The whole suite, in one process; MPQ_REFERENCE=DIR: and its cases that compute on a device.
+test-cuda: cuda-programs
+	MPQ_REQUIRE=cuda $(BUILD)/mpq_tests --gtest_brief=1
+	test -z "$(MPQ_REFERENCE)" || $(BUILD)/mpq_reference "$(MPQ_REFERENCE)" --device cuda
 
 # Every kernel on small shapes, under compute-sanitizer.
-sanitize-cuda: setup
-	@$(MAKE) cuda
-	ninja -C $(BUILD) mpq_tests
+sanitize-cuda: cuda-programs
 	tests/sanitize_cuda.sh $(BUILD)
 
-# The first 20 launches of kernels whose name matches, under Nsight Compute: make profile KERNEL=attention
-profile: cuda
-	ncu --clock-control none --set basic -k 'regex:$(KERNEL)' -c 20 ./mpq bench train --quick --device cuda
+# The first 20 launches of kernels whose name matches, under Nsight Compute: make profile KERNEL=attention (all but those that
+# measure the ceiling end in _kernel).
+profile: cuda-programs
+	tests/cuda_tool.sh ncu --clock-control none --set basic -k 'regex:$(KERNEL)' -c 20 $(BUILD)/mpq bench train --quick --device cuda
 
 bench: all
 	./mpq bench

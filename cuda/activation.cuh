@@ -45,6 +45,19 @@ __device__ __forceinline__ float activation_slope(Activation activation, float s
   if (activation == Activation::gelu) return gelu_slope(saved);
   return activation == Activation::tanh ? fmaf(-saved, saved, 1.0f) : 1.0f;
 }
+// Of four elements: what is asked of the activation is asked once.
+struct ActivatedFour {
+  float4 y, saved;
+};
+__device__ __forceinline__ ActivatedFour activate(Activation activation, float4 x) {
+  if (activation == Activation::gelu) return {{gelu(x.x), gelu(x.y), gelu(x.z), gelu(x.w)}, x};
+  if (activation == Activation::tanh) x = {tanhf(x.x), tanhf(x.y), tanhf(x.z), tanhf(x.w)};
+  return {x, x};
+}
+__device__ __forceinline__ float4 activation_slope(Activation activation, float4 s) {
+  return {activation_slope(activation, s.x), activation_slope(activation, s.y), activation_slope(activation, s.z),
+          activation_slope(activation, s.w)};
+}
 
 // What dropout multiplies one element by. Not inlined: models drop out behind a Linear only where rows are few.
 static __device__ __noinline__ float dropout_at(const Dropout& dropout, const Ragged& ragged, int replica, int row,

@@ -14,11 +14,17 @@ struct Softmax {
   float top[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
 };
 
+// By how much exponents may pass the maximum they are taken over before there is a new one: 2^8 of sums that have 24
+// bits harms nothing, and the sums so far need not be multiplied anew in every step. With fp32 it is the maximum
+// itself.
+template <Precision kPrecision>
+constexpr float kTopSlack = kPrecision == Precision::fp32 ? 0.0f : 8.0f;
+
 // A row's new scores become exponentials over the maximum so far. Returns what the sums so far are to be multiplied by.
 template <Precision kPrecision>
 __device__ __forceinline__ float absorb(float (&x)[4], float& top, float& sum, float scale) {
-  const float before = top, largest = fmaxf(fmaxf(x[0], x[1]), fmaxf(x[2], x[3]));
-  top = fmaxf(before, quad_max(largest) * scale);
+  const float before = top, largest = quad_max(fmaxf(fmaxf(x[0], x[1]), fmaxf(x[2], x[3]))) * scale;
+  top = largest > before + kTopSlack<kPrecision> ? largest : before;
   const float rescale = exponential<kPrecision>(before - top);
   sum *= rescale;
 #pragma unroll
@@ -29,19 +35,19 @@ __device__ __forceinline__ float absorb(float (&x)[4], float& top, float& sum, f
   return rescale;
 }
 
-// Scores of a share's keys, the lane's being key + 16 i, become the left operand of the values.
+// Scores of a share's keys become the left operand of the values.
 template <Precision kPrecision, int kWidth>
-__device__ __forceinline__ void absorb(Scores& s, Softmax& softmax, Sums<kWidth>& sums, const Head<true>& head, int key,
+__device__ __forceinline__ void absorb(Scores& s, Softmax& softmax, Sums<kWidth>& sums, float scale,
                                        const KeyDropout& dropout) {
   float rescale[2];
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     float x[4];
 #pragma unroll
-    for (int i = 0; i < 4; ++i) x[i] = key + 16 * i < head.keys ? s[i / 2][2 * r + i % 2] : -INFINITY;
-    rescale[r] = absorb<kPrecision>(x, softmax.top[r], softmax.sum[r], head.scale);
+    for (int i = 0; i < 4; ++i) x[i] = s[i / 2][2 * r + i % 2];
+    rescale[r] = absorb<kPrecision>(x, softmax.top[r], softmax.sum[r], scale);
 #pragma unroll
-    for (int i = 0; i < 4; ++i) s[i / 2][2 * r + i % 2] = x[i] * dropout.factor(head, r, i);
+    for (int i = 0; i < 4; ++i) s[i / 2][2 * r + i % 2] = x[i] * dropout.factor(r, i);
   }
   if (!__any_sync(kAllLanes, rescale[0] != 1 || rescale[1] != 1)) return;
 #pragma unroll
@@ -62,86 +68,84 @@ struct Shares {
     }
   }
   // Of one of the block's rows, after set by all warps: {maximum, 1 / sum}.
+  template <Precision kPrecision>
   __device__ __forceinline__ float2 weigh(int row) {
     const int first = row / 16 * kShares;
     row %= 16;
     float top = -INFINITY, sum = 0;
     for (int w = first; w < first + kShares; ++w) top = fmaxf(top, seen[w][row].x);
     for (int w = first; w < first + kShares; ++w) {
-      weight[w][row] = expf(seen[w][row].x - top);
+      weight[w][row] = exponential<kPrecision>(seen[w][row].x - top);
       sum += weight[w][row] * seen[w][row].y;
     }
     const float inverse = 1.0f / sum;
     for (int w = first; w < first + kShares; ++w) weight[w][row] *= inverse;
-    return {top, inverse};
+    return {top * (1 / kScoreUnit<kPrecision>), inverse};
   }
 };
 
 template <Precision kPrecision, int kWidth>
 struct ForwardShared {
-  // Two blocks share a multiprocessor; what TF32's second terms leave room for.
-  static constexpr int kStages = kPrecision == Precision::fp32 ? 2 : 3;
-  struct Stage {
-    StagedRows<kWidth> k, v;
-  } stage[kStages];
+  // Two blocks of floats share a multiprocessor; what TF32's second terms leave room for.
+  RowStream<kPrecision, kWidth, 2, kPrecision == Precision::fp32 ? 2 : 3> stream;  // k, v
   LeftRows<kPrecision, kWidth> q;
   Shares shares;
 };
 
 // Grid (tiles of queries, heads, replicas).
 template <Precision kPrecision, int kWidth>
-__global__ void __launch_bounds__(kTileThreads, 2) attention_kernel(const __grid_constant__ Attention op, int stride) {
+__global__ void __launch_bounds__(kTileThreads, kPrecision == Precision::bf16 ? 3 : 2)
+    attention_kernel(const __grid_constant__ Attention op, int stride) {
   begin_kernel();
   extern __shared__ uint4 memory[];
   using Shared = ForwardShared<kPrecision, kWidth>;
   Shared& shared = *reinterpret_cast<Shared*>(memory);
+  auto& stream = shared.stream;
   const TilePlace place = find_tile(op.queries, blockIdx.x, kTileRows);
-  const Head<true> head(op, stride, blockIdx.z, place.sequence, blockIdx.y);
+  const Head<true> head(op, stride, blockIdx.z, place.sequence, blockIdx.y, kWidth);
   if (place.first >= head.queries) return;
-  const int upper = place.first + 16 * half_index() + FragmentLane().g, lower = upper + 8;
-  const HeadRows<true> k = head.of_keys(op.k), v = head.of_keys(op.v);
+  const TileRows rows(place.first);
+  Sources<2> kv(head.of_keys(op.k), head.of_keys(op.v));
   const int steps = steps_of(head.keys);
   const auto fetch = [&](int step) {
-    if (step < steps) {
-      shared.stage[step % Shared::kStages].k.copy(k, step * kStepRows);
-      shared.stage[step % Shared::kStages].v.copy(v, step * kStepRows);
-    }
+    if (step < steps) stream.fetch(kv, step);
+    kv.next();
     commit_copies();
   };
 
 #pragma unroll
-  for (int step = 0; step < Shared::kStages - 1; ++step) fetch(step);
-  shared.q.set(head.of_queries(op.q), upper, lower);
+  for (int step = 0; step < stream.kAhead; ++step) fetch(step);
+  shared.q.set(head.of_queries(op.q), rows);
   Sums<kWidth> sums = {};
   Softmax softmax;
-  KeyDropout dropout;
+  KeyDropout dropout(op, head, rows);
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
-    wait_for_copies<Shared::kStages - 2>();
+    stream.publish(step, [](int, int, float4) {});
     __syncthreads();  // all of the step is there, and nobody reads the step before it any more
-    fetch(step + Shared::kStages - 1);
+    fetch(step + stream.kAhead);
     const int first = step * kStepRows + first_of_share();
     if (first >= head.keys) break;  // the last step
-    const typename Shared::Stage& stage = shared.stage[step % Shared::kStages];
-    dropout.start(head, step, upper, lower);
+    dropout.draw(head, step);
     Scores s;
-    scores(s, shared.q, stage.k);
-    absorb<kPrecision, kWidth>(s, softmax, sums, head, first + FragmentLane().t, dropout);
-    add_products<kPrecision>(sums, s, stage.v);
+    scores(s, shared.q, stream.rows(0, step));
+    leave_out(s, head.keys - first);
+    absorb<kPrecision, kWidth>(s, softmax, sums, head.scale * kScoreUnit<kPrecision>, dropout);
+    add_products<kPrecision>(sums, s, stream.rows(1, step));
   }
 
   shared.shares.set(softmax);
   __syncthreads();
   if (const int row = threadIdx.x; row < kTileRows) {
-    const float2 stats = shared.shares.weigh(row);
+    const float2 stats = shared.shares.template weigh<kPrecision>(row);
     if (place.first + row < head.queries) *head.stats(op, place.first + row) = stats;
   }
-  static_assert(sizeof(shared.stage) >= kMergeBytesOf<kWidth>);
-  merge_and_store<kWidth>(reinterpret_cast<float4*>(shared.stage), sums, head.of_queries(op.context), upper, lower,
-                          [&](int warp, int row) { return shared.shares.weight[warp][row]; });
+  merge_and_store<kPrecision, kWidth>(stream, sums, head.of_queries(op.context), place.first,
+                                      [&](int warp, int row) { return shared.shares.weight[warp][row]; });
 }
 
 void attention_tiles(const Attention& op, Precision precision, cudaStream_t stream) {
+  check(op.dropout.p <= 0 || op.kept, "attention with dropout needs room for what it keeps");
   for_tile(op, precision, [&](auto at, auto width) {
     const dim3 grid(tiles_of(op.queries, kTileRows), op.heads, op.context.replicas);
     launch(attention_kernel<at, width>, grid, kTileThreads, sizeof(ForwardShared<at, width>), stream, op,

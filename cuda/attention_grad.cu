@@ -12,7 +12,18 @@ namespace mpq {
 namespace attention {
 namespace {
 
-// A score and d(dropped p) become the dropped p and d(score) / scale. `stats` as in Attention.
+// A query's maximum and 1 / sum, or what makes all probabilities zero.
+constexpr float2 kNoStats = {INFINITY, 0};
+template <Precision kPrecision>
+__device__ __forceinline__ float2 in_score_units(float2 stats) {
+  return {stats.x * kScoreUnit<kPrecision>, stats.y};
+}
+template <Precision kPrecision>
+__device__ __forceinline__ float2 stats_of(const Attention& op, const Head<true>& head, int query) {
+  return query < head.queries ? in_score_units<kPrecision>(*head.stats(op, query)) : kNoStats;
+}
+
+// A score and d(dropped p) become the dropped p and d(score) / scale. `stats` as in stats_of.
 template <Precision kPrecision>
 __device__ __forceinline__ void differentiate(float& s, float& dp, float scale, float factor, float2 stats,
                                               float delta) {
@@ -23,47 +34,79 @@ __device__ __forceinline__ void differentiate(float& s, float& dp, float scale, 
 
 // ---- dk and dv: rows are keys, columns queries ----
 
-static_assert(kTileThreads == 4 * kStepRows);
-__device__ __forceinline__ int row_of_four_lanes() { return static_cast<int>(threadIdx.x) / 4; }
+// What a step's probabilities ask of a query: `stats` as in stats_of, the sum over its keys of p dp, and of the
+// block's 32 keys the bits that dropout keeps: key c has bit 2 (c % 16 / 4) + c / 16 of byte c % 4.
+struct alignas(16) Query {
+  float2 stats;
+  float delta;
+  uint32_t kept;
+};
+
+// Queries as they come, step by step: four lanes bring one, each a word of its bits.
+class QuerySource {
+ public:
+  __device__ __forceinline__ QuerySource(const Attention& op, const Head<true>& head, int first_key)
+      : left_(head.queries - row_brought()),
+        stats_stride_(kStepRows * op.heads),
+        stats_(head.stats(op, row_brought())),
+        dropout_(head.dropout.on),
+        shift_(first_key % 128 / 16) {
+    if (!dropout_) return;
+    const uint8_t* bytes = head.kept(op, row_brought()) + first_key / 128 * 16;
+    kept_ = reinterpret_cast<const uint32_t*>(bytes) + FragmentLane().t;
+    kept_stride_ = stats_stride_ * head.kept_bytes(op) / 4;
+  }
+
+  __device__ __forceinline__ void fetch() {
+    const bool there = left_ > 0;
+    next_stats_ = there ? *stats_ : kNoStats;
+    if (dropout_) next_kept_ = there ? *kept_ : 0;
+    left_ -= kStepRows, stats_ += stats_stride_, kept_ += kept_stride_;
+  }
+  // What was fetched; all four lanes call it. `delta` is the lane's part.
+  template <Precision kPrecision>
+  __device__ __forceinline__ Query get(float delta) const {
+    uint32_t bits = (next_kept_ >> shift_ & 0x03030303) << 2 * FragmentLane().t;
+    bits |= __shfl_xor_sync(kAllLanes, bits, 1);
+    bits |= __shfl_xor_sync(kAllLanes, bits, 2);
+    return {in_score_units<kPrecision>(next_stats_), quad_sum(delta), bits};
+  }
+
+ private:
+  int left_, stats_stride_;
+  const float2* stats_;
+  bool dropout_;
+  int shift_;
+  const uint32_t* kept_ = nullptr;
+  int kept_stride_ = 0;
+  float2 next_stats_;
+  uint32_t next_kept_ = 0xFFFFFFFF;
+};
+
+constexpr int kQ = 0, kDcontext = 1, kContext = 2;  // what a tile of keys fetches
 
 template <Precision kPrecision, int kWidth>
 struct KeyShared {
-  struct Stage {
-    StagedRows<kWidth> q, dcontext;
-  } stage[2];
-  StagedRows<kWidth> context;
+  static constexpr int kQuerySteps = kPrecision == Precision::fp32 ? 1 : 2;  // what TF32's second terms leave room for
+  RowStream<kPrecision, kWidth, 2, 2> stream;                                // q, dcontext
+  Brought<kWidth> context;
   LeftRows<kPrecision, kWidth> k, v;
-  float2 stats[kStepRows];
-  float delta[kStepRows];  // sum_j p dp of a query
+  Query queries[kQuerySteps][kStepRows];
 };
 
-// What a step's probabilities ask of its queries, four lanes a query; `stats` are those of this lane's.
-template <Precision kPrecision, int kWidth>
-__device__ __forceinline__ void set_queries(KeyShared<kPrecision, kWidth>& shared, const StagedRows<kWidth>& dcontext,
-                                            float2 stats) {
-  const int row = row_of_four_lanes(), t = FragmentLane().t;
-  float sum = 0;
-#pragma unroll
-  for (int four = 0; four < kWidth / 4; four += 4)
-    sum += dot(dcontext.four(row, four + t), shared.context.four(row, four + t));
-  sum = quad_sum(sum);
-  if (t == 0) shared.stats[row] = stats, shared.delta[row] = sum;
-}
-
-// The lane's keys are `upper` and upper + 16: one call of the dropout's generator a query serves both.
-template <Precision kPrecision, int kWidth>
-__device__ __forceinline__ void differentiate(Scores& s, Scores& dp, const Head<true>& head, int upper, int step,
-                                              const KeyShared<kPrecision, kWidth>& shared) {
-  const int first = first_of_share() + FragmentLane().t;
+template <Precision kPrecision>
+__device__ __forceinline__ void differentiate(Scores& s, Scores& dp, const Head<true>& head,
+                                              const Query (&queries)[kStepRows]) {
+  const float scale = head.scale * kScoreUnit<kPrecision>;
+  const auto [g, t] = FragmentLane();
+  const uint32_t upper = 1u << (g % 4 * 8 + g / 4 * 2 + half_index()), bit[2] = {upper, upper << 4};  // g, g + 8
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    const int row = first + 16 * i;
-    float factor[2];
-    dropout_factors(factor, head, upper, step * kStepRows + row);
+    const Query query = queries[first_of_share() + t + 16 * i];
 #pragma unroll
     for (int r = 0; r < 2; ++r)
-      differentiate<kPrecision>(s[i / 2][2 * r + i % 2], dp[i / 2][2 * r + i % 2], head.scale, factor[r],
-                                shared.stats[row], shared.delta[row]);
+      differentiate<kPrecision>(s[i / 2][2 * r + i % 2], dp[i / 2][2 * r + i % 2], scale,
+                                query.kept & bit[r] ? head.dropout.scale : 0, query.stats, query.delta);
   }
 }
 
@@ -71,56 +114,58 @@ template <Precision kPrecision, int kWidth>
 __device__ __forceinline__ void key_tile(const AttentionGrad& op, KeyShared<kPrecision, kWidth>& shared, int stride,
                                          int head_number) {
   const TilePlace place = find_tile(op.forward.keys, blockIdx.x, kTileRows);
-  const Head<true> head(op.forward, stride, blockIdx.z, place.sequence, head_number);
+  const Head<true> head(op.forward, stride, blockIdx.z, place.sequence, head_number, kWidth);
   if (place.first >= head.keys) return;
-  const int upper = place.first + 8 * half_index() + FragmentLane().g, lower = upper + 16;
-  const HeadRows<true> q = head.of_queries(op.forward.q), dcontext = head.of_queries(op.dcontext);
-  const HeadRows<true> context = head.of_queries(op.forward.context);
+  const TileRows rows(place.first);
+  Sources<3> from(head.of_queries(op.forward.q), head.of_queries(op.dcontext), head.of_queries(op.forward.context));
   const int steps = steps_of(head.queries);
-  float2 stats;
+  auto& stream = shared.stream;
+  QuerySource source(op.forward, head, place.first);
   const auto fetch = [&](int step) {
     if (step >= steps) return;
-    const int first = step * kStepRows;
-    shared.stage[step % 2].q.copy(q, first);
-    shared.stage[step % 2].dcontext.copy(dcontext, first);
-    shared.context.copy(context, first);
+    stream.fetch(from, step);
+    shared.context.copy(from[kContext], from.there());
     commit_copies();
-    stats = head.stats_or_none(op.forward, first + row_of_four_lanes());
+    source.fetch();
+    from.next();
   };
 
   fetch(0);
-  shared.k.set(head.of_keys(op.forward.k), upper, lower);
-  shared.v.set(head.of_keys(op.forward.v), upper, lower);
+  shared.k.set(head.of_keys(op.forward.k), rows);
+  shared.v.set(head.of_keys(op.forward.v), rows);
   Sums<kWidth> dk = {}, dv = {};
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
-    const auto& stage = shared.stage[step % 2];
-    wait_for_copies<0>();
+    auto& queries = shared.queries[step % shared.kQuerySteps];
+    float delta = 0;  // of the thread's part of a query
+    stream.publish(step, [&](int n, int i, float4 x) {
+      if (n == kDcontext) delta += dot(x, shared.context[i]);
+    });
+    const Query query = source.template get<kPrecision>(delta);
+    if (shared.kQuerySteps == 1) __syncthreads();  // nobody reads the queries before these any more
+    if (FragmentLane().t == 0) queries[row_brought()] = query;
     __syncthreads();  // all of the step is there, and nobody reads the step before it any more
-    set_queries(shared, stage.dcontext, stats);
-    __syncthreads();  // they are set, and nobody reads the context any more
     fetch(step + 1);
     if (step * kStepRows + first_of_share() >= head.queries) break;  // the last step
     Scores s, dp;
-    scores(s, shared.k, stage.q);
-    scores(dp, shared.v, stage.dcontext);
-    differentiate(s, dp, head, upper, step, shared);
-    add_products<kPrecision>(dv, s, stage.dcontext);
-    add_products<kPrecision>(dk, dp, stage.q);
+    scores(s, shared.k, stream.rows(kQ, step));
+    scores(dp, shared.v, stream.rows(kDcontext, step));
+    differentiate<kPrecision>(s, dp, head, queries);
+    add_products<kPrecision>(dv, s, stream.rows(kDcontext, step));
+    add_products<kPrecision>(dk, dp, stream.rows(kQ, step));
   }
-  static_assert(sizeof(shared.stage) >= kMergeBytesOf<kWidth>);
-  float4* merge = reinterpret_cast<float4*>(shared.stage);
-  merge_and_store<kWidth>(merge, dv, head.of_keys(op.dv), upper, lower, [](int, int) { return 1.0f; });
-  merge_and_store<kWidth>(merge, dk, head.of_keys(op.dk), upper, lower, [&](int, int) { return head.scale; });
+  const auto store = [&](const Sums<kWidth>& sums, const Tensor& to, float factor) {
+    merge_and_store<kPrecision, kWidth>(stream, sums, head.of_keys(to), place.first, [&](int, int) { return factor; });
+  };
+  store(dv, op.dv, 1);
+  store(dk, op.dk, head.scale);
 }
 
 // ---- dq: rows are queries, columns keys ----
 
 template <Precision kPrecision, int kWidth>
 struct QueryShared {
-  struct Stage {
-    StagedRows<kWidth> k, v;
-  } stage[2];
+  RowStream<kPrecision, kWidth, 2, 2> stream;  // k, v
   LeftRows<kPrecision, kWidth> q, dcontext;
 };
 
@@ -140,49 +185,52 @@ template <Precision kPrecision, int kWidth>
 __device__ __forceinline__ void query_tile(const AttentionGrad& op, QueryShared<kPrecision, kWidth>& shared, int stride,
                                            int head_number) {
   const TilePlace place = find_tile(op.forward.queries, blockIdx.x, kTileRows);
-  const Head<true> head(op.forward, stride, blockIdx.z, place.sequence, head_number);
+  const Head<true> head(op.forward, stride, blockIdx.z, place.sequence, head_number, kWidth);
   if (place.first >= head.queries) return;
-  const int upper = place.first + 16 * half_index() + FragmentLane().g, lower = upper + 8;
-  const HeadRows<true> k = head.of_keys(op.forward.k), v = head.of_keys(op.forward.v);
+  const TileRows rows(place.first);
+  Sources<2> kv(head.of_keys(op.forward.k), head.of_keys(op.forward.v));
   const int steps = steps_of(head.keys);
+  auto& stream = shared.stream;
   const auto fetch = [&](int step) {
     if (step >= steps) return;
-    shared.stage[step % 2].k.copy(k, step * kStepRows);
-    shared.stage[step % 2].v.copy(v, step * kStepRows);
+    stream.fetch(kv, step);
+    kv.next();
     commit_copies();
   };
 
   fetch(0);
   const HeadRows<true> dcontext = head.of_queries(op.dcontext), context = head.of_queries(op.forward.context);
-  shared.q.set(head.of_queries(op.forward.q), upper, lower);
-  shared.dcontext.set(dcontext, upper, lower);
-  const float delta[2] = {delta_of<kWidth>(dcontext, context, upper), delta_of<kWidth>(dcontext, context, lower)};
-  const float2 stats[2] = {head.stats_or_none(op.forward, upper), head.stats_or_none(op.forward, lower)};
+  shared.q.set(head.of_queries(op.forward.q), rows);
+  shared.dcontext.set(dcontext, rows);
+  const float delta[2] = {delta_of<kWidth>(dcontext, context, rows.upper),
+                          delta_of<kWidth>(dcontext, context, rows.lower)};
+  const float2 stats[2] = {stats_of<kPrecision>(op.forward, head, rows.upper),
+                           stats_of<kPrecision>(op.forward, head, rows.lower)};
+  const float scale = head.scale * kScoreUnit<kPrecision>;
   Sums<kWidth> dq = {};
-  KeyDropout dropout;
+  KeyDropout dropout(op.forward, head, rows);
+  dropout.fetch(0);
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
-    const auto& stage = shared.stage[step % 2];
-    wait_for_copies<0>();
+    stream.publish(step, [](int, int, float4) {});
     __syncthreads();  // all of the step is there, and nobody reads the step before it any more
     fetch(step + 1);
     const int first = step * kStepRows + first_of_share();
     if (first >= head.keys) break;  // the last step
-    dropout.start(head, step, upper, lower);
+    dropout.read(step, steps);
     Scores s, dp;
-    scores(s, shared.q, stage.k);
-    scores(dp, shared.dcontext, stage.v);
+    scores(s, shared.q, stream.rows(0, step));
+    scores(dp, shared.dcontext, stream.rows(1, step));
+    leave_out(s, head.keys - first);
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
       const int n = i / 4, e = i % 4, r = e / 2, mine = 2 * n + e % 2;
-      if (first + FragmentLane().t + 16 * mine >= head.keys) s[n][e] = -INFINITY;
-      differentiate<kPrecision>(s[n][e], dp[n][e], head.scale, dropout.factor(head, r, mine), stats[r], delta[r]);
+      differentiate<kPrecision>(s[n][e], dp[n][e], scale, dropout.factor(r, mine), stats[r], delta[r]);
     }
-    add_products<kPrecision>(dq, dp, stage.k);
+    add_products<kPrecision>(dq, dp, stream.rows(0, step));
   }
-  static_assert(sizeof(shared.stage) >= kMergeBytesOf<kWidth>);
-  merge_and_store<kWidth>(reinterpret_cast<float4*>(shared.stage), dq, head.of_queries(op.dq), upper, lower,
-                          [&](int, int) { return head.scale; });
+  merge_and_store<kPrecision, kWidth>(stream, dq, head.of_queries(op.dq), place.first,
+                                      [&](int, int) { return head.scale; });
 }
 
 // ---- launch ----

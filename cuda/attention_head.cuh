@@ -6,9 +6,9 @@ namespace mpq::attention {
 
 // A lane's place in a fragment.
 struct FragmentLane {
-  int g = static_cast<int>(threadIdx.x) % kWarp / 4, t = static_cast<int>(threadIdx.x) % 4;
+  int g = static_cast<int>(threadIdx.x % kWarp / 4), t = static_cast<int>(threadIdx.x % 4);
 };
-__device__ __forceinline__ int warp_index() { return static_cast<int>(threadIdx.x) / kWarp; }
+__device__ __forceinline__ int warp_index() { return static_cast<int>(threadIdx.x / kWarp); }
 
 // Over the four lanes of equal g.
 __device__ __forceinline__ float quad_max(float x) {
@@ -69,10 +69,12 @@ struct Head {
   DropoutKey dropout;
 
   __device__ __forceinline__ Head(const Attention& op, int stride, int replica, int sequence, int head)
+      : Head(op, stride, replica, sequence, head, stride / op.heads) {}
+  __device__ __forceinline__ Head(const Attention& op, int stride, int replica, int sequence, int head, int width)
       : replica(replica),
         sequence(sequence),
         head(head),
-        width(stride / op.heads),
+        width(width),
         stride(stride),
         query_row(op.queries.starts[sequence]),
         queries(op.queries.starts[sequence + 1] - query_row),
@@ -95,6 +97,15 @@ struct Head {
   __device__ __forceinline__ float2 stats_or_none(const Attention& op, int query) const {
     return query < queries ? *stats(op, query) : float2{INFINITY, 0};
   }
+  // What dropout keeps of a query's keys: byte c is counter c of the generator, its bit s element s of the eight that
+  // the counter serves (dropout.cuh).
+  __device__ __forceinline__ uint8_t* kept(const Attention& op, int query) const {
+    const int64_t row = (int64_t{query_row} + query) * op.heads + head;
+    return reinterpret_cast<uint8_t*>(op.kept.i32(replica)) + row * kept_bytes(op);
+  }
+  static __device__ __forceinline__ int kept_bytes(const Attention& op) {
+    return 4 * static_cast<int>(op.kept.shape[2]);
+  }
 
  private:
   __device__ __forceinline__ HeadRows<Vector> rows(const Tensor& t, int row, int count) const {
@@ -106,6 +117,15 @@ struct Head {
 __device__ __forceinline__ DropoutKey opaque(DropoutKey key) {
   asm volatile("" : "+r"(key.k0), "+r"(key.k1));
   return key;
+}
+
+// A byte of Head::kept, in the lowest eight bits.
+__device__ __forceinline__ uint32_t kept_bits(const DropoutKey& key, const Philox& bits) {
+  uint32_t dropped = 0;
+#pragma unroll
+  for (int s = 7; s >= 0; --s)
+    dropped = __funnelshift_l(dropout_half(bits, s) - key.threshold, dropped, 1);  // the sign
+  return ~dropped;
 }
 
 // What keys key, key + 16 ... key + 16 (N - 1), all in one group of 128, are multiplied by for a query. N is even, and
@@ -123,21 +143,31 @@ __device__ __forceinline__ void dropout_factors(float (&factor)[N], const Head<V
   for (int i = 0; i < N; ++i) factor[i] = dropout_factor(head.dropout, mine, i);
 }
 
-// Tiles of sequence b are number starts[b] / rows + b and the following: enough for all its rows, and found without a
-// sum over the sequences before it. `first` may lie beyond the sequence: the last number may stand for nothing.
+// Tiles of `rows` rows are numbered through the sequences, the longest of every 32 first: blocks that start last should
+// not be the ones that take longest. Numbers beyond the last tile get a row that no sequence has.
 struct TilePlace {
   int sequence, first;
 };
 constexpr int64_t tiles_of(const Ragged& ragged, int rows) { return ragged.rows / rows + ragged.sequences; }
 __device__ __forceinline__ TilePlace find_tile(const Ragged& ragged, int tile, int rows) {
-  int begun = 0;  // sequences whose tiles start at or before this one
+  const auto tiles_for = [&](int count) { return (count + rows - 1) / rows; };
 #pragma unroll 1
   for (int first = 0; first < ragged.sequences; first += kWarp) {
-    const int b = first + static_cast<int>(threadIdx.x) % kWarp;
-    begun += __popc(__ballot_sync(kAllLanes, b < ragged.sequences && ragged.starts[b] / rows + b <= tile));
+    const int b = first + lane_id(), count = b < ragged.sequences ? ragged.starts[b + 1] - ragged.starts[b] : 0;
+    const int all = __reduce_add_sync(kAllLanes, tiles_for(count));
+    if (tile < all) {
+      int before = 0;  // tiles of longer sequences
+#pragma unroll 1
+      for (int other = 0; other < min(ragged.sequences - first, kWarp); ++other) {
+        const int length = __shfl_sync(kAllLanes, count, other);
+        if (length > count || (length == count && other < lane_id())) before += tiles_for(length);
+      }
+      const int mine = __ffs(__ballot_sync(kAllLanes, tile >= before && tile < before + tiles_for(count))) - 1;
+      return {first + mine, (tile - __shfl_sync(kAllLanes, before, mine)) * rows};
+    }
+    tile -= all;
   }
-  const int b = begun - 1;
-  return {b, (tile - ragged.starts[b] / rows - b) * rows};
+  return {0, 1 << 30};
 }
 
 // ---- launches ----

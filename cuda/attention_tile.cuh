@@ -4,218 +4,142 @@
 // at the end the shares are added in their order. Which rows a warp takes depends on the sequence alone: no bit depends
 // on the rest of the batch.
 #pragma once
-#include "cuda/attention_head.cuh"
-#include "cuda/mma.cuh"
-#include "cuda/tf32.cuh"
-#include "tensor/device.h"
+#include "cuda/attention_products.cuh"
 
 namespace mpq::attention {
 
-constexpr int kTileRows = 32, kStepRows = 64, kShares = 4;
-constexpr int kTileWarps = kTileRows / 16 * kShares, kTileThreads = kTileWarps * kWarp;
-
-__device__ __forceinline__ int half_index() { return warp_index() / kShares; }
-__device__ __forceinline__ int share_index() { return warp_index() % kShares; }
-
-// A share is every 16th row and its three neighbours, so that one call of the dropout's generator serves all that a
-// lane has of two steps. Column 2 t + i of fragment n of the scores is the step's row first + t + 16 (2 n + i).
-__device__ __forceinline__ int first_of_share() { return 4 * share_index(); }
-
-HD int steps_of(int rows) { return (rows + kStepRows - 1) / kStepRows; }
-
-// ---- a step's rows in shared memory ----
-
-// The order of each row's fours of columns depends on the row: lanes read fours t ... of two rows 16 apart, or fours 2
-// p and 2 p + 1 of four neighbouring rows, and meet each bank once.
-template <int kWidth>
-struct StagedRows {
-  static constexpr int kFours = kWidth / 4;
-  float4 at[kStepRows * kFours];
-
-  static HD int place(int row, int four) { return row * kFours + (four ^ (row % 4 * 2) ^ (row / 16 % 2 * 4)); }
-  __device__ __forceinline__ const float4& four(int row, int four) const { return at[place(row, four)]; }
-
-  // Rows first ... first + 63; zeros beyond the last one. To be committed and waited for.
-  __device__ __forceinline__ void copy(const HeadRows<true>& from, int first) {
-    constexpr int kAtOnce = kTileThreads / kFours;
-    const int row = static_cast<int>(threadIdx.x) / kFours, column = static_cast<int>(threadIdx.x) % kFours;
-#pragma unroll
-    for (int i = 0; i < kStepRows; i += kAtOnce)
-      copy_async<16>(&at[place(row + i, column)], from.row(first + row + i) + 4 * column, first + row + i < from.count);
-  }
-};
-
-// ---- products ----
-// Over 16 along k a lane holds four neighbours of either operand, 4 t ... 4 t + 3: as k = t and t + 4 of two steps of
-// TF32, or as the two pairs of one step of bf16. Left and right agree, so the sum is over the same pairs.
-
-template <Precision kPrecision>
-constexpr int kTerms = kPrecision == Precision::fp32 ? 2 : 1;
-
-template <Precision kPrecision>
-struct Left16 {
-  LeftFragment<kTerms<kPrecision>> step[2];
-  Left16() = default;
-  // Of the rows g and g + 8.
-  __device__ __forceinline__ Left16(float4 x, float4 y)
-      : step{left_fragment<kTerms<kPrecision>>(x.x, y.x, x.y, y.y),
-             left_fragment<kTerms<kPrecision>>(x.z, y.z, x.w, y.w)} {}
-};
-template <>
-struct Left16<Precision::bf16> {
-  uint4 pairs;
-  Left16() = default;
-  __device__ __forceinline__ Left16(float4 x, float4 y)
-      : pairs{to_bf16(x.x, x.y), to_bf16(y.x, y.y), to_bf16(x.z, x.w), to_bf16(y.z, y.w)} {}
-};
-
-template <Precision kPrecision>
-__device__ __forceinline__ void multiply_add16(float (&c)[4], const Left16<kPrecision>& a, float4 x) {
-  if constexpr (kPrecision == Precision::bf16) {
-    const uint32_t pairs[4] = {a.pairs.x, a.pairs.y, a.pairs.z, a.pairs.w};
-    multiply_add(c, pairs, to_bf16(x.x, x.y), to_bf16(x.z, x.w));
-  } else {
-    constexpr int kCount = kTerms<kPrecision>;
-    const RightFragment<kCount> b[2] = {right_fragment<kCount>(x.x, x.y), right_fragment<kCount>(x.z, x.w)};
-    multiply_add(c, a.step, b);
-  }
-}
-
-// A block's own rows as left operand, made once.
-template <Precision kPrecision, int kWidth>
-struct LeftRows {
-  static constexpr int kSteps = kWidth / 16, kVectors = sizeof(Left16<kPrecision>) / sizeof(uint4);
-  uint4 at[kTileRows / 16][kSteps][kVectors][kWarp];
-
-  // `upper` and `lower` are this lane's rows.
-  __device__ __forceinline__ void set(const HeadRows<true>& rows, int upper, int lower) {
-    const int column = 4 * FragmentLane().t;
-#pragma unroll
-    for (int i = 0; i < kSteps; i += kShares) {
-      const int step = i + share_index();
-      if (step >= kSteps) break;
-      const Left16<kPrecision> a(rows.load(rows.row(upper), 16 * step + column),
-                                 rows.load(rows.row(lower), 16 * step + column));
-#pragma unroll
-      for (int v = 0; v < kVectors; ++v) at[half_index()][step][v][lane_id()] = reinterpret_cast<const uint4*>(&a)[v];
-    }
-  }
-  __device__ __forceinline__ Left16<kPrecision> operator[](int step) const {
-    Left16<kPrecision> a;
-#pragma unroll
-    for (int i = 0; i < kVectors; ++i) reinterpret_cast<uint4*>(&a)[i] = at[half_index()][step][i][lane_id()];
-    return a;
-  }
-};
-
-using Scores = float[2][4];  // 16 rows, a share's 16 columns
-template <int kWidth>
-using Sums = float[kWidth / 32][4][4];  // 16 rows: [32 columns][column % 4][fragment]
-
-// s = left right^T.
-template <Precision kPrecision, int kWidth>
-__device__ __forceinline__ void scores(Scores& s, const LeftRows<kPrecision, kWidth>& left,
-                                       const StagedRows<kWidth>& right) {
-  const FragmentLane lane;
-  const int row = first_of_share() + lane.g / 2 + lane.g % 2 * 16;
-#pragma unroll
-  for (int i = 0; i < 8; ++i) s[i / 4][i % 4] = 0;
-#pragma unroll
-  for (int step = 0; step < kWidth / 16; ++step) {
-    const Left16<kPrecision> a = left[step];
-#pragma unroll
-    for (int n = 0; n < 2; ++n) multiply_add16(s[n], a, right.four(row + 32 * n, 4 * step + lane.t));
-  }
-}
-
-// sums += p rows. What lies in two fragments of scores is a left operand as it stands.
-template <Precision kPrecision, int kWidth>
-__device__ __forceinline__ void add_products(Sums<kWidth>& sums, const Scores& p, const StagedRows<kWidth>& rows) {
-  const FragmentLane lane;
-  const int row = first_of_share() + lane.t;
-  const Left16<kPrecision> a({p[0][0], p[0][1], p[1][0], p[1][1]}, {p[0][2], p[0][3], p[1][2], p[1][3]});
-#pragma unroll
-  for (int group = 0; group < kWidth / 32; ++group) {
-    float4 x[4];
-#pragma unroll
-    for (int i = 0; i < 4; ++i) x[i] = rows.four(row + 16 * i, 8 * group + lane.g);
-    multiply_add16(sums[group][0], a, {x[0].x, x[1].x, x[2].x, x[3].x});
-    multiply_add16(sums[group][1], a, {x[0].y, x[1].y, x[2].y, x[3].y});
-    multiply_add16(sums[group][2], a, {x[0].z, x[1].z, x[2].z, x[3].z});
-    multiply_add16(sums[group][3], a, {x[0].w, x[1].w, x[2].w, x[3].w});
-  }
-}
-
 // ---- probabilities ----
+
+// Scaled scores, and the maxima taken from them, are in units whose exponential is an instruction where one is enough.
+template <Precision kPrecision>
+constexpr float kScoreUnit = kPrecision == Precision::fp32 ? 1.0f : 1.44269504f;  // log2(e)
 
 template <Precision kPrecision>
 __device__ __forceinline__ float exponential(float x) {
   if constexpr (kPrecision == Precision::fp32) return expf(x);
   float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * 1.44269504f));
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
+}
+
+// Keys first_of_share() ... of a step, of which `left` are there, or more.
+__device__ __forceinline__ void leave_out(Scores& s, int left) {
+  if (left > 3 + 16 * 3) return;
+#pragma unroll
+  for (int i = 0; i < 8; ++i)
+    if (FragmentLane().t + 16 * (i / 4 * 2 + i % 2) >= left) s[i / 4][i % 4] = -INFINITY;
 }
 
 // Where a lane's rows are queries: what its four keys of a step are multiplied by for either.
 class KeyDropout {
  public:
-  __device__ __forceinline__ void start(const Head<true>& head, int step, int upper, int lower) {
-    if (!head.dropout.on) return;
-    const int query[2] = {upper, lower};
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      if (step % 2 == 0) {
-        const int place = first_of_share() + FragmentLane().t;
-        const Philox bits = dropout_bits(opaque(head.dropout), step / 2, place, query[r], head.dropout_row());
-        now_[r] = {{bits.word[0], bits.word[1]}}, next_[r] = {{bits.word[2], bits.word[3]}};
-      } else {
-        now_[r] = next_[r];
-      }
-    }
-  }
-  __device__ __forceinline__ float factor(const Head<true>& head, int r, int i) const {
-    return dropout_factor(head.dropout, Philox{{now_[r].word[0], now_[r].word[1]}}, i);
+  __device__ __forceinline__ KeyDropout(const Attention& op, const Head<true>& head, const TileRows& rows)
+      : on_(head.dropout.on), scale_(head.dropout.scale), upper_(rows.upper), left_(head.queries - rows.upper) {
+    if (!on_) return;
+    byte_ = head.kept(op, upper_) + place();
+    eight_rows_ = 8 * op.heads * head.kept_bytes(op);
   }
 
+  // The forward draws, every other step for two, and leaves the bits to the gradient.
+  __device__ __forceinline__ void draw(const Head<true>& head, int step) {
+    next(step, [&] {
+      const DropoutKey key = opaque(head.dropout);
+#pragma unroll
+      for (int r = 0; r < 2; ++r)
+        bits_[r] = kept_bits(key, dropout_bits(key, step / 2, place(), upper_ + 8 * r, head.dropout_row()));
+#pragma unroll
+      for (int r = 0; r < 2; ++r)
+        if (8 * r < left_) byte(step, r) = static_cast<uint8_t>(bits_[r]);
+    });
+  }
+  // The gradient reads them, two steps before they are needed.
+  __device__ __forceinline__ void fetch(int step) {
+    if (!on_) return;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) coming_[r] = 8 * r < left_ ? byte(step, r) : 0;
+  }
+  __device__ __forceinline__ void read(int step, int steps) {
+    next(step, [&] {
+      bits_[0] = coming_[0], bits_[1] = coming_[1];
+      if (step + 2 < steps) fetch(step + 2);
+    });
+  }
+  __device__ __forceinline__ float factor(int r, int i) const { return bits_[r] & 1u << i ? scale_ : 0; }
+
  private:
-  struct Two {
-    uint32_t word[2] = {};
-  };
-  Two now_[2], next_[2];
+  static __device__ __forceinline__ int place() { return first_of_share() + FragmentLane().t; }
+  __device__ __forceinline__ uint8_t& byte(int step, int r) const { return byte_[step / 2 * 16 + r * eight_rows_]; }
+  template <class Start>
+  __device__ __forceinline__ void next(int step, Start start) {
+    if (!on_) return;
+    if (step % 2 == 0)
+      start();
+    else
+      bits_[0] >>= 4, bits_[1] >>= 4;
+  }
+
+  bool on_;
+  float scale_;
+  int upper_, left_;  // the upper query, queries from it on
+  uint8_t* byte_;
+  int eight_rows_;
+  uint32_t bits_[2] = {0xFF, 0xFF}, coming_[2];
 };
 
 // ---- the sum over the shares ----
 
-// Writes the sum over the shares of weight(warp, row of its 16) * sums; `upper` and `lower` are the lane's rows. All
-// threads call it; `merge`, [kTileWarps][kWidth / 8][kWarp], is shared memory that nobody will use any more.
+// The sums of all warps, as rows. With 32 bytes between them, what lanes write at once meets few banks twice.
 template <int kWidth>
-constexpr size_t kMergeBytesOf = sizeof(float4) * kTileThreads* kWidth / 8;
-template <int kWidth, class Weight>
-__device__ __forceinline__ void merge_and_store(float4* merge, const Sums<kWidth>& sums, const HeadRows<true>& out,
-                                                int upper, int lower, Weight weight) {
-  constexpr int kParts = kWidth / 8;
-  static_assert(kShares == 4, "a warp sums one element of the fragments");
-  const FragmentLane lane;
-  __syncthreads();
+class Merge {
+ public:
+  static constexpr int kFours = kWidth / 4;
+
+  template <Precision kPrecision>
+  __device__ __forceinline__ void set(const Sums<kWidth>& sums) {
+    const auto [g, t] = FragmentLane();
 #pragma unroll
-  for (int part = 0; part < kParts; ++part) {
-    const auto& four = sums[part / 4];
-    const int i = part % 4;  // row g + 8 (i / 2), columns 8 t + 4 (i % 2) and the next three
-    merge[(warp_index() * kParts + part) * kWarp + lane_id()] = {four[0][i], four[1][i], four[2][i], four[3][i]};
+    for (int i = 0; i < kWidth / 8; ++i) {
+      const int j = i % 4, four = i / 4 * 8;
+      const auto& x = sums[i / 4];
+      if constexpr (kPrecision == Precision::bf16) {  // a pair of two rows
+        const int column = four + 2 * j + t / 2;
+        reinterpret_cast<float2*>(&at(warp_index(), g, column))[t % 2] = {x[j][0], x[j][1]};
+        reinterpret_cast<float2*>(&at(warp_index(), g + 8, column))[t % 2] = {x[j][2], x[j][3]};
+      } else {  // four neighbours, one in each fragment
+        at(warp_index(), g + j / 2 * 8, four + 2 * t + j % 2) = {x[0][j], x[1][j], x[2][j], x[3][j]};
+      }
+    }
   }
+  __device__ __forceinline__ float4& at(int warp, int row, int four) { return at_[warp][row][four]; }
+
+ private:
+  float4 at_[kTileWarps][16][kFours + 2];
+};
+
+// Writes the sum over the shares of weight(warp, row of its 16) * sums to rows first ... All threads call it; `memory`
+// is shared and nobody will use it any more.
+template <Precision kPrecision, int kWidth, class Memory, class Weight>
+__device__ __forceinline__ void merge_and_store(Memory& memory, const Sums<kWidth>& sums, const HeadRows<true>& out,
+                                                int first, Weight weight) {
+  static_assert(sizeof(Memory) >= sizeof(Merge<kWidth>));
+  Merge<kWidth>& merge = reinterpret_cast<Merge<kWidth>&>(memory);
+  constexpr int kFours = Merge<kWidth>::kFours, kAtOnce = kTileThreads / kFours;
+  const int four = static_cast<int>(threadIdx.x % kFours);
   __syncthreads();
-  const int i = share_index();
+  merge.template set<kPrecision>(sums);
+  __syncthreads();
 #pragma unroll
-  for (int group = 0; group < kWidth / 32; ++group) {
+  for (int i = 0; i < kTileRows; i += kAtOnce) {
+    const int row = i + static_cast<int>(threadIdx.x / kFours), half = kAtOnce == 16 ? i / 16 : row / 16;
     float4 total = {0, 0, 0, 0};
 #pragma unroll
     for (int share = 0; share < kShares; ++share) {
-      const int warp = half_index() * kShares + share;
-      const float4 x = merge[(warp * kParts + 4 * group + i) * kWarp + lane_id()];
-      const float factor = weight(warp, lane.g + 8 * (i / 2));
+      const int warp = half * kShares + share;
+      const float4 x = merge.at(warp, row % 16, four);
+      const float factor = weight(warp, row % 16);
       total.x += factor * x.x, total.y += factor * x.y, total.z += factor * x.z, total.w += factor * x.w;
     }
-    out.store(i / 2 ? lower : upper, 32 * group + 8 * lane.t + 4 * (i % 2), total);
+    out.store(first + row, 4 * four, total);
   }
 }
 

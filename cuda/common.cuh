@@ -12,8 +12,12 @@
 
 namespace mpq {
 
-// Programmer's and hardware's faults; out of memory and a lost device become user errors in cuda/open.cu.
+// cuda/check.cu: out of memory, a lost GPU and a fault inside a kernel are UserErrors, the rest InternalErrors.
 void check_cuda(cudaError_t status, const char* what);
+
+// The runtime remembers a current device for each thread. Every way into a CudaDevice calls this, so that no thread
+// belongs to a device.
+void make_current(int device);
 
 constexpr int kWarp = 32;
 constexpr unsigned kAllLanes = 0xFFFFFFFFu;
@@ -45,8 +49,8 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_
 
 #ifdef __CUDACC__
 
-__device__ __forceinline__ int lane_id() { return static_cast<int>(threadIdx.x) % kWarp; }
-__device__ __forceinline__ int warp_id() { return static_cast<int>(threadIdx.x) / kWarp; }
+__device__ __forceinline__ int lane_id() { return static_cast<int>(threadIdx.x % kWarp); }
+__device__ __forceinline__ int warp_id() { return static_cast<int>(threadIdx.x / kWarp); }
 
 // The first statement of every kernel: waits until everything before it is done and visible. A kernel is launched
 // while the one before it ends ("programmatic dependent launch"), which hides a part of the launch's latency. Letting

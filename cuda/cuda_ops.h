@@ -53,9 +53,10 @@ class CudaOps final : public Ops {
   void load_batch(const LoadBatch&) override;
   void end_step(const EndStep&) override;
 
-  // What runs beside the main chain of a step (gradients of weights, biases, LayerNorm parameters): nobody needs it
-  // before the norm of all gradients. fork: the side lane sees all that main has been asked for so far. join: main sees
-  // all that the side lane has been asked for; clip_norm, quantize_weights_grad, end_step and every copy begin with it.
+  // What runs beside the main chain of a step: quantized weights beside the embeddings; gradients of weights, biases
+  // and LayerNorm parameters, which nobody needs before the norm of all gradients. fork: the side lane sees all that
+  // main has been asked for so far. join: main sees all that the side lane has been asked for; linear, clip_norm,
+  // quantize_weights_grad, end_step and every copy begin with it.
   const Lane& fork();
   void join();
 

@@ -31,10 +31,12 @@ __device__ __forceinline__ Philox dropout_bits(const DropoutKey& key, uint32_t g
                                                uint32_t c2) {
   return philox(group * 16 + lane, c1, c2, key.step, key.k0, key.k1);
 }
+__device__ __forceinline__ uint32_t dropout_half(const Philox& bits, int s) {
+  return s % 2 ? bits.word[s / 2] >> 16 : bits.word[s / 2] & 0xFFFFu;
+}
 // What element s (0 ... 7) of the eight is multiplied by: 0 or 1 / (1 - p).
 __device__ __forceinline__ float dropout_factor(const DropoutKey& key, const Philox& bits, int s) {
-  const uint32_t word = bits.word[s / 2], half = s % 2 ? word >> 16 : word & 0xFFFFu;
-  return half < key.threshold ? 0.0f : key.scale;
+  return dropout_half(bits, s) < key.threshold ? 0.0f : key.scale;
 }
 
 // One element by itself: eight times the work a call; for odd shapes only.

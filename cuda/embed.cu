@@ -11,7 +11,8 @@ constexpr int kRows = 4;        // a block of the forward: as many warps
 constexpr int kChunkRows = 16;  // a block of the gradient, and a sum over rows: as many warps
 
 template <int kGroups, bool kCopies>
-__global__ void __launch_bounds__(kRows* kWarp, kBlocks<kGroups>) embed_kernel(const __grid_constant__ Embed op) {
+__global__ void __launch_bounds__(kRows* kWarp, kBlocks<kGroups>)
+    embed_kernel(const __grid_constant__ Embed op, uint32_t* counters) {
   begin_kernel();
   const int r = blockIdx.z, row = blockIdx.x * kRows + warp_id(), cols = static_cast<int>(op.x.cols());
   if (row >= rows_of(op.ragged)) return;
@@ -30,7 +31,7 @@ __global__ void __launch_bounds__(kRows* kWarp, kBlocks<kGroups>) embed_kernel(c
   scale_and_shift(s, op.gamma.f32(r), op.beta.f32(r), cols);
   s.drop(dropout_key(op.dropout, r), cols, place.position, place.sequence);
   s.store(op.x.f32(r) + at, cols);
-  if constexpr (kCopies) quantize_row_copies(op.quantized, op.x.f32(r), r, row, cols);
+  if constexpr (kCopies) quantize_row_copies(op.quantized, op.x.f32(r), r, row, cols, op.ragged, counters);
 }
 
 // Sum over the rows of a block; `rows` [kChunkRows][cols] is its shared memory. Every thread must call.
@@ -86,7 +87,7 @@ void CudaOps::embed(const Embed& op) {
   const dim3 grid(ceil_div(op.x.rows(), kRows), 1, op.x.replicas);
   for_width(op.x.cols(), [&](auto groups) {
     const auto kernel = op.quantized.count > 0 ? &embed_kernel<groups(), true> : &embed_kernel<groups(), false>;
-    launch(kernel, grid, kRows * kWarp, 0, main_.stream, op);
+    launch(kernel, grid, kRows * kWarp, 0, main_.stream, op, sequence_counters(op.quantized, op.ragged, main_));
   });
   quantize_sequence_copies(op.quantized, op.x, op.ragged, main_);
 }

@@ -1,6 +1,5 @@
 // Flat arithmetic, and the first rows of sequences.
 #include "cuda/cuda_ops.h"
-#include "cuda/quantize.cuh"
 #include "cuda/row.cuh"
 
 namespace mpq {
@@ -63,7 +62,6 @@ __device__ __forceinline__ void for_first_rows(const Ragged& ragged, int cols, V
 
 __global__ void __launch_bounds__(kRows* kWarp) select_first_kernel(const __grid_constant__ SelectFirst op) {
   begin_kernel();
-  if (op.only && within_row(op.only.specs[blockIdx.z * op.only.stride])) return;
   const float* x = op.x.f32(blockIdx.z);
   float* y = op.y.f32(blockIdx.z);
   for_first_rows(op.ragged, static_cast<int>(op.x.cols()), [&](int64_t to, int64_t from) { y[to] = x[from]; });

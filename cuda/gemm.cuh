@@ -1,9 +1,11 @@
-// The tile engine of the matrix products: a block computes one tile of a b on the tensor cores, with both operands
-// float and read as they are stored, into shared memory, and from there into fragments, where they become TF32 or bf16
-// terms (tf32.cuh, mma.cuh). Two TF32 terms hold a float32; where the second is zero in all of a warp's fragment its
-// products are left out: operands of few bits cost one product, by looking, whatever the precision.
-// An element's sum has one order: products of 16 along k from the segment's start, each complete before it is added; a
-// segment complete before it is added to the next. So no bit depends on the tile's shape or on what is left out.
+// The tile engine of the matrix products: a warp computes 32 x 32 of a b on the tensor cores. Operands are float and
+// are read as they are stored, straight into fragments: which k a lane holds of a step, and which row or column a
+// fragment's is, are free as long as a and b agree on k, so every read is four neighbouring floats of one row. There
+// they become TF32 or bf16 terms (tf32.cuh, mma.cuh). Two TF32 terms hold a float32; where the second is zero in all of
+// a warp's fragments its products are left out: operands of few bits cost one product, by looking, whatever the
+// precision.
+// An element's sum has one order: products of 16 along k from the start of either half of k, each complete before it is
+// added; then the halves. So no bit depends on the tile's shape, on who computes the halves, or on what is left out.
 #pragma once
 #include "cuda/matrices.cuh"
 #include "cuda/mma.cuh"
@@ -12,13 +14,15 @@
 
 namespace mpq {
 
-// One replica's matrix as an operand: what lies beyond its rows and columns is zero.
+// How an operand is stored: k along its rows (x and w of x w^T) or from row to row.
+enum class Along : uint8_t { row, column };
+
+// One replica's matrix as an operand.
 struct Operand {
   const float* data;
   int rows, cols;
-  bool vectors;
 };
-HD Operand operand(const Matrices& m, int replica, int rows) { return {m.row(replica, 0), rows, m.cols, m.vectors}; }
+HD Operand operand(const Matrices& m, int replica, int rows) { return {m.row(replica, 0), rows, m.cols}; }
 
 // A product, or a part of one along k: from `first` to `last`; where its tile begins along the rows or columns of the
 // result that a and b span.
@@ -27,365 +31,305 @@ struct GemmSegment {
   int a_span, b_span, first, last;
 };
 
-constexpr int kGemmThreads = 128;
-constexpr int kDepth = 32;  // of a tile along k
+constexpr int kSpan = 32, kDepth = 16;  // of a warp's tile; of a step along k
+constexpr int kHalves = 2;              // of k
 
-// kWarpM x kWarpN outputs a warp, 2 x 2 warps. kStages tiles are on their way from memory.
-struct SmallTile {  // many blocks
-  static constexpr int kWarpM = 16, kWarpN = 16, kM = 2 * kWarpM, kN = 2 * kWarpN, kStages = 4;
+// kWarpsM x kWarpsN warps, times kSplit where they share out the halves of k. kAhead steps are on their way from
+// memory. kWhole: matrices are a multiple of kDepth wide, or of four where k is along the columns, and start on 16
+// bytes.
+struct SmallTile {  // many blocks, short chains
+  static constexpr int kWarpsM = 2, kWarpsN = 1, kSplit = kHalves, kAhead = 2;
+  static constexpr bool kWhole = true;
 };
 struct LargeTile {  // little traffic
-  static constexpr int kWarpM = 32, kWarpN = 32, kM = 2 * kWarpM, kN = 2 * kWarpN, kStages = 3;
+  static constexpr int kWarpsM = 4, kWarpsN = 2, kSplit = 1, kAhead = 1;
+  static constexpr bool kWhole = true;
 };
-// Blocks of large tiles that keep a GPU busy; with fewer, small ones.
-constexpr int64_t kEnoughBlocks = 200;
-
-// How an operand is stored: k along its rows (x and w of x w^T) or from row to row.
-enum class Along : uint8_t { row, column };
-
-// One operand's tile in shared memory, as stored. The strides let every read of a fragment meet each bank once.
-template <int kSpan, Along kAlong>
-struct TileOf {
-  static constexpr int kOuter = kAlong == Along::row ? kSpan : kDepth, kInner = kAlong == Along::row ? kDepth : kSpan;
-  static constexpr int kVectors = kOuter * kInner / 4 / kGemmThreads;  // of four floats a thread
-  static constexpr int kStride = kInner + (kAlong == Along::row ? 4 : 8);
-  static constexpr int kSize = kOuter * kStride;
-  static_assert(kOuter * kInner % (4 * kGemmThreads) == 0);
-
-  static constexpr int kApart = kGemmThreads / (kInner / 4);  // rows between a thread's vectors
-  static_assert(kGemmThreads % (kInner / 4) == 0);
-  static HD int outer(int thread) { return thread / (kInner / 4); }  // of its first one
-  static HD int inner(int thread) { return thread % (kInner / 4) * 4; }
+struct SquareTile {  // the same with less to keep for each
+  static constexpr int kWarpsM = 2, kWarpsN = 2, kSplit = 1, kAhead = 2;
+  static constexpr bool kWhole = true;
 };
-
-template <class Shape, Along kAlongA, Along kAlongB>
-struct GemmShared {
-  using A = TileOf<Shape::kM, kAlongA>;
-  using B = TileOf<Shape::kN, kAlongB>;
-  struct Stage {
-    float a[A::kSize], b[B::kSize];
-  };
-  alignas(16) Stage stage[Shape::kStages];
+struct OddTile : SquareTile {
+  static constexpr bool kWhole = false;
 };
+template <class Shape>
+constexpr int kRowsOf = Shape::kWarpsM* kSpan;
+template <class Shape>
+constexpr int kColsOf = Shape::kWarpsN* kSpan;
+template <class Shape>
+constexpr int kThreadsOf = Shape::kWarpsM* Shape::kWarpsN* Shape::kSplit* kWarp;
+// Of bf16 blocks that an SM is to have at once: what bounds a thread's registers.
+template <class Shape, Precision kPrecision>
+constexpr int kBlocksOf = kPrecision == Precision::bf16&& Shape::kWhole ? 512 / kThreadsOf<Shape> : 1;
+// Blocks of a larger tile that keep a GPU busy; with fewer, small ones.
+constexpr int64_t kEnoughBlocks = 260;
 
 #ifdef __CUDACC__
 
-template <class Shape, Precision kPrecision, Along kAlongA, Along kAlongB>
-class Gemm {
+// A lane's share of 32 x 16 of an operand: along the span four "lines", of each k = 4 t ... 4 t + 3, with g = lane / 4
+// and t = lane % 4. Line i is row g + 8 i where k is along the rows, else column 4 g + i.
+template <Along kAlong, bool kWhole>
+class Lines {
  public:
-  using Shared = GemmShared<Shape, kAlongA, kAlongB>;
-  static constexpr int kRowTiles = Shape::kWarpM / 16, kColTiles = Shape::kWarpN / 8;
-  struct Sums {
-    float at[kRowTiles][kColTiles][4] = {};
-    __device__ void add(const Sums& other) {
+  __device__ __forceinline__ float at(int line, int k) const {
+    const float4& v = kAlong == Along::row ? v_[line] : v_[k];
+    const int e = kAlong == Along::row ? k : line;
+    return e == 0 ? v.x : e == 1 ? v.y : e == 2 ? v.z : v.w;
+  }
+
+  // Where the lane's vectors of the next step lie.
+  class Place {
+   public:
+    // Beyond the last row or column that the tile spans comes one that is there: nobody stores what it makes.
+    __device__ __forceinline__ Place(const Operand& m, int first, int k) : cols_(m.cols) {
+      constexpr bool kRow = kAlong == Along::row;
+      const int g = lane_id() / 4, t = lane_id() % 4;
+      span_ = first + (kRow ? g : 4 * g);
+      if constexpr (kWhole && !kRow) span_ = min(span_, m.cols - 4);
+      k_ = k + 4 * t;
+      next_ = m.data + (kRow ? int64_t{k_} : int64_t{k_} * m.cols + span_);
 #pragma unroll
-      for (int i = 0; i < kRowTiles; ++i)
-#pragma unroll
-        for (int j = 0; j < kColTiles; ++j)
-#pragma unroll
-          for (int e = 0; e < 4; ++e) at[i][j][e] += other.at[i][j][e];
+      for (int i = 0; i < 4; ++i) offset_[i] = kRow ? min(span_ + 8 * i, m.rows - 1) * m.cols : i * m.cols;
     }
+
+   private:
+    friend Lines;
+    const float* next_;
+    int offset_[4], cols_, span_, k_;
   };
 
-  __device__ explicit Gemm(Shared& shared) : shared_(shared) {}
-
-  // The plan's segments one after the other. Plan: segments(); segment(i) -> GemmSegment, not empty; finish(i, sums)
-  // takes what segment i sums up to.
-  template <class Plan>
-  __device__ __forceinline__ void run(const Plan& plan) {
-    Fetcher<Plan> fetcher(shared_, plan);
-    for (int i = 0; i < Shape::kStages - 1; ++i) fetcher.next();
-    int stage = 0;
-#pragma unroll 1
-    for (int segment = 0; segment < plan.segments(); ++segment) {
-      Sums sums;
-#pragma unroll 1
-      for (int tiles = tiles_of(plan.segment(segment)); tiles > 0; --tiles) {
-        wait_for_copies<Shape::kStages - 2>();
-        __syncthreads();  // the tile is there, and nobody reads the one before it any more
-        fetcher.next();
-        multiply_tile(shared_.stage[stage], sums);
-        stage = following(stage);
-      }
-      plan.finish(segment, sums);
+  // The vectors at `place`, which goes on to the next step.
+  __device__ __forceinline__ void load(Place& place) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) v_[i] = *reinterpret_cast<const float4*>(place.next_ + place.offset_[i]);
+    advance(place);
+  }
+  // The same; zeros from k = last and beyond the operand's columns.
+  __device__ __forceinline__ void load_edge(Place& place, int last) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int there = kAlong == Along::row ? last - place.k_ : place.k_ + i < last ? place.cols_ - place.span_ : 0;
+      const float* from = place.next_ + place.offset_[i];
+      if constexpr (kWhole)
+        v_[i] = there > 0 ? *reinterpret_cast<const float4*>(from) : float4{};
+      else
+        v_[i] = {there > 0 ? from[0] : 0, there > 1 ? from[1] : 0, there > 2 ? from[2] : 0, there > 3 ? from[3] : 0};
     }
-  }
-
-  // visit(row, column of the tile, two neighbouring sums): all that this thread holds.
-  template <class Visit>
-  static __device__ void for_each_pair(Sums& sums, Visit visit) {
-    const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
-    const int row = warp / 2 * Shape::kWarpM + lane / 4, col = warp % 2 * Shape::kWarpN + lane % 4 * 2;
-#pragma unroll
-    for (int i = 0; i < kRowTiles; ++i)
-#pragma unroll
-      for (int j = 0; j < kColTiles; ++j)
-#pragma unroll
-        for (int half = 0; half < 2; ++half)
-          visit(row + 16 * i + 8 * half, col + 8 * j, sums.at[i][j][2 * half], sums.at[i][j][2 * half + 1]);
-  }
-
-  // Adds add(column of the tile) to every sum of that column.
-  template <class Add>
-  static __device__ __forceinline__ void add_to_columns(Sums& sums, Add add) {
-    const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
-    float of_column[kColTiles][2];
-#pragma unroll
-    for (int j = 0; j < kColTiles; ++j)
-#pragma unroll
-      for (int e = 0; e < 2; ++e) of_column[j][e] = add(warp % 2 * Shape::kWarpN + lane % 4 * 2 + 8 * j + e);
-#pragma unroll
-    for (int i = 0; i < kRowTiles; ++i)
-#pragma unroll
-      for (int j = 0; j < kColTiles; ++j)
-#pragma unroll
-        for (int e = 0; e < 4; ++e) sums.at[i][j][e] += of_column[j][e % 2];
-  }
-
-  // A tile's sums on their way to another block: [kParts][kGemmThreads].
-  static constexpr int kParts = kRowTiles * kColTiles;
-  static __device__ void save(const Sums& sums, float4* to) {
-#pragma unroll
-    for (int p = 0; p < kParts; ++p) {
-      const float(&s)[4] = sums.at[p / kColTiles][p % kColTiles];
-      to[p * kGemmThreads + threadIdx.x] = {s[0], s[1], s[2], s[3]};
-    }
-  }
-  static __device__ Sums saved(const float4* from) {
-    Sums sums;
-#pragma unroll
-    for (int p = 0; p < kParts; ++p) {
-      const float4 v = __ldcg(from + p * kGemmThreads + threadIdx.x);
-      float(&s)[4] = sums.at[p / kColTiles][p % kColTiles];
-      s[0] = v.x, s[1] = v.y, s[2] = v.z, s[3] = v.w;
-    }
-    return sums;
+    advance(place);
   }
 
  private:
-  using A = typename Shared::A;
-  using B = typename Shared::B;
-  // A lane's floats of 16 along k, in the order of tf32.cuh's fragments, step by step; b: of two neighbours of 8.
-  struct FragmentA {
-    float at[kRowTiles][2][4];
-  };
-  struct FragmentB {
-    float at[2][2][2];
-  };
+  static __device__ __forceinline__ void advance(Place& place) {
+    place.next_ += kAlong == Along::row ? int64_t{kDepth} : int64_t{kDepth} * place.cols_;
+    place.k_ += kDepth;
+  }
+  float4 v_[4];
+};
 
-  static __device__ int following(int stage) { return stage + 1 == Shape::kStages ? 0 : stage + 1; }
-  static __device__ int tiles_of(const GemmSegment& s) { return (s.last - s.first + kDepth - 1) / kDepth; }
-
-  // This thread's part of one operand's tiles, along k.
-  template <class Tile, Along kAlong>
-  struct Reader {
-    const float* from;  // the first vector of the next tile
-    int step;           // floats between vectors
-    int advance;        // from tile to tile
-    int rows, cols;     // that are left of the operand, from there
-    bool vectors;
-
-    __device__ void start(const Operand& m, int span, int first, int last) {
-      const bool along_row = kAlong == Along::row;
-      const int row = Tile::outer(threadIdx.x) + (along_row ? span : first);
-      const int col = Tile::inner(threadIdx.x) + (along_row ? first : span);
-      from = m.data + int64_t{row} * m.cols + col;
-      step = Tile::kApart * m.cols;
-      advance = along_row ? kDepth : kDepth * m.cols;
-      rows = (along_row ? m.rows : min(m.rows, last)) - row;
-      cols = (along_row ? min(m.cols, last) : m.cols) - col;
-      vectors = m.vectors;
-    }
-    __device__ __forceinline__ void fetch(float* tile) {
-      float* to = tile + Tile::outer(threadIdx.x) * Tile::kStride + Tile::inner(threadIdx.x);
+// What a warp has summed up: [rows of 16][columns of 8][fragment].
+struct Sums {
+  float at[2][4][4] = {};
+  __device__ __forceinline__ void add(const Sums& other) {
 #pragma unroll
-      for (int i = 0; i < Tile::kVectors; ++i, to += Tile::kApart * Tile::kStride) {
-        const bool inside = i * Tile::kApart < rows && cols > 0;
-        if (vectors) {
-          copy_async<16>(to, from + i * step, inside);
-        } else {
-          for (int e = 0; e < 4; ++e) copy_async<4>(to + e, from + i * step + e, inside && e < cols);
-        }
+    for (int i = 0; i < 32; ++i) at[i / 16][i / 4 % 4][i % 4] += other.at[i / 16][i / 4 % 4][i % 4];
+  }
+};
+
+// A step's terms, and their products added to the sums.
+template <Precision kPrecision>
+class Terms {
+ public:
+  template <class A, class B>
+  __device__ __forceinline__ Terms(const A& a, const B& b) {
+    uint32_t second_a = 0, second_b = 0;
+#pragma unroll
+    for (int step = 0; step < 2; ++step) {
+      const int k = 2 * step;
+#pragma unroll
+      for (int m = 0; m < 2; ++m) {
+        a_[m][step] =
+            left_fragment<kTerms>(a.at(2 * m, k), a.at(2 * m + 1, k), a.at(2 * m, k + 1), a.at(2 * m + 1, k + 1));
+        const uint4 x = a_[m][step].term[kTerms - 1];
+        second_a |= x.x | x.y | x.z | x.w;
       }
-      from += advance;
-      (kAlong == Along::row ? cols : rows) -= kDepth;
-    }
-  };
-
-  // Asks for the tiles of all segments in order, each into the next stage.
-  template <class Plan>
-  struct Fetcher {
-    Shared& shared;
-    const Plan& plan;
-    int segment = 0, tiles = 0, stage = 0;  // tiles: left of the segment before `segment`
-    Reader<A, kAlongA> a;
-    Reader<B, kAlongB> b;
-
-    __device__ Fetcher(Shared& shared, const Plan& plan) : shared(shared), plan(plan) {}
-    __device__ __forceinline__ void next() {
-      if (tiles == 0 && segment < plan.segments()) {
-        const GemmSegment s = plan.segment(segment++);
-        a.start(s.a, s.a_span, s.first, s.last);
-        b.start(s.b, s.b_span, s.first, s.last);
-        tiles = tiles_of(s);
+#pragma unroll
+      for (int n = 0; n < 4; ++n) {
+        b_[n][step] = right_fragment<kTerms>(b.at(n, k), b.at(n, k + 1));
+        second_b |= b_[n][step].term[kTerms - 1].x | b_[n][step].term[kTerms - 1].y;
       }
-      if (tiles > 0) {
-        a.fetch(shared.stage[stage].a);
-        b.fetch(shared.stage[stage].b);
-        stage = following(stage);
-        --tiles;
-      }
-      commit_copies();  // an empty group, too, counts
     }
-  };
-
-  __device__ __forceinline__ void multiply_tile(const typename Shared::Stage& stage, Sums& sums) {
-    const int warp = threadIdx.x / kWarp;
-#pragma unroll
-    for (int depth = 0; depth < kDepth; depth += 16) {
-      FragmentA a;
-#pragma unroll
-      for (int step = 0; step < 2; ++step)
-#pragma unroll
-        for (int i = 0; i < kRowTiles; ++i)
-          load_a(stage.a, warp / 2 * Shape::kWarpM + 16 * i, depth + 8 * step, a.at[i][step]);
-      if constexpr (kPrecision == Precision::bf16)
-        multiply_columns(bf16_rows(a), stage, depth, sums);
-      else
-        multiply_columns(tf32_rows(a), stage, depth, sums);
-    }
-  }
-
-  template <class Rows>
-  static __device__ __forceinline__ void multiply_columns(const Rows& rows, const typename Shared::Stage& stage,
-                                                          int depth, Sums& sums) {
-    const int warp = threadIdx.x / kWarp;
-#pragma unroll
-    for (int j = 0; j < kColTiles; j += 2) {
-      FragmentB b;
-#pragma unroll
-      for (int step = 0; step < 2; ++step)
-        load_b(stage.b, warp % 2 * Shape::kWarpN + 8 * j, depth + 8 * step, b.at[0][step], b.at[1][step]);
-      multiply(rows, b, j, sums);
-    }
-  }
-
-  // 16 x 8 of a from `span` and `depth`.
-  static __device__ __forceinline__ void load_a(const float* tile, int span, int depth, float (&to)[4]) {
-    const int lane = threadIdx.x % kWarp;
-    if constexpr (kAlongA == Along::row) {
-      load_floats(to, tile + (span + lane % 16) * A::kStride + depth + lane / 16 * 4);
-    } else {
-      const float* from = tile + (depth + lane % 4) * A::kStride + span + lane / 4;
-      to[0] = from[0], to[1] = from[8], to[2] = from[4 * A::kStride], to[3] = from[4 * A::kStride + 8];
-    }
-  }
-  // Two neighbours of 8 x 8 of b.
-  static __device__ __forceinline__ void load_b(const float* tile, int span, int depth, float (&first)[2],
-                                                float (&second)[2]) {
-    const int lane = threadIdx.x % kWarp;
-    if constexpr (kAlongB == Along::row) {
-      float four[4];
-      load_floats(four, tile + (span + lane % 8 + lane / 16 * 8) * B::kStride + depth + lane / 8 % 2 * 4);
-      first[0] = four[0], first[1] = four[1], second[0] = four[2], second[1] = four[3];
-    } else {
-      const float* from = tile + (depth + lane % 4) * B::kStride + span + lane / 4;
-      first[0] = from[0], first[1] = from[4 * B::kStride];
-      second[0] = from[8], second[1] = from[4 * B::kStride + 8];
-    }
-  }
-
-  // Which k a lane's pair holds is free, as long as a and b agree: k and k + 4 of a step.
-  struct Bf16Rows {
-    uint32_t at[kRowTiles][4];
-  };
-  static __device__ __forceinline__ Bf16Rows bf16_rows(const FragmentA& a) {
-    Bf16Rows rows;
-#pragma unroll
-    for (int i = 0; i < kRowTiles; ++i)
-#pragma unroll
-      for (int e = 0; e < 4; ++e) rows.at[i][e] = to_bf16(a.at[i][e / 2][e % 2], a.at[i][e / 2][e % 2 + 2]);
-    return rows;
-  }
-  static __device__ __forceinline__ void multiply(const Bf16Rows& rows, const FragmentB& b, int j, Sums& sums) {
-#pragma unroll
-    for (int n = 0; n < 2; ++n) {
-      const uint32_t b0 = to_bf16(b.at[n][0][0], b.at[n][0][1]), b1 = to_bf16(b.at[n][1][0], b.at[n][1][1]);
-#pragma unroll
-      for (int i = 0; i < kRowTiles; ++i) multiply_add(sums.at[i][j + n], rows.at[i], b0, b1);
-    }
-  }
-
-  static constexpr int kTerms = kPrecision == Precision::fp32 ? 2 : 1;
-  struct Tf32Rows {
-    LeftFragment<kTerms> at[kRowTiles][2];
-    bool second;  // the second terms of this warp's rows are not all zero
-  };
-  using Tf32Columns = RightFragment<kTerms>[2][2];
-
-  static __device__ __forceinline__ Tf32Rows tf32_rows(const FragmentA& a) {
-    Tf32Rows rows;
-    uint32_t second = 0;
-#pragma unroll
-    for (int i = 0; i < kRowTiles; ++i)
-#pragma unroll
-      for (int step = 0; step < 2; ++step) {
-        const float(&x)[4] = a.at[i][step];
-        rows.at[i][step] = left_fragment<kTerms>(x[0], x[1], x[2], x[3]);
-        const uint4 last = rows.at[i][step].term[kTerms - 1];
-        second |= last.x | last.y | last.z | last.w;
-      }
-    rows.second = kTerms > 1 && __any_sync(kAllLanes, second != 0);
-    return rows;
-  }
-  static __device__ __forceinline__ void multiply(const Tf32Rows& rows, const FragmentB& b, int j, Sums& sums) {
-    Tf32Columns columns;
-    uint32_t second = 0;
-#pragma unroll
-    for (int n = 0; n < 2; ++n)
-#pragma unroll
-      for (int step = 0; step < 2; ++step) {
-        columns[n][step] = right_fragment<kTerms>(b.at[n][step][0], b.at[n][step][1]);
-        second |= columns[n][step].term[kTerms - 1].x | columns[n][step].term[kTerms - 1].y;
-      }
-    if constexpr (kTerms == 1) return multiply_terms<false, false>(rows, columns, j, sums);
-    const bool second_column = __any_sync(kAllLanes, second != 0);
-    if (rows.second && second_column)
-      multiply_terms<true, true>(rows, columns, j, sums);
-    else if (rows.second)
-      multiply_terms<true, false>(rows, columns, j, sums);
-    else if (second_column)
-      multiply_terms<false, true>(rows, columns, j, sums);
-    else
-      multiply_terms<false, false>(rows, columns, j, sums);
+    second_a_ = kTerms > 1 && __any_sync(kAllLanes, second_a != 0);
+    second_b_ = kTerms > 1 && __any_sync(kAllLanes, second_b != 0);
   }
 
   // Tensor cores cut what they add off where a float ends: 16 along k get a sum of their own, small products first,
   // which is then rounded into the others.
-  template <bool kSecondA, bool kSecondB>
-  static __device__ __forceinline__ void multiply_terms(const Tf32Rows& rows, const Tf32Columns& columns, int j,
-                                                        Sums& sums) {
-    float sum[2][kRowTiles][4] = {};
-    const auto add = [&](int term_a, int term_b) {
+  __device__ __forceinline__ void add_to(Sums& sums) const {
 #pragma unroll
-      for (int step = 0; step < 2; ++step)
+    for (int n = 0; n < 4; n += 2) {
+      float sum[2][2][4] = {};
+      if (second_a_) multiply<kTerms - 1, 0>(sum, n);
+      if (second_b_) multiply<0, kTerms - 1>(sum, n);
+      multiply<0, 0>(sum, n);
 #pragma unroll
-        for (int n = 0; n < 2; ++n)
-#pragma unroll
-          for (int i = 0; i < kRowTiles; ++i)
-            mma(sum[n][i], rows.at[i][step].term[term_a], columns[n][step].term[term_b]);
-    };
-    if constexpr (kTerms > 1) {
-      if constexpr (kSecondA) add(kTerms - 1, 0);
-      if constexpr (kSecondB) add(0, kTerms - 1);
+      for (int i = 0; i < 16; ++i) sums.at[i / 8][n + i / 4 % 2][i % 4] += sum[i / 8][i / 4 % 2][i % 4];
     }
-    add(0, 0);
+  }
+
+ private:
+  static constexpr int kTerms = kPrecision == Precision::fp32 ? 2 : 1;
+
+  template <int kOfA, int kOfB>
+  __device__ __forceinline__ void multiply(float (&sum)[2][2][4], int n) const {
 #pragma unroll
-    for (int n = 0; n < 2; ++n)
+    for (int step = 0; step < 2; ++step)
 #pragma unroll
-      for (int i = 0; i < kRowTiles; ++i)
+      for (int i = 0; i < 2; ++i)
 #pragma unroll
-        for (int e = 0; e < 4; ++e) sums.at[i][j + n][e] += sum[n][i][e];
+        for (int m = 0; m < 2; ++m) mma(sum[m][i], a_[m][step].term[kOfA], b_[n + i][step].term[kOfB]);
+  }
+
+  LeftFragment<kTerms> a_[2][2];
+  RightFragment<kTerms> b_[4][2];
+  bool second_a_, second_b_;
+};
+template <>
+class Terms<Precision::bf16> {
+ public:
+  template <class A, class B>
+  __device__ __forceinline__ Terms(const A& a, const B& b) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int k = 2 * half;
+#pragma unroll
+      for (int line = 0; line < 4; ++line) {
+        a_[line / 2][2 * half + line % 2] = to_bf16(a.at(line, k), a.at(line, k + 1));
+        b_[line][half] = to_bf16(b.at(line, k), b.at(line, k + 1));
+      }
+    }
+  }
+  __device__ __forceinline__ void add_to(Sums& sums) const {
+#pragma unroll
+    for (int n = 0; n < 4; ++n)
+#pragma unroll
+      for (int m = 0; m < 2; ++m) multiply_add(sums.at[m][n], a_[m], b_[n][0], b_[n][1]);
+  }
+
+ private:
+  uint32_t a_[2][4], b_[4][2];
+};
+
+// One block's tile of a product.
+template <class Shape, Precision kPrecision, Along kAlongA, Along kAlongB>
+class Gemm {
+ public:
+  // Sums in shared memory, on their way from fragments to rows: the strides let writes meet each bank once.
+  static constexpr int kStride = kAlongB == Along::row ? kSpan + 8 : kSpan + 4;
+  struct Shared {
+    alignas(16) float tile[kThreadsOf<Shape> / kWarp][kSpan * kStride];
+  };
+
+  __device__ explicit Gemm(Shared& shared) : shared_(shared) {}
+
+  // Where the halves of k are shared out, this warp's half of the sum.
+  __device__ __forceinline__ Sums run(const GemmSegment& segment) const {
+    Sums total;
+#pragma unroll 1
+    for (int half = warp_id() % Shape::kSplit; half < kHalves; half += Shape::kSplit) {
+      Sums sums;
+      multiply(segment, half, sums);
+      if constexpr (Shape::kSplit > 1) return sums;
+      total.add(sums);
+    }
+    return total;
+  }
+
+  // The column of the tile where the fours of for_each_four begin: each thread has one.
+  static __device__ __forceinline__ int column() { return warp_n() * kSpan + lane_id() % 8 * 4; }
+  // visit(row of the tile): those of this thread's fours. A few at a time: their code is long.
+  template <class Visit>
+  static __device__ __forceinline__ void for_each_row(Visit visit) {
+    constexpr int kRowsAtOnce = kWarp / 8, kRows = kSpan / Shape::kSplit, kRowsAtATime = 2;
+    const int first = warp_m() * kSpan + warp_id() % Shape::kSplit * kRows + lane_id() / 8;
+#pragma unroll kRowsAtATime
+    for (int row = 0; row < kRows; row += kRowsAtOnce) visit(first + row);
+  }
+  // visit(row of the tile, four neighbouring sums): all that this thread gets of the tile. All threads call it.
+  template <class Visit>
+  __device__ __forceinline__ void for_each_four(const Sums& sums, Visit visit) const {
+    const auto wait = [] { Shape::kSplit > 1 ? __syncthreads() : __syncwarp(); };
+    wait();  // nobody reads sums of an earlier call any more
+    put(sums, shared_.tile[warp_id()]);
+    wait();
+    for_each_row([&](int row) {
+      const int at = row % kSpan * kStride + lane_id() % 8 * 4, first = warp_id() / Shape::kSplit * Shape::kSplit;
+      float4 sum = *reinterpret_cast<const float4*>(shared_.tile[first] + at);
+      if constexpr (Shape::kSplit > 1) sum = sum + *reinterpret_cast<const float4*>(shared_.tile[first + 1] + at);
+      visit(row, sum);
+    });
+  }
+
+ private:
+  using A = Lines<kAlongA, Shape::kWhole>;
+  using B = Lines<kAlongB, Shape::kWhole>;
+  static constexpr int kAhead = kPrecision == Precision::bf16 ? Shape::kAhead : 1;  // terms take the registers
+  // Rows of activations may end anywhere; where they are k, an end is looked for.
+  static constexpr bool kEdge = !Shape::kWhole || kAlongA == Along::column;
+
+  static __device__ __forceinline__ int warp_m() { return warp_id() / Shape::kSplit / Shape::kWarpsN; }
+  static __device__ __forceinline__ int warp_n() { return warp_id() / Shape::kSplit % Shape::kWarpsN; }
+
+  // Adds one half of a segment.
+  __device__ __forceinline__ void multiply(const GemmSegment& s, int half, Sums& sums) const {
+    const int length = (s.last - s.first + kHalves * kDepth - 1) / (kHalves * kDepth) * kDepth;
+    const int first = s.first + half * length, last = min(first + length, s.last);
+    typename A::Place a_place(s.a, s.a_span + warp_m() * kSpan, first);
+    typename B::Place b_place(s.b, s.b_span + warp_n() * kSpan, first);
+    A a[kAhead];
+    B b[kAhead];
+    const auto load = [&](int i, int k) {
+      if (k >= last) return;
+      if (kEdge && (!Shape::kWhole || k + kDepth > last)) {
+        a[i].load_edge(a_place, last);
+        b[i].load_edge(b_place, last);
+      } else {
+        a[i].load(a_place);
+        b[i].load(b_place);
+      }
+    };
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) load(i, first + i * kDepth);
+#pragma unroll 1
+    for (int base = first; base < last; base += kAhead * kDepth) {
+#pragma unroll
+      for (int i = 0; i < kAhead; ++i) {
+        const int k = base + i * kDepth;
+        if (k >= last) break;
+        const Terms<kPrecision> terms(a[i], b[i]);
+        load(i, k + kAhead * kDepth);
+        terms.add_to(sums);
+      }
+    }
+  }
+
+  // Sums of fragments to their rows and columns (Lines).
+  static __device__ __forceinline__ void put(const Sums& sums, float* tile) {
+    const int g = lane_id() / 4, t = lane_id() % 4;
+#pragma unroll
+    for (int line = 0; line < 4; ++line) {
+      const int row = kAlongA == Along::row ? g + 8 * line : 4 * g + line, m = line / 2, e = line % 2 * 2;
+      float* to = tile + row * kStride;
+      if constexpr (kAlongB == Along::row) {
+#pragma unroll
+        for (int n = 0; n < 4; ++n)
+          *reinterpret_cast<float2*>(to + 8 * n + 2 * t) = {sums.at[m][n][e], sums.at[m][n][e + 1]};
+      } else {
+#pragma unroll
+        for (int i = 0; i < 2; ++i)
+          *reinterpret_cast<float4*>(to + 4 * (2 * t + i)) = {sums.at[m][0][e + i], sums.at[m][1][e + i],
+                                                              sums.at[m][2][e + i], sums.at[m][3][e + i]};
+      }
+    }
   }
 
   Shared& shared_;
@@ -402,6 +346,17 @@ void with_precision(Precision precision, Launch launch) {
     launch(std::integral_constant<Precision, Precision::tf32>());
   else
     launch(std::integral_constant<Precision, Precision::bf16>());
+}
+
+// Calls launch(shape, precision as a constant, blocks) with the shape that suits; blocks(shape) counts those of all
+// replicas.
+template <class Blocks, class Launch>
+void with_tile(bool whole, Precision precision, Blocks blocks, Launch launch) {
+  with_precision(precision, [&](auto at) {
+    const auto with = [&](auto shape) { launch(shape, at, blocks(shape)); };
+    if (!whole) return with(OddTile());
+    blocks(LargeTile()) < kEnoughBlocks ? with(SmallTile()) : with(LargeTile());
+  });
 }
 
 }  // namespace mpq

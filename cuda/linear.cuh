@@ -35,7 +35,8 @@ struct LinearArgs {
   Shares columns{};
 };
 
-// dx = (accumulate ? dx : 0) + dy w of problem `first`, then the same of the next up to `last`.
+// dx = (accumulate ? dx : 0) + dy w of problem `first` through its input's format, then the same of the next up to
+// `last`.
 // Then the slope of the activation that made x.
 struct InputSum {
   Matrices dx{};
@@ -44,9 +45,15 @@ struct InputSum {
   Activation activation = Activation::none;
   Matrices saved{};
 };
+// InputFormat of one Linear; the slot is empty where it has none.
+struct FormatOfInput {
+  QuantSlot slot;
+  Matrices values{}, dxq{};
+};
 struct InputGradArgs {
   Ragged ragged;
   Matrices dy[kMostLinears] = {}, w[kMostLinears] = {};
+  FormatOfInput format[kMostLinears] = {};
   InputSum sum[kMostLinears] = {};
   int sums = 0;
   Shares columns{};

@@ -1,5 +1,6 @@
 // Linears of single rows (the CLS-only layer, pooler, classifier), where a tile would be mostly empty: sums in float32,
 // each in an order of its own that no other row has a part in.
+#include "cuda/input_format.cuh"
 #include "cuda/linear.cuh"
 
 namespace mpq {
@@ -77,9 +78,11 @@ __device__ void input_grad(const InputGradArgs& args) {
     for (int m = 0; m < kInputRows; ++m) parts[warp][m][lane] = sums[m];
     __syncthreads();
     float product = 0;
-    if (mine)
+    if (mine) {
       for (int i = 0; i < kInputWarps; ++i) product += parts[i][warp][lane];
-    total += product;
+      with_format_gradient(args.format[p], r,
+                           [&](const auto& gradient) { total += gradient.one(row0 + warp, k, product); });
+    }
     __syncthreads();
   }
   if (!mine) return;
@@ -101,20 +104,19 @@ __device__ void weight_grad(const WeightGradArgs& args, const Shares::Share& sha
     const float4 v = load_four(x, r, row, k);
     sum = {fmaf(g, v.x, sum.x), fmaf(g, v.y, sum.y), fmaf(g, v.z, sum.z), fmaf(g, v.w, sum.w)};
   }
-  store_pair(dw, r, n, k, sum.x, sum.y);
-  store_pair(dw, r, n, k + 2, sum.z, sum.w);
+  store_four(dw, r, n, k, sum);
 }
 __device__ void bias_grad(const WeightGradArgs& args, const Shares::Share& share, int rows) {
   const int r = blockIdx.z, n = share.block * kGradThreads + threadIdx.x;
   const Matrices &dy = args.dy[share.problem], &dbias = args.dbias[share.problem];
-  if (n >= dbias.rows) return;
+  if (n >= dbias.cols) return;
   float sum = 0;
 #pragma unroll 8
   for (int row = 0; row < rows; ++row) sum += dy.row(r, row)[n];
   dbias.row(r, 0)[n] = sum;
 }
 // All gradients of up to three Linears in one launch: blocks of dx, then of dw, then of dbias.
-__global__ void __launch_bounds__(kGradThreads)
+__global__ void __launch_bounds__(kGradThreads, 2)
     grad_few_kernel(const __grid_constant__ InputGradArgs inputs, const __grid_constant__ WeightGradArgs args) {
   begin_kernel();
   const int rows = rows_of(args.ragged), block = static_cast<int>(blockIdx.x) - inputs.columns.total;
@@ -144,7 +146,7 @@ void linear_grad_of_few_rows(InputGradArgs inputs, WeightGradArgs weights, int p
   for (int p = 0; p < problems; ++p) {
     const Matrices &dw = weights.dw[p], &dbias = weights.dbias[p];
     if (dw) weights.weights.set(p, ceil_div(dw.rows * ceil_div(dw.cols, 4), kGradThreads));
-    if (dbias) weights.biases.set(p, ceil_div(dbias.rows, kGradThreads));
+    if (dbias) weights.biases.set(p, ceil_div(dbias.cols, kGradThreads));
   }
   launch(grad_few_kernel,
          dim3(inputs.columns.total + weights.weights.total + weights.biases.total, groups(weights.ragged, kInputRows),

@@ -1,5 +1,6 @@
 // Gradients of Linear layers. dy becomes the gradient of the product's output; dx is the main chain's; dw and dbias
 // (linear_weight_grad.cu) run beside it on the side lane. Every kernel serves up to three Linears.
+#include "cuda/input_format.cuh"
 #include "cuda/linear.cuh"
 
 namespace mpq {
@@ -44,43 +45,36 @@ __global__ void output_grad_kernel(const __grid_constant__ OutputGradArgs args) 
   for (int64_t i = first; i < min(first + 4, size); ++i) dy[i] = output_grad(p, args.ragged, r, i, dy[i], saved[i]);
 }
 
-// One segment a Linear, in their order.
+// One Linear after the other, each complete before it is added: the same sum where they come in calls of their own.
 template <class Shape, Precision kPrecision>
-__global__ void __launch_bounds__(kGemmThreads) input_grad_kernel(const __grid_constant__ InputGradArgs args) {
+__global__ void __launch_bounds__(kThreadsOf<Shape>, kBlocksOf<Shape, kPrecision>)
+    input_grad_kernel(const __grid_constant__ InputGradArgs args) {
   begin_kernel();
   using Product = Gemm<Shape, kPrecision, Along::row, Along::column>;
-  struct Plan {
-    const InputGradArgs& args;
-    const InputSum& sum;
-    int replica, rows, row0, col0;
-    __device__ int segments() const { return sum.last - sum.first; }
-    __device__ GemmSegment segment(int i) const {
-      const Matrices &dy = args.dy[sum.first + i], &w = args.w[sum.first + i];
-      return {operand(dy, replica, rows), operand(w, replica, w.rows), row0, col0, 0, dy.cols};
-    }
-    __device__ void finish(int i, typename Product::Sums& sums) const {
-      const bool add = i > 0 || sum.accumulate;
-      Product::for_each_pair(sums, [&](int m, int n, float first, float second) {
-        const int row = row0 + m, col = col0 + n;
-        if (row >= rows) return;
-        if (add) {
-          const float2 before = load_pair(sum.dx, replica, row, col);
-          first += before.x, second += before.y;
-        }
-        if (sum.activation != Activation::none) {
-          const float2 saved = load_pair(sum.saved, replica, row, col);
-          first *= activation_slope(sum.activation, saved.x), second *= activation_slope(sum.activation, saved.y);
-        }
-        store_pair(sum.dx, replica, row, col, first, second);
-      });
-    }
-  };
-  extern __shared__ uint4 shared[];
-  const int rows = rows_of(args.ragged), row0 = static_cast<int>(blockIdx.x) / args.columns.total * Shape::kM;
+  __shared__ typename Product::Shared shared;
+  const Product product(shared);
+  const int r = blockIdx.z, rows = rows_of(args.ragged);
+  const int row0 = static_cast<int>(blockIdx.x) / args.columns.total * kRowsOf<Shape>;
   if (row0 >= rows) return;
   const Shares::Share share = args.columns.at(static_cast<int>(blockIdx.x) % args.columns.total);
-  Product(*reinterpret_cast<typename Product::Shared*>(shared))
-      .run(Plan{args, args.sum[share.problem], static_cast<int>(blockIdx.z), rows, row0, share.block * Shape::kN});
+  const InputSum& s = args.sum[share.problem];
+  const int col0 = share.block * kColsOf<Shape>, col = col0 + Product::column();
+
+  for (int i = s.first; i < s.last; ++i) {
+    const Matrices &dy = args.dy[i], &w = args.w[i];
+    const Sums sums = product.run({operand(dy, r, rows), operand(w, r, w.rows), row0, col0, 0, dy.cols});
+    with_format_gradient(args.format[i], r, [&](const auto& gradient) {
+      product.for_each_four(sums, [&](int m, float4 dxq) {
+        const int row = row0 + m;
+        if (row >= rows || col >= s.dx.cols) return;
+        float4 dx = gradient.template four<Shape::kWhole>(row, col, dxq);
+        if (i > s.first || s.accumulate) dx = load_four<Shape::kWhole>(s.dx, r, row, col) + dx;
+        if (i + 1 == s.last && s.activation != Activation::none)
+          dx = dx * activation_slope(s.activation, load_four<Shape::kWhole>(s.saved, r, row, col));
+        store_four<Shape::kWhole>(s.dx, r, row, col, dx);
+      });
+    });
+  }
 }
 
 void output_grad(std::span<const Linear1Grad> ops, cudaStream_t stream) {
@@ -109,32 +103,37 @@ InputGradArgs input_grad_args(std::span<const Linear1Grad> ops) {
     current = op.dx.data;
     args.dy[problems] = matrices(op.dy);
     args.w[problems] = matrices(op.forward.w);
+    if (const InputFormat& f = op.input_format) args.format[problems] = {f.slot, matrices(f.values), matrices(f.dxq)};
     args.sum[args.sums - 1].last = ++problems;
   }
   return args;
 }
 
-template <class Shape>
-int64_t share_columns(InputGradArgs& args) {
-  args.columns = {};
-  for (int s = 0; s < args.sums; ++s) args.columns.set(s, ceil_div(args.sum[s].dx.cols, Shape::kN));
-  return ceil_div(args.ragged.rows, Shape::kM) * args.columns.total;
-}
-template <class Shape, Precision kPrecision>
-void launch_input_grad(const InputGradArgs& args, int64_t blocks, int replicas, cudaStream_t stream) {
-  launch(input_grad_kernel<Shape, kPrecision>, dim3(static_cast<unsigned>(blocks), 1, replicas), kGemmThreads,
-         sizeof(GemmShared<Shape, Along::row, Along::column>), stream, args);
-}
-template <Precision kPrecision>
-void launch_input_grad(InputGradArgs args, int replicas, cudaStream_t stream) {
-  if (const int64_t blocks = share_columns<LargeTile>(args); blocks * replicas >= kEnoughBlocks)
-    launch_input_grad<LargeTile, kPrecision>(args, blocks, replicas, stream);
-  else
-    launch_input_grad<SmallTile, kPrecision>(args, share_columns<SmallTile>(args), replicas, stream);
+bool is_whole(const InputGradArgs& args) {
+  for (int i = 0; i < args.sums; ++i) {
+    const InputSum& s = args.sum[i];
+    if (!s.dx.vectors || (s.saved && !s.saved.vectors)) return false;
+    for (int p = s.first; p < s.last; ++p)
+      if (args.dy[p].cols % kDepth != 0 || !args.dy[p].vectors || !args.w[p].vectors ||
+          (args.format[p].slot && !(args.format[p].values.vectors && args.format[p].dxq.vectors)))
+        return false;
+  }
+  return true;
 }
 
-void input_grad(const InputGradArgs& args, int replicas, Precision precision, cudaStream_t stream) {
-  with_precision(precision, [&](auto p) { launch_input_grad<p>(args, replicas, stream); });
+void input_grad(InputGradArgs args, int replicas, Precision precision, cudaStream_t stream) {
+  with_tile(
+      is_whole(args), precision,
+      [&](auto shape) {
+        args.columns = {};
+        for (int i = 0; i < args.sums; ++i)
+          args.columns.set(i, ceil_div(args.sum[i].dx.cols, kColsOf<decltype(shape)>));
+        return ceil_div(args.ragged.rows, kRowsOf<decltype(shape)>) * args.columns.total * replicas;
+      },
+      [&](auto shape, auto at, int64_t blocks) {
+        launch(input_grad_kernel<decltype(shape), at>, dim3(static_cast<unsigned>(blocks / replicas), 1, replicas),
+               kThreadsOf<decltype(shape)>, 0, stream, args);
+      });
 }
 
 WeightGradArgs weight_grad_args(std::span<const Linear1Grad> ops) {

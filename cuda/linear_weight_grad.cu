@@ -8,7 +8,8 @@ namespace {
 
 // A sum over the rows is the sum of its chunks' sums in ascending order, whether one block takes all or each its own.
 constexpr int kChunk = 256;
-static_assert(kChunk % kDepth == 0);
+constexpr int kThreads = kThreadsOf<SmallTile>;
+static_assert(kThreads == kThreadsOf<SquareTile> && kThreads == kThreadsOf<OddTile>);
 
 struct Chunks {
   int first, last;  // rows
@@ -17,53 +18,48 @@ struct Chunks {
 };
 
 template <class Shape, Precision kPrecision>
-__device__ void weight_tile(const WeightGradArgs& args, const Chunks& chunks, int rows, void* shared) {
+__device__ void weight_tile(const WeightGradArgs& args, const Chunks& chunks, int rows) {
   using Product = Gemm<Shape, kPrecision, Along::column, Along::column>;
-  using Sums = typename Product::Sums;
-  struct Plan {
-    const Matrices &dy, &x, &dw;
-    Chunks chunks;
-    int replica, rows, n0, k0;
-    Sums& total;
-
-    __device__ int segments() const { return static_cast<int>(ceil_div(chunks.last - chunks.first, kChunk)); }
-    __device__ GemmSegment segment(int i) const {
-      const int first = chunks.first + i * kChunk;
-      return {operand(dy, replica, rows), operand(x, replica, rows), n0, k0, first, min(first + kChunk, chunks.last)};
-    }
-    __device__ void finish(int, const Sums& sums) const { total.add(sums); }
-  };
+  __shared__ typename Product::Shared shared;
+  const Product product(shared);
   const int r = blockIdx.z;
   const Shares::Share share = args.weights.at(blockIdx.x);
-  const Matrices& dw = args.dw[share.problem];
-  const int across = static_cast<int>(ceil_div(dw.cols, Shape::kN));
-  Sums total;
-  const Plan plan{args.dy[share.problem],
-                  args.x[share.problem],
-                  dw,
-                  chunks,
-                  r,
-                  rows,
-                  share.block / across * Shape::kM,
-                  share.block % across * Shape::kN,
-                  total};
-  Product(*static_cast<typename Product::Shared*>(shared)).run(plan);
-  if (chunks.apart) {
-    constexpr int kPart = Product::kParts * kGemmThreads;
-    float4* parts = args.weight_sums + (int64_t{r} * args.weights.total + blockIdx.x) * args.chunks * kPart;
-    Product::save(total, parts + int64_t{blockIdx.y} * kPart);
+  const Matrices &dy = args.dy[share.problem], &x = args.x[share.problem], &dw = args.dw[share.problem];
+  const int across = static_cast<int>(ceil_div(dw.cols, kColsOf<Shape>));
+  const int row0 = share.block / across * kRowsOf<Shape>, col0 = share.block % across * kColsOf<Shape>;
+  const int col = col0 + Product::column();
+  const auto sum_of = [&](int first) {
+    return product.run(
+        {operand(dy, r, rows), operand(x, r, rows), row0, col0, first, min(first + kChunk, chunks.last)});
+  };
+  const auto store = [&](int m, float4 sum) {
+    if (row0 + m < dw.rows) store_four<Shape::kWhole>(dw, r, row0 + m, col, sum);
+  };
+  if constexpr (Shape::kSplit == 1) {
+    Sums total;
+    for (int first = chunks.first; first < chunks.last; first += kChunk) total.add(sum_of(first));
+    product.for_each_four(total, store);
+  } else {
+    const Sums sums = sum_of(chunks.first);
+    if (!chunks.apart) return product.for_each_four(sums, store);
+    constexpr int kFours = kRowsOf<Shape> * kColsOf<Shape> / 4;
+    float4* parts = args.weight_sums + (int64_t{r} * args.weights.total + blockIdx.x) * args.chunks * kFours;
+    const auto part = [&](int chunk, int m) {
+      return parts + chunk * kFours + (m * kColsOf<Shape> + Product::column()) / 4;
+    };
+    product.for_each_four(sums, [&](int m, float4 sum) { *part(blockIdx.y, m) = sum; });
     if (!arrives_last(args.counters + r * gridDim.x + blockIdx.x, chunks.count)) return;
-    total = Sums();
+    product.for_each_row([&](int m) {
+      float4 total = {};
 #pragma unroll 4
-    for (int c = 0; c < chunks.count; ++c) total.add(Product::saved(parts + c * kPart));
+      for (int c = 0; c < chunks.count; ++c) total = total + __ldcg(part(c, m));
+      store(m, total);
+    });
   }
-  Product::for_each_pair(total, [&](int m, int n, float first, float second) {
-    if (plan.n0 + m < dw.rows) store_pair(dw, r, plan.n0 + m, plan.k0 + n, first, second);
-  });
 }
 
 constexpr int kBiasColumns = kWarp;  // a block
-constexpr int kBiasLanes = kGemmThreads / (kBiasColumns / 4);
+constexpr int kBiasLanes = kThreads / (kBiasColumns / 4);
 
 // The sum over one chunk of column col0 + threadIdx.x, in threads 0 ... 31.
 __device__ float bias_chunk(const Matrices& dy, int col0, int first, int rows) {
@@ -100,62 +96,68 @@ __device__ void bias_columns(const WeightGradArgs& args, const Chunks& chunks, i
     if (thread < kBiasColumns)
       for (int c = 0; c < chunks.count; ++c) sum += __ldcg(parts + c * kBiasColumns + thread);
   }
-  if (thread < kBiasColumns && col0 + thread < dbias.rows) dbias.row(r, 0)[col0 + thread] = sum;
+  if (thread < kBiasColumns && col0 + thread < dbias.cols) dbias.row(r, 0)[col0 + thread] = sum;
 }
 
 template <class Shape, Precision kPrecision>
-__global__ void __launch_bounds__(kGemmThreads) weight_grad_kernel(const __grid_constant__ WeightGradArgs args) {
+__global__ void __launch_bounds__(kThreads) weight_grad_kernel(const __grid_constant__ WeightGradArgs args) {
   begin_kernel();
-  extern __shared__ uint4 shared[];
   const int rows = rows_of(args.ragged), first = blockIdx.y * kChunk;
   if (first >= rows) return;
   const Chunks chunks{first, args.chunks > 0 ? min(first + kChunk, rows) : rows,
                       static_cast<int>(ceil_div(rows, kChunk)), args.chunks > 0 && rows > kChunk};
   if (static_cast<int>(blockIdx.x) < args.weights.total)
-    weight_tile<Shape, kPrecision>(args, chunks, rows, shared);
+    weight_tile<Shape, kPrecision>(args, chunks, rows);
   else
     bias_columns(args, chunks, rows);
 }
 
 template <class Shape>
-void share_weights(WeightGradArgs& args) {
+int64_t share_weights(WeightGradArgs& args) {
   args.weights = args.biases = {};
   for (int p = 0; p < kMostLinears; ++p) {
     const Matrices &dw = args.dw[p], &dbias = args.dbias[p];
-    if (dw) args.weights.set(p, ceil_div(dw.rows, Shape::kM) * ceil_div(dw.cols, Shape::kN));
-    if (dbias) args.biases.set(p, ceil_div(dbias.rows, kBiasColumns));
+    if (dw) args.weights.set(p, ceil_div(dw.rows, kRowsOf<Shape>) * ceil_div(dw.cols, kColsOf<Shape>));
+    if (dbias) args.biases.set(p, ceil_div(dbias.cols, kBiasColumns));
   }
+  return args.weights.total;
 }
 
-// A block for every chunk where the tiles alone are few, as far as the scratch memory goes.
-void share_chunks(WeightGradArgs& args, int replicas, const Lane& lane) {
+// A block for every chunk of every tile, as far as the scratch memory goes.
+bool share_chunks(WeightGradArgs& args, int replicas, const Lane& lane) {
   const int64_t chunks = ceil_div(args.ragged.rows, kChunk), weights = int64_t{args.weights.total} * replicas,
                 biases = int64_t{args.biases.total} * replicas;
-  const int64_t weight_bytes = weights * chunks * SmallTile::kM * SmallTile::kN * int64_t{sizeof(float)},
-                bias_bytes = biases * chunks * kBiasColumns * sizeof(float);
-  if (weights >= kEnoughBlocks || weights + biases > Lane::kCounters ||
-      weight_bytes + bias_bytes > static_cast<int64_t>(lane.scratch_bytes))
-    return;
+  const int64_t weight_bytes = weights * chunks * kRowsOf<SmallTile> * kColsOf<SmallTile> * int64_t{sizeof(float)},
+                bias_bytes = biases * chunks * kBiasColumns * int64_t{sizeof(float)};
+  if (weights + biases > Lane::kCounters || weight_bytes + bias_bytes > static_cast<int64_t>(lane.scratch_bytes))
+    return false;
   args.chunks = static_cast<int>(chunks);
   args.weight_sums = lane.scratch_as<float4>();
   args.bias_sums = lane.scratch_as<float>() + weight_bytes / sizeof(float);
   args.counters = lane.counters;
+  return true;
+}
+
+bool is_whole(const WeightGradArgs& args) {
+  for (int p = 0; p < kMostLinears; ++p)
+    if (args.dw[p] && !(args.dw[p].vectors && args.dy[p].vectors && args.x[p].vectors)) return false;
+  return true;
 }
 
 template <class Shape, Precision kPrecision>
 void launch_weight_grad(const WeightGradArgs& args, int replicas, cudaStream_t stream) {
   const dim3 grid(args.weights.total + args.biases.total, args.chunks > 0 ? args.chunks : 1, replicas);
-  launch(weight_grad_kernel<Shape, kPrecision>, grid, kGemmThreads,
-         sizeof(GemmShared<Shape, Along::column, Along::column>), stream, args);
+  launch(weight_grad_kernel<Shape, kPrecision>, grid, kThreads, 0, stream, args);
 }
 template <Precision kPrecision>
 void launch_weight_grad(WeightGradArgs args, int replicas, const Lane& lane) {
-  share_weights<LargeTile>(args);
-  if (int64_t{args.weights.total} * replicas >= kEnoughBlocks)
-    return launch_weight_grad<LargeTile, kPrecision>(args, replicas, lane.stream);
-  share_weights<SmallTile>(args);
-  share_chunks(args, replicas, lane);
-  launch_weight_grad<SmallTile, kPrecision>(args, replicas, lane.stream);
+  const bool whole = is_whole(args);
+  const bool few = share_weights<SquareTile>(args) * replicas < kEnoughBlocks / 2;
+  if (whole && few && (share_weights<SmallTile>(args), share_chunks(args, replicas, lane)))
+    return launch_weight_grad<SmallTile, kPrecision>(args, replicas, lane.stream);
+  share_weights<SquareTile>(args);
+  whole ? launch_weight_grad<SquareTile, kPrecision>(args, replicas, lane.stream)
+        : launch_weight_grad<OddTile, kPrecision>(args, replicas, lane.stream);
 }
 
 }  // namespace

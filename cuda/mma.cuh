@@ -21,6 +21,21 @@ __device__ __forceinline__ void load_floats(float (&to)[4], const float* row) {
                : "memory");
 }
 
+// Four blocks of 8 x 8 of 16 bits: lanes 8i ... 8i + 7 point at the rows of block i. Lane l gets of each block row l /
+// 4, columns 2 (l % 4) and the next; or, transposed, column l / 4, rows 2 (l % 4) and the next.
+__device__ __forceinline__ void load_blocks(uint32_t (&to)[4], const void* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+               : "r"(shared_address(row))
+               : "memory");
+}
+__device__ __forceinline__ void load_blocks_transposed(uint32_t (&to)[4], const void* row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+               : "r"(shared_address(row))
+               : "memory");
+}
+
 // c += a b: a [16 x 16], b [16 x 8] bf16, c [16 x 8] float. Lane l holds c of rows l / 4 and l / 4 + 8, columns
 // 2 (l % 4) and the next.
 __device__ __forceinline__ void multiply_add(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {

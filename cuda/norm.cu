@@ -13,7 +13,7 @@ constexpr int kChunkRows = 64;  // a sum over rows
 
 template <int kGroups, bool kCopies>
 __global__ void __launch_bounds__(kRows* kWarp, kBlocks<kGroups>)
-    residual_norm_kernel(const __grid_constant__ ResidualNorm op) {
+    residual_norm_kernel(const __grid_constant__ ResidualNorm op, uint32_t* counters) {
   begin_kernel();
   const int r = blockIdx.z, row = blockIdx.x * kRows + warp_id(), cols = static_cast<int>(op.x.cols());
   if (row >= rows_of(op.ragged)) return;
@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(kRows* kWarp, kBlocks<kGroups>)
   standardize(s, stats);
   scale_and_shift(s, op.gamma.f32(r), op.beta.f32(r), cols);
   s.store(op.x.f32(r) + at, cols);
-  if constexpr (kCopies) quantize_row_copies(op.quantized, op.x.f32(r), r, row, cols);
+  if constexpr (kCopies) quantize_row_copies(op.quantized, op.x.f32(r), r, row, cols, op.ragged, counters);
 }
 
 template <int kGroups>
@@ -106,7 +106,7 @@ void CudaOps::residual_norm(const ResidualNorm& op) {
   for_width(op.x.cols(), [&](auto groups) {
     const auto kernel =
         op.quantized.count > 0 ? &residual_norm_kernel<groups(), true> : &residual_norm_kernel<groups(), false>;
-    launch(kernel, grid, kRows * kWarp, 0, main_.stream, op);
+    launch(kernel, grid, kRows * kWarp, 0, main_.stream, op, sequence_counters(op.quantized, op.ragged, main_));
   });
   quantize_sequence_copies(op.quantized, op.x, op.ragged, main_);
 }

@@ -57,16 +57,10 @@ __device__ __forceinline__ void layer_norm_grad(Row<kGroups>& dx, const Row<kGro
   for (int i = 0; i < 4 * kGroups; ++i) dx.value[i] = (dx.value[i] - fmaf(xhat.value[i], b, a)) * rstd;
 }
 
-// The copies of a row that its warp has just written, whose formats look no further.
+// The copies of a row that its warp has just written, as far as quantize_row_copy makes them.
 __device__ __forceinline__ void quantize_row_copies(const QuantizedCopies& copies, const float* x, int replica, int row,
-                                                    int cols) {
-  const int64_t at = int64_t{row} * cols;
-  for (int i = 0; i < copies.count; ++i) {
-    const QuantizedCopy& copy = copies.copy[i];
-    const QuantSpec& spec = spec_of(copy.slot, replica);
-    if (!within_row(spec)) continue;
-    quantize_row(spec, copies.features_rank, x + at, copy.xq.f32(replica) + at, cols, trained_of(copy.slot, replica));
-  }
+                                                    int cols, const Ragged& ragged, uint32_t* counters) {
+  for (int i = 0; i < copies.count; ++i) quantize_row_copy(copies, i, x, replica, row, cols, ragged, counters);
 }
 
 #endif

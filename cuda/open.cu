@@ -6,67 +6,43 @@
 #include "base/text.h"
 #include "cuda/common.cuh"
 #include "cuda/cuda_ops.h"
+#include "cuda/peak.h"
 #include "cuda/replay.h"
+#include "cuda/requirements.h"
 #include "tensor/device.h"
 
 namespace mpq {
 
-void check_cuda(cudaError_t status, const char* what) {
-  if (status == cudaSuccess) return;
-  const std::string text = fmt::format("CUDA, {}: {}", what, cudaGetErrorString(status));
-  switch (status) {
-    case cudaErrorMemoryAllocation:
-      throw UserError(text, "fewer replicas (--replicas), a smaller --batch or another --device");
-    case cudaErrorNoKernelImageForDevice:
-    case cudaErrorUnsupportedPtxVersion:
-      throw UserError(text,
-                      "this build has code for other GPUs: rebuild with -DMPQ_CUDA_ARCH=native, or use --device cpu");
-    case cudaErrorDevicesUnavailable:
-    case cudaErrorECCUncorrectable:
-    case cudaErrorHardwareStackError:
-    case cudaErrorSystemNotReady:
-    case cudaErrorDeviceUninitialized:
-    case cudaErrorLaunchTimeout:
-      throw UserError(text, "the GPU is lost or busy; what was finished is kept: run the same command again");
-    default:
-      throw InternalError(text);
-  }
+void make_current(int device) {
+  int current = -1;
+  check_cuda(cudaGetDevice(&current), "device");
+  if (current != device) check_cuda(cudaSetDevice(device), "choosing the device");
 }
 
+// Of the thread's current device: GPUs of one machine may differ.
 bool launches_early() {
-  static const bool early = [] {
-    int device = 0, major = 0;
-    check_cuda(cudaGetDevice(&device), "device");
-    check_cuda(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "device");
-    return major >= 9;
-  }();
-  return early;
+  int device = 0, major = 0;
+  check_cuda(cudaGetDevice(&device), "device");
+  check_cuda(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "device");
+  return major >= 9;
 }
 
 namespace {
 
-constexpr size_t kScratch = size_t{128} << 20;      // of a lane
-constexpr size_t kSharedBytes = size_t{114} << 10;  // of a block: attention_grad's
+constexpr size_t kScratch = size_t{128} << 20;  // of a lane
 
 class CudaDevice final : public Device {
  public:
   CudaDevice(int number, Precision precision) : number_(number), precision_(precision) {
     check_cuda(cudaSetDevice(number), "choosing the device");
     check_cuda(cudaGetDeviceProperties(&properties_, number), "device properties");
-    if (properties_.major < 8)
-      throw UserError(
-          fmt::format("{} has compute capability {}.{}", properties_.name, properties_.major, properties_.minor),
-          "mpq needs 8.0 (A100) or later; use --device cpu");
-    if (properties_.sharedMemPerBlockOptin < kSharedBytes)
-      throw UserError(
-          fmt::format("{} gives a block {} of shared memory", properties_.name,
-                      human_bytes(properties_.sharedMemPerBlockOptin)),
-          fmt::format("mpq's attention needs {} (A100, H100, H200); use --device cpu", human_bytes(kSharedBytes)));
+    require_supported({properties_.name, properties_.major, properties_.minor, properties_.sharedMemPerBlockOptin});
     main_ = lane();
     side_ = lane();
     ops_ = std::make_unique<CudaOps>(main_, side_, precision);
   }
   ~CudaDevice() override {
+    cudaSetDevice(number_);
     cudaDeviceSynchronize();
     ops_.reset();
     for (void* block : blocks_) cudaFree(block);
@@ -79,6 +55,7 @@ class CudaDevice final : public Device {
   }
 
   Arena reserve(size_t bytes) override {
+    make_current(number_);
     bytes = std::max<size_t>(bytes, 4096);
     void* data = nullptr;
     const cudaError_t status = cudaMalloc(&data, bytes);
@@ -93,11 +70,13 @@ class CudaDevice final : public Device {
   void release(const Arena& arena) override {
     const auto at = std::find(blocks_.begin(), blocks_.end(), static_cast<const void*>(arena.base()));
     if (at == blocks_.end()) return;
+    cudaSetDevice(number_);
     cudaStreamSynchronize(main_.stream);
     cudaFree(*at);  // nobody can mend what fails here, and destructors come by
     blocks_.erase(at);
   }
   size_t free_bytes() const override {
+    make_current(number_);
     size_t free = 0, total = 0;
     check_cuda(cudaMemGetInfo(&free, &total), "free memory");
     return free - std::min(free, size_t{256} << 20);  // graphs and the driver want some
@@ -107,19 +86,35 @@ class CudaDevice final : public Device {
   int rows_at_once() const override { return 512; }
 
   void copy_in(void* device, const void* host, size_t bytes) override {
+    make_current(number_);
     ops_->join();
     check_cuda(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, main_.stream), "copy to the device");
     check_cuda(cudaStreamSynchronize(main_.stream), "copy to the device");  // the host's memory may go now
   }
   void copy_out(void* host, const void* device, size_t bytes) override {
+    make_current(number_);
     ops_->join();
     check_cuda(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, main_.stream), "copy from the device");
     check_cuda(cudaStreamSynchronize(main_.stream), "copy from the device");
   }
-  Ops& ops() override { return *ops_; }
+  Ops& ops() override {
+    make_current(number_);
+    return *ops_;
+  }
 
-  std::unique_ptr<Replay> replay() override { return open_graphs(*ops_, main_.stream); }
-  double seconds(const std::function<void()>& work) override { return seconds_in_graph(*ops_, main_.stream, work); }
+  std::unique_ptr<Replay> replay() override { return open_graphs(*ops_, main_.stream, number_); }
+  WorkTime time(const std::function<void()>& work) override {
+    make_current(number_);
+    return time_in_graph(*ops_, main_.stream, work);
+  }
+  double run_multiply_adds() override {
+    make_current(number_);
+    return mpq::run_multiply_adds(precision_, properties_.multiProcessorCount, main_.scratch_as<float>(), main_.stream);
+  }
+  void run_copy(void* to, const void* from, size_t bytes) override {
+    make_current(number_);
+    mpq::run_copy(to, from, bytes, properties_.multiProcessorCount, main_.stream);
+  }
   // Steps of at least 128 rows; large batches in sixteenths of their power of two: 6 % of waste at most.
   int64_t bucket(int64_t rows) const override {
     int64_t step = 128;

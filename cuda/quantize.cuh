@@ -1,6 +1,7 @@
 // Quantizers of activations: whole launches, and the device function for kernels that have a row at hand.
 #pragma once
 #include "cuda/cuda_ops.h"
+#include "cuda/row.cuh"
 #include "cuda/tiles.cuh"
 #include "quant/spec.h"
 
@@ -9,8 +10,11 @@ namespace mpq {
 // Every copy, whatever its formats' reach: each sequence as if it were alone ([1, S, C]; with features_rank 2 each row
 // as [1, C]).
 void quantize_copies(const QuantizedCopies& copies, const Tensor& x, const Ragged& ragged, const Lane& lane);
-// Only the formats that look over a sequence, for producers that made the other copies themselves.
+// Only what quantize_row_copy leaves out, for producers that make the other copies themselves.
 void quantize_sequence_copies(const QuantizedCopies& copies, const Tensor& x, const Ragged& ragged, const Lane& lane);
+// For quantize_row_copy: counters of every sequence, where a format takes a minimum over all tiles of a sequence and
+// the lane can count that many; else null.
+uint32_t* sequence_counters(const QuantizedCopies& copies, const Ragged& ragged, const Lane& lane);
 // A Linear's output format.
 void quantize_in_place(const QuantSlot& slot, int rank, const Tensor& y, const Ragged& ragged, const Lane& lane);
 
@@ -20,13 +24,25 @@ __device__ __forceinline__ const QuantSpec& spec_of(const QuantSlot& slot, int r
 __device__ __forceinline__ const float* trained_of(const QuantSlot& slot, int replica) {
   return slot.trained ? slot.trained.f32(replica) : nullptr;
 }
-__device__ __forceinline__ bool within_row(const QuantSpec& spec) {
-  return reach(spec, Role::activation) != Reach::sequence;
+__device__ __forceinline__ QuantShape one_row(int rank, int cols) {
+  return rank == 3 ? QuantShape{3, {1, 1, cols}} : QuantShape{2, {1, cols, 1}};
+}
+__device__ __forceinline__ bool looks_over_sequence(const QuantSpec& spec) {
+  return reach(spec, Role::activation) == Reach::sequence;
+}
+// Whether tiles of zeros take a minimum from beyond their row.
+__device__ __forceinline__ bool fills_zero_tiles(const QuantSpec& spec) {
+  return looks_over_sequence(spec) &&
+         visit(spec, [](const auto& format) { return FillsZeroTiles<std::remove_cvref_t<decltype(format)>>; });
+}
+// Whether warps that have a row each can quantize a sequence. `counted`: they can find a minimum over all of its rows.
+__device__ __forceinline__ bool row_by_row(const QuantSpec& spec, int rank, bool counted) {
+  return rank == 2 || (counted ? tile_reach(spec) : reach(spec, Role::activation)) != Reach::sequence;
 }
 
-// One row of an activation by one full warp, for formats within_row. x was written by this warp, or is read-only; it
-// may be xq; either may lie in global or shared memory. Afterwards the whole warp sees xq. Not inlined: one copy of all
-// formats a kernel file, and no registers of theirs where a kernel does other things.
+// One row of an activation by one full warp, for formats row_by_row without fills_zero_tiles. x was written by this
+// warp, or is read-only; it may be xq; either may lie in global or shared memory. Afterwards the whole warp sees xq.
+// Not inlined: one copy of all formats a kernel file, and no registers of theirs where a kernel does other things.
 static __device__ __noinline__ void quantize_row(const QuantSpec& spec, int rank, const float* x, float* xq, int cols,
                                                  const float* trained) {
   __syncwarp();
@@ -35,10 +51,13 @@ static __device__ __noinline__ void quantize_row(const QuantSpec& spec, int rank
     if constexpr (std::is_same_v<F, None>) {
       if (x != xq) map_row([](const auto& v) { return v; }, x, xq, cols);
     } else if constexpr (TileFormat<F>) {
-      const QuantShape shape = rank == 3 ? QuantShape{3, {1, 1, cols}} : QuantShape{2, {1, cols, 1}};
-      const Tiles tiles = format.tiles(Role::activation, shape);
+      const Tiles tiles = format.tiles(Role::activation, one_row(rank, cols));
+      TileRules<F> rules{format, tiles.fold, 1.0f};
+      if constexpr (AsksForTensor<F>)
+        if (over_tensor(format)) rules.tensor = warp_statistic<TensorStatistic<F>>(x, cols);  // the row is all of it
+      __syncwarp();
       ZeroTiles zeros{false};
-      quantize_row_tiles(TileRules<F>{format, tiles.fold, 1.0f}, static_cast<int>(tiles.tile_cols), x, xq, cols, zeros);
+      quantize_row_tiles(rules, static_cast<int>(tiles.tile_cols), x, xq, cols, zeros);
     } else if constexpr (TrainedFormat<F>) {
       map_row(chain(format.rule(trained), 1.0f), x, xq, cols);
     } else {
@@ -46,6 +65,71 @@ static __device__ __noinline__ void quantize_row(const QuantSpec& spec, int rank
     }
   });
   __syncwarp();
+}
+
+// The rows of an activation that one format sees together, and who of them has come: counters [2], zero before and
+// after; unused for one row.
+struct RowsTogether {
+  float* xq;
+  int rows;
+  uint32_t* counters;
+};
+
+// For the warps that quantize a row each: the smallest maximum of all rows, and whether this warp is to fill what
+// waits.
+__device__ __forceinline__ bool last_to_fill(const ZeroTiles& mine, const RowsTogether& all, uint32_t& least) {
+  uint32_t waiting = __any_sync(kAllLanes, mine.waiting) ? 1 : 0;
+  least = __reduce_min_sync(kAllLanes, mine.least);
+  if (all.rows > 1) {
+    __threadfence();  // this lane's values, before the row counts itself
+    __syncwarp();
+    if (lane_id() == 0) share_zero_tiles(least, waiting, all.rows, all.counters);
+    least = __shfl_sync(kAllLanes, least, 0), waiting = __shfl_sync(kAllLanes, waiting, 0);
+  }
+  __syncwarp();
+  return waiting != 0;
+}
+
+// The same as quantize_row for formats that fill tiles of zeros with a minimum over all rows.
+static __device__ __noinline__ void quantize_and_fill_row(const QuantSpec& spec, int rank, const float* x, float* xq,
+                                                          int cols, const RowsTogether& all) {
+  __syncwarp();
+  visit(spec, [&](const auto& format) {
+    using F = std::remove_cvref_t<decltype(format)>;
+    if constexpr (FillsZeroTiles<F>) {
+      const Tiles tiles = format.tiles(Role::activation, one_row(rank, cols));
+      const TileRules<F> rules{format, tiles.fold, 1.0f};
+      ZeroTiles zeros{true};
+      quantize_row_tiles(rules, static_cast<int>(tiles.tile_cols), x, xq, cols, zeros);
+      if (uint32_t least; last_to_fill(zeros, all, least))
+        fill_waiting_zeros(rules.chain_of(from_bits(zero_fill(least))), all.xq, all.rows * cols, lane_id(), kWarp);
+    }
+  });
+  __syncwarp();
+}
+
+static __device__ __noinline__ void copy_row(const float* from, float* to, int cols) {
+  map_row([](const auto& v) { return v; }, from, to, cols);
+}
+
+// Row `row` of copy i of x [rows, cols] by one warp, if its format is row_by_row. counters: sequence_counters. Not
+// inlined either, so that none of its registers outlive a call in between.
+static __device__ __noinline__ void quantize_row_copy(const QuantizedCopies& copies, int i, const float* x, int replica,
+                                                      int row, int cols, const Ragged& ragged, uint32_t* counters) {
+  const QuantizedCopy& copy = copies.copy[i];
+  const QuantSpec& spec = spec_of(copy.slot, replica);
+  const int rank = copies.features_rank;
+  const int64_t at = int64_t{row} * cols;
+  float* xq = copy.xq.f32(replica);
+  if (copy.whole && looks_over_sequence(spec))
+    return copy_row(copy.whole.xq.f32(replica) + int64_t{copy.whole.starts[row]} * cols, xq + at, cols);
+  if (!row_by_row(spec, rank, counters != nullptr)) return;
+  if (!fills_zero_tiles(spec)) return quantize_row(spec, rank, x + at, xq + at, cols, trained_of(copy.slot, replica));
+  if (rank == 2) return quantize_and_fill_row(spec, rank, x + at, xq + at, cols, {xq + at, 1, nullptr});
+  const int sequence = warp_place_of(ragged, row).sequence, first = ragged.starts[sequence];
+  quantize_and_fill_row(spec, rank, x + at, xq + at, cols,
+                        {xq + int64_t{first} * cols, ragged.starts[sequence + 1] - first,
+                         counters + 2 * ((replica * copies.count + i) * ragged.sequences + sequence)});
 }
 
 }  // namespace mpq

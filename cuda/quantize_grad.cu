@@ -1,5 +1,7 @@
-// Gradients through quantizers that are not the identity (tensor/ops.h, QuantizeGrad).
+// Gradients of what the formats of inputs train, all Linears in one launch (tensor/ops.h, QuantizeGrad).
 #include "cuda/block_sums.cuh"
+#include "cuda/item_blocks.cuh"
+#include "cuda/matrices.cuh"
 #include "cuda/quantize.cuh"
 
 namespace mpq {
@@ -10,61 +12,79 @@ constexpr int kThreads = 256, kValues = 4;  // values of a thread under way at o
 constexpr int kRows = 16;                   // of a block
 constexpr int kMostTrained = 3;
 
-// dx in place for `count` values, block-wide; sums[l] += what this thread's values add to the gradients of what the
-// format trains.
+struct TrainedFormats : ItemBlocks {
+  struct Item {
+    Ragged ragged;
+    QuantSlot slot;
+    Matrices values, dxq;
+    Tensor dtrained;
+  } items[kItems];
+};
+static_assert(sizeof(TrainedFormats) <= 32000, "kernel arguments take 32,764 bytes");
+
+// sums[l] += what this thread's values of `count` add to the gradients of what the format trains.
 template <class Rule>
-__device__ void chunk_gradient(const Rule& rule, const float* x, float* dx, int64_t count,
-                               double (&sums)[kMostTrained]) {
+__device__ void add_gradients(const Rule& rule, const float* x, const float* dxq, int64_t count,
+                              double (&sums)[kMostTrained]) {
   for (int64_t first = threadIdx.x; first < count; first += kValues * kThreads) {
     float from[kValues], d[kValues];
 #pragma unroll
     for (int v = 0; v < kValues; ++v)
-      if (first + v * kThreads < count) from[v] = x[first + v * kThreads], d[v] = dx[first + v * kThreads];
+      if (first + v * kThreads < count) from[v] = x[first + v * kThreads], d[v] = dxq[first + v * kThreads];
 #pragma unroll
     for (int v = 0; v < kValues; ++v) {
       if (first + v * kThreads >= count) continue;
       float dtrained[kMostTrained];
-      dx[first + v * kThreads] = rule.gradient(from[v], d[v], dtrained);
+      rule.gradient(from[v], d[v], dtrained);
       for (int l = 0; l < kMostTrained; ++l) sums[l] += dtrained[l];
     }
   }
 }
 
-// grid (rows / kRows, 1, R). partial: [R][chunks of the bucket][kMostTrained]; the chunks that are there are summed in
-// order, so that the bucket does not matter.
+// grid (chunks of kRows rows of all items, 1, R). partial: [R][chunks of the bucket][kMostTrained]; the chunks that are
+// there are summed in order, so that the bucket does not matter.
 __global__ void __launch_bounds__(kThreads)
-    quantize_grad_kernel(const __grid_constant__ QuantizeGrad op, double* partial, uint32_t* counters) {
+    quantize_grad_kernel(const __grid_constant__ TrainedFormats table, double* partial, uint32_t* counters) {
   begin_kernel();
-  const int replica = static_cast<int>(blockIdx.z), chunk = static_cast<int>(blockIdx.x);
-  const QuantSpec& spec = spec_of(op.slot, replica);
-  const int rows = rows_of(op.ragged), first = chunk * kRows;
+  const int replica = static_cast<int>(blockIdx.z), i = table.find(static_cast<int>(blockIdx.x));
+  const TrainedFormats::Item& item = table.items[i];
+  const QuantSpec& spec = spec_of(item.slot, replica);
+  const int chunk = static_cast<int>(blockIdx.x) - table.first_block[i];
+  const int rows = rows_of(item.ragged), first = chunk * kRows;
   if (first >= rows || gradient_is_identity(spec)) return;
-  const int64_t cols = op.x.cols(), count = min(kRows, rows - first) * cols;
-  const int64_t offset = first * cols;
   double sums[kMostTrained] = {};
   visit(spec, [&](const auto& format) {
     using F = std::remove_cvref_t<decltype(format)>;
     if constexpr (TrainedFormat<F>) {
       static_assert(F::max_trained == kMostTrained);
-      chunk_gradient(format.rule(trained_of(op.slot, replica)), op.x.f32(replica) + offset, op.dx.f32(replica) + offset,
-                     count, sums);
+      add_gradients(format.rule(trained_of(item.slot, replica)), item.values.row(replica, first),
+                    item.dxq.row(replica, first), int64_t{min(kRows, rows - first)} * item.dxq.cols, sums);
     }
   });
-  if (!op.dtrained) return;
-  double* of_replica = partial + int64_t{replica} * gridDim.x * kMostTrained;
+  double* of_item = partial + (int64_t{replica} * gridDim.x + table.first_block[i]) * kMostTrained;
   const int chunks = static_cast<int>(ceil_div(rows, kRows));
-  if (!sum_over_blocks(sums, of_replica, chunk, chunks, counters + replica)) return;
-  for (int l = 0; l < trained_count(spec); ++l) op.dtrained.f32(replica)[l] += static_cast<float>(sums[l]);
+  if (!sum_over_blocks(sums, of_item, chunk, chunks, counters + replica * table.count + i)) return;
+  for (int l = 0; l < trained_count(spec); ++l) item.dtrained.f32(replica)[l] = static_cast<float>(sums[l]);
 }
 
 }  // namespace
 
 void CudaOps::quantize_grad(const QuantizeGrad& op) {
-  const dim3 grid(static_cast<unsigned>(ceil_div(op.ragged.rows, kRows)), 1, static_cast<unsigned>(op.dx.replicas));
-  const size_t bytes = sizeof(double) * kMostTrained * grid.x * grid.z;
-  check(bytes <= main_.scratch_bytes, "{} bytes of scratch, {} needed", main_.scratch_bytes, bytes);
-  check(op.dx.replicas <= Lane::kCounters, "{} replicas", op.dx.replicas);
-  launch(quantize_grad_kernel, grid, kThreads, 0, main_.stream, op, main_.scratch_as<double>(), main_.counters);
+  for (size_t first = 0; first < op.items.size(); first += TrainedFormats::kItems) {
+    TrainedFormats table;
+    for (const auto& item :
+         op.items.subspan(first, std::min<size_t>(TrainedFormats::kItems, op.items.size() - first))) {
+      table.items[table.count] = {item.ragged, item.format.slot, matrices(item.format.values),
+                                  matrices(item.format.dxq), item.dtrained};
+      table.add(ceil_div(item.ragged.rows, kRows));
+    }
+    const int replicas = op.items[first].dtrained.replicas;
+    const size_t bytes = sizeof(double) * kMostTrained * table.blocks() * replicas;
+    check(bytes <= main_.scratch_bytes, "{} bytes of scratch, {} needed", main_.scratch_bytes, bytes);
+    check(replicas * table.count <= Lane::kCounters, "{} replicas of {} formats", replicas, table.count);
+    launch(quantize_grad_kernel, dim3(table.blocks(), 1, replicas), kThreads, 0, main_.stream, table,
+           main_.scratch_as<double>(), main_.counters);
+  }
 }
 
 }  // namespace mpq

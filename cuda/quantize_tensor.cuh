@@ -29,22 +29,10 @@ static __device__ uint32_t fill_when_last(const ZeroTiles& mine, const Part& par
   }
   __syncthreads();
   if (part.count > 1) {
-    if (threadIdx.x == 0) {
-      atomicMax(&part.counters[1], ~least);  // complements: zero is none
-      __threadfence();
-      const uint32_t before = atomicAdd(&part.counters[0], 1 + (waiting << 16));  // blocks; blocks where tiles wait
-      const bool last = (before & 0xffffu) == part.count - 1;
-      waiting = last ? waiting + (before >> 16) : 0;
-      if (last) {
-        __threadfence();
-        least = ~atomicExch(&part.counters[1], 0u);
-        atomicExch(&part.counters[0], 0u);
-      }
-    }
+    if (threadIdx.x == 0) share_zero_tiles(least, waiting, part.count, part.counters);
     __syncthreads();
   }
-  if (!waiting) return 0;
-  return least == 0 ? 0x7fc00000u : least == ~0u ? to_bits(1.0f) : least;
+  return waiting ? zero_fill(least) : 0;
 }
 
 struct JoinBlock {
@@ -79,23 +67,6 @@ template <class Body>
 __device__ void for_rows_of(const Part& part, int rows, const Body& body) {
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   for (int row = part.index * kRowsAtOnce + warp; row < rows; row += part.count * kRowsAtOnce) body(row);
-}
-
-// The last part of a tensor with tiles that wait, by one block.
-template <class Map>
-__device__ void fill_waiting_zeros(const Map& map, float* y, int size) {
-  constexpr int kFlight = 8;  // loads under way at once
-  for (int first = static_cast<int>(threadIdx.x); first < size; first += kFlight * kQuantizeThreads) {
-    float v[kFlight];
-#pragma unroll
-    for (int i = 0; i < kFlight; ++i) {
-      const int at = first + i * kQuantizeThreads;
-      v[i] = at < size ? __ldcg(y + at) : 0.0f;  // not from this block's cache: another block may have written it
-    }
-#pragma unroll
-    for (int i = 0; i < kFlight; ++i)
-      if (is_waiting_zero(v[i])) y[first + i * kQuantizeThreads] = map(with_sign(0.0f, v[i]));
-  }
 }
 
 // A tensor whose format asks for a statistic of all of it: then tiles of rows, or nothing but the rule it gives.
@@ -139,7 +110,8 @@ static __device__ void quantize_tensor(const QuantSpec& spec, Role role, const Q
       if (!zeros.wait) return;
       if constexpr (FillsZeroTiles<F>)
         if (const uint32_t fill = fill_when_last(zeros, part))
-          fill_waiting_zeros(rules.chain_of(from_bits(fill)), y, rows * cols);
+          fill_waiting_zeros(rules.chain_of(from_bits(fill)), y, rows * cols, static_cast<int>(threadIdx.x),
+                             kQuantizeThreads);
     } else {
       const auto map_all = [&](const auto& rule) {
         for_rows([&](int64_t at) { map_row(chain(rule, factor), x + at, y + at, cols); });

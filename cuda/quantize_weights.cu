@@ -84,8 +84,8 @@ __global__ void __launch_bounds__(kQuantizeThreads)
     if (at < size) dw[at] = d[v] * magnitude(*gamma);
   }
   double* of_item = partial + int64_t{replica} * gridDim.x + table.first_block[i];
-  if (sum_over_blocks(sum, of_item, part, table.blocks_of(i), counters + replica * table.count + i) && *gamma != 0)
-    item.dtrained[replica][3] += static_cast<float>(sum[0] / *gamma);
+  if (sum_over_blocks(sum, of_item, part, table.blocks_of(i), counters + replica * table.count + i))
+    item.dtrained[replica][3] = *gamma != 0 ? static_cast<float>(sum[0] / *gamma) : 0.0f;
 }
 
 int64_t blocks_to_quantize(const WeightItem& item) {
@@ -115,14 +115,16 @@ WeightSurveys survey_weights(const WeightTable& table, int passes, int replicas,
 }  // namespace
 
 void CudaOps::quantize_weights(const QuantizeWeights& op) {
+  if (op.items.empty()) return;
   int passes = 0;
   for (const QuantizeWeights::Item& item : op.items) passes = std::max(passes, item.slot.surveys);
+  const Lane& side = fork();  // linear joins
   for_weight_tables(op.items, blocks_to_quantize, [&](const WeightTable& table) {
     const int replicas = op.items[0].wq.replicas;
     check(2 * replicas * table.count <= Lane::kCounters, "{} replicas of {} weights", replicas, table.count);
-    const WeightSurveys surveys = survey_weights(table, passes, replicas, main_);
-    launch(quantize_weights_kernel, grid_of(table, replicas), kQuantizeThreads, 0, main_.stream, table, surveys,
-           main_.counters);
+    const WeightSurveys surveys = survey_weights(table, passes, replicas, side);
+    launch(quantize_weights_kernel, grid_of(table, replicas), kQuantizeThreads, 0, side.stream, table, surveys,
+           side.counters);
   });
 }
 

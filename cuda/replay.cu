@@ -33,13 +33,15 @@ cudaGraphExec_t capture(CudaOps& ops, cudaStream_t stream, const std::function<v
 
 class Graphs final : public Replay {
  public:
-  Graphs(CudaOps& ops, cudaStream_t stream) : ops_(ops), stream_(stream) {}
+  Graphs(CudaOps& ops, cudaStream_t stream, int device) : ops_(ops), stream_(stream), device_(device) {}
   ~Graphs() override {
+    cudaSetDevice(device_);
     cudaStreamSynchronize(stream_);
     for (const auto& [key, graph] : graphs_) cudaGraphExecDestroy(graph);
   }
 
   void run(uint64_t key, const std::function<void()>& work) override {
+    make_current(device_);
     const auto [at, is_new] = graphs_.try_emplace(key, nullptr);
     int64_t nodes = 0;
     if (is_new) try {
@@ -57,13 +59,14 @@ class Graphs final : public Replay {
  private:
   CudaOps& ops_;
   cudaStream_t stream_;
+  int device_;
   std::unordered_map<uint64_t, cudaGraphExec_t> graphs_;
   int64_t most_nodes_ = 0;
 };
 
 }  // namespace
 
-double seconds_in_graph(CudaOps& ops, cudaStream_t stream, const std::function<void()>& work) {
+WorkTime time_in_graph(CudaOps& ops, cudaStream_t stream, const std::function<void()>& work) {
   constexpr int repetitions = 6;
   int64_t nodes = 0;
   const cudaGraphExec_t graph = capture(
@@ -84,9 +87,11 @@ double seconds_in_graph(CudaOps& ops, cudaStream_t stream, const std::function<v
   check_cuda(cudaEventElapsedTime(&ms, start, stop), "event");
   cudaEventDestroy(start), cudaEventDestroy(stop);
   cudaGraphExecDestroy(graph);
-  return ms * 1e-3 / repetitions;
+  return {ms * 1e-3 / repetitions, static_cast<double>(nodes) / repetitions};
 }
 
-std::unique_ptr<Replay> open_graphs(CudaOps& ops, cudaStream_t stream) { return std::make_unique<Graphs>(ops, stream); }
+std::unique_ptr<Replay> open_graphs(CudaOps& ops, cudaStream_t stream, int device) {
+  return std::make_unique<Graphs>(ops, stream, device);
+}
 
 }  // namespace mpq

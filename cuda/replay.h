@@ -6,9 +6,9 @@
 
 namespace mpq {
 
-// Device seconds of `work` inside a graph, behind itself and before itself.
-double seconds_in_graph(CudaOps& ops, cudaStream_t stream, const std::function<void()>& work);
+// Device seconds of `work` inside a graph, behind itself and before itself; and its nodes.
+WorkTime time_in_graph(CudaOps& ops, cudaStream_t stream, const std::function<void()>& work);
 
-std::unique_ptr<Replay> open_graphs(CudaOps& ops, cudaStream_t stream);
+std::unique_ptr<Replay> open_graphs(CudaOps& ops, cudaStream_t stream, int device);
 
 }  // namespace mpq

@@ -77,6 +77,40 @@ struct ZeroTiles {
   }
 };
 
+// A tensor shared by `count` blocks (or warps), at most 65,535: one thread of each calls this once the values of all of
+// its threads are written and visible. The last one gets the smallest maximum of all and how many of them wait, the
+// others 0. counters: [2] of the tensor, zero before and after.
+__device__ __forceinline__ void share_zero_tiles(uint32_t& least, uint32_t& waiting, int count, uint32_t* counters) {
+  atomicMax(&counters[1], ~least);  // complements: zero is none
+  __threadfence();
+  const uint32_t before = atomicAdd(&counters[0], 1 + (waiting << 16));  // who has come; where tiles wait
+  const bool last = (before & 0xffffu) == count - 1;
+  waiting = last ? waiting + (before >> 16) : 0;
+  if (!last) return;
+  __threadfence();
+  least = ~atomicExch(&counters[1], 0u);
+  atomicExch(&counters[0], 0u);
+}
+__device__ __forceinline__ uint32_t zero_fill(uint32_t least) {
+  return least == 0 ? 0x7fc00000u : least == ~0u ? to_bits(1.0f) : least;
+}
+// What waits in a tensor, by `threads` threads of which this is one.
+template <class Map>
+__device__ void fill_waiting_zeros(const Map& map, float* y, int size, int thread, int threads) {
+  constexpr int kFlight = 8;  // loads under way at once
+  for (int first = thread; first < size; first += kFlight * threads) {
+    float v[kFlight];
+#pragma unroll
+    for (int i = 0; i < kFlight; ++i) {
+      const int at = first + i * threads;
+      v[i] = at < size ? __ldcg(y + at) : 0.0f;  // not from this block's cache: another one may have written it
+    }
+#pragma unroll
+    for (int i = 0; i < kFlight; ++i)
+      if (is_waiting_zero(v[i])) y[first + i * threads] = map(with_sign(0.0f, v[i]));
+  }
+}
+
 // One row by one warp; y may be x.
 template <class Map>
 __device__ void map_row(const Map& map, const float* x, float* y, int cols) {

@@ -1,10 +1,10 @@
 // Weights and biases of a model as a table in a kernel's arguments: many tensors, one launch.
 #pragma once
 #include <algorithm>
-#include <climits>
 #include <span>
 
 #include "cuda/cuda_ops.h"
+#include "cuda/item_blocks.cuh"
 #include "quant/spec.h"
 
 namespace mpq {
@@ -50,21 +50,8 @@ struct WeightItem {
   }
 };
 
-struct WeightTable {
-  static constexpr int kItems = 32;
+struct WeightTable : ItemBlocks {
   WeightItem items[kItems];
-  int first_block[kItems + 1];  // beyond `count`: never reached
-  int count;
-
-  int blocks() const { return first_block[count]; }
-  // The item that a block works for. The table lies in constant memory: as many loads at once as it has items.
-  __device__ int find(int block) const {
-    int i = -1;
-#pragma unroll
-    for (int k = 0; k < kItems; ++k) i += first_block[k] <= block;
-    return i;
-  }
-  __device__ int blocks_of(int i) const { return first_block[i + 1] - first_block[i]; }
 };
 static_assert(sizeof(WeightTable) <= 32000, "kernel arguments take 32,764 bytes");
 
@@ -72,13 +59,10 @@ static_assert(sizeof(WeightTable) <= 32000, "kernel arguments take 32,764 bytes"
 template <class BlocksFor, class Enqueue>
 void for_weight_tables(std::span<const QuantizeWeights::Item> items, BlocksFor blocks_for, Enqueue enqueue) {
   for (size_t first = 0; first < items.size(); first += WeightTable::kItems) {
-    WeightTable table{};
-    table.count = static_cast<int>(std::min<size_t>(WeightTable::kItems, items.size() - first));
-    std::fill(std::begin(table.first_block), std::end(table.first_block), INT_MAX);
-    table.first_block[0] = 0;
-    for (int i = 0; i < table.count; ++i) {
-      table.items[i] = WeightItem(items[first + i]);
-      table.first_block[i + 1] = table.first_block[i] + static_cast<int>(blocks_for(table.items[i]));
+    WeightTable table;
+    for (const auto& item : items.subspan(first, std::min<size_t>(WeightTable::kItems, items.size() - first))) {
+      table.items[table.count] = WeightItem(item);
+      table.add(blocks_for(table.items[table.count]));
     }
     enqueue(table);
   }

@@ -1,5 +1,6 @@
 #include "kernels/copies.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/quantize.h"
@@ -47,15 +48,26 @@ bool any_over_sequences(const QuantSlot& slot, int replicas) {
     if (!within_row(spec_of(slot, r))) return true;
   return false;
 }
+
+void take_first_rows(const QuantizedCopy& copy, int r, int64_t first, int64_t last) {
+  const int64_t cols = copy.xq.cols();
+  for (int64_t b = first; b < last; ++b)
+    std::copy_n(copy.whole.xq.f32(r) + copy.whole.starts[b] * cols, cols, copy.xq.f32(r) + b * cols);
+}
 }  // namespace
 
 void quantize_rows(const QuantizedCopies& copies, const Tensor& x, int r, int64_t first, int64_t last) {
-  for (const QuantizedCopy& c : copies) quantize_rows(c.slot, copies.features_rank, x, c.xq, r, first, last);
+  for (const QuantizedCopy& c : copies)
+    if (c.whole && !within_row(spec_of(c.slot, r)))
+      take_first_rows(c, r, first, last);
+    else
+      quantize_rows(c.slot, copies.features_rank, x, c.xq, r, first, last);
 }
 
 void quantize_sequences(const QuantizedCopies& copies, const Tensor& x, const Ragged& ragged) {
   for (const QuantizedCopy& c : copies)
-    if (any_over_sequences(c.slot, c.xq.replicas)) quantize_sequences(c.slot, copies.features_rank, x, c.xq, ragged);
+    if (!c.whole && any_over_sequences(c.slot, c.xq.replicas))
+      quantize_sequences(c.slot, copies.features_rank, x, c.xq, ragged);
 }
 
 void CpuOps::quantize_copies(const QuantizedCopies& copies, const Tensor& x, const Ragged& ragged) {
@@ -65,21 +77,37 @@ void CpuOps::quantize_copies(const QuantizedCopies& copies, const Tensor& x, con
   quantize_sequences(copies, x, ragged);
 }
 
+void quantize_rows_grad(const InputFormat& format, int r, int64_t first, int64_t last, float* dx) {
+  const int64_t cols = format.values.cols(), at = first * cols;
+  mpq::MPQ_ISA::quantize_grad(spec_of(format.slot, r), Role::activation, {2, {last - first, cols, 1}},
+                              format.values.f32(r) + at, format.dxq.f32(r) + at, dx, trained_of(format.slot, r),
+                              nullptr);
+}
+
+bool masks_gradient(const InputFormat& format, int r) {
+  return format && !gradient_is_identity(spec_of(format.slot, r));
+}
+
+// A sum over all sequences in ascending order.
+static void trained_grad(const QuantizeGrad::Item& item, int r) {
+  const InputFormat& f = item.format;
+  if (!masks_gradient(f, r)) return;
+  const QuantSpec& spec = spec_of(f.slot, r);
+  const int64_t cols = f.values.cols();
+  float* dtrained = item.dtrained.f32(r);
+  std::fill_n(dtrained, trained_count(spec), 0.0f);
+  for (int32_t b = 0; b < item.ragged.sequences; ++b) {
+    const int64_t first = item.ragged.starts[b], rows = item.ragged.starts[b + 1] - first;
+    mpq::MPQ_ISA::quantize_grad(spec, Role::activation, {2, {rows, cols, 1}}, f.values.f32(r) + first * cols,
+                                f.dxq.f32(r) + first * cols, nullptr, trained_of(f.slot, r), dtrained);
+  }
+}
+
 void CpuOps::quantize_grad(const QuantizeGrad& op) {
-  // Sequence by sequence, one task a replica: dtrained is a sum over all of them in ascending order.
-  parallel_for(op.dx.replicas, [&](int64_t r64) {
-    const int r = static_cast<int>(r64);
-    const QuantSpec& spec = spec_of(op.slot, r);
-    if (gradient_is_identity(spec)) return;
-    const int64_t cols = op.x.cols();
-    for (int32_t b = 0; b < op.ragged.sequences; ++b) {
-      const int64_t first = op.ragged.starts[b], rows = op.ragged.starts[b + 1] - first;
-      const QuantShape shape = op.rank == 3 ? QuantShape{3, {1, rows, cols}} : QuantShape{2, {rows, cols, 1}};
-      float* dx = op.dx.f32(r) + first * cols;
-      mpq::MPQ_ISA::quantize_grad(spec, Role::activation, shape, op.x.f32(r) + first * cols, dx, dx,
-                                  trained_of(op.slot, r), op.dtrained ? op.dtrained.f32(r) : nullptr);
-    }
-  });
+  if (op.items.empty()) return;
+  const int replicas = op.items[0].dtrained.replicas;
+  parallel_for(static_cast<int64_t>(op.items.size()) * replicas,
+               [&](int64_t task) { trained_grad(op.items[task / replicas], static_cast<int>(task % replicas)); });
 }
 
 static bool times_gamma(const QuantizeWeights::Item& item, int r) {
@@ -117,7 +145,7 @@ void CpuOps::quantize_weights_grad(const QuantizeWeights& op) {
       sum += static_cast<double>(dw[i]) * wq[i];
       dw[i] *= std::abs(gamma);
     }
-    if (gamma != 0) item.dtrained.f32(r)[3] += static_cast<float>(sum / gamma);
+    item.dtrained.f32(r)[3] = gamma != 0 ? static_cast<float>(sum / gamma) : 0.0f;
   });
 }
 

@@ -15,4 +15,8 @@ void quantize_rows(const QuantSlot& slot, int rank, const Tensor& from, const Te
                    int64_t last);
 void quantize_sequences(const QuantSlot& slot, int rank, const Tensor& from, const Tensor& to, const Ragged& ragged);
 
+// Whether replica r's format does something to a gradient; dx from format.dxq, for rows first ... last - 1.
+bool masks_gradient(const InputFormat& format, int r);
+void quantize_rows_grad(const InputFormat& format, int r, int64_t first, int64_t last, float* dx);
+
 #include "kernels/isa_end.h"

@@ -69,6 +69,27 @@ void activate_grad(const Linear1Grad& op, int r, int64_t first, int64_t last) {
   if (f.activation != Activation::none) multiply_slope(f.activation, f.saved.f32(r) + first * n, size, dy);
 }
 
+// dx = (accumulate ? dx : 0) + dy w, through the format of x; then the slope of the activation that made x.
+void input_grad(const Linear1Grad& op, int r, int64_t first, int64_t last) {
+  const int64_t n = op.forward.w.rows(), k = op.forward.w.cols(), size = (last - first) * k;
+  const AView dy{op.dy.f32(r) + first * n, n, 1};
+  const BView w = rows_of(op.forward.w.f32(r), k);
+  float* dx = op.dx.f32(r) + first * k;
+  if (masks_gradient(op.input_format, r)) {
+    float* masked = op.accumulate ? thread_scratch(1, size) : dx;
+    gemm(last - first, k, n, dy, w, {}, op.input_format.dxq.f32(r) + first * k, k);
+    quantize_rows_grad(op.input_format, r, first, last, masked);
+    if (op.accumulate)
+      for_lanes(size, [&](int64_t i, M16 m) { store(dx + i, load(dx + i, m) + load(masked + i, m), m); });
+  } else if (op.accumulate) {
+    gemm_add(last - first, k, n, dy, w, dx, k);
+  } else {
+    gemm(last - first, k, n, dy, w, {}, dx, k);
+  }
+  if (op.input_activation != Activation::none)
+    multiply_slope(op.input_activation, op.input_saved.f32(r) + first * k, size, dx);
+}
+
 // dw[n0 ... n1) and dbias of those outputs: sums over the rows in ascending order, dw sequence by sequence (a chain
 // over all rows would lose digits). Rows of zero gradient change no bit: a CLS-only layer leaves them out.
 void weight_grad(const Linear1Grad& op, int r, int64_t n0, int64_t n1) {
@@ -132,18 +153,8 @@ void CpuOps::linear_grad(std::span<const Linear1Grad> ops) {
   const int64_t rows = ops[0].forward.x.rows();
   for_rows(replicas, rows, kRows, [&](int r, int64_t first, int64_t last) {
     for (const Linear1Grad& op : ops) {
-      const int64_t n = op.forward.w.rows(), k = op.forward.w.cols();
       activate_grad(op, r, first, last);
-      if (!op.dx) continue;
-      float* dx = op.dx.f32(r) + first * k;
-      const AView dy{op.dy.f32(r) + first * n, n, 1};
-      const BView w = rows_of(op.forward.w.f32(r), k);
-      if (op.accumulate)
-        gemm_add(last - first, k, n, dy, w, dx, k);
-      else
-        gemm(last - first, k, n, dy, w, {}, dx, k);
-      if (op.input_activation != Activation::none)
-        multiply_slope(op.input_activation, op.input_saved.f32(r) + first * k, (last - first) * k, dx);
+      if (op.dx) input_grad(op, r, first, last);
     }
   });
   std::vector<int64_t> blocks;  // tasks of each problem, summed up

@@ -9,11 +9,13 @@
 #include <fstream>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <vector>
 
 #include "base/parallel.h"
 #include "base/simd.h"
 #include "kernels/cpu.h"
+#include "kernels/peak.h"
 #include "tensor/device.h"
 
 namespace mpq {
@@ -61,10 +63,29 @@ class CpuDevice final : public Device {
   int replicas_at_once() const override { return 1; }
   int rows_at_once() const override { return 16; }
   std::unique_ptr<Replay> replay() override { return std::make_unique<Rerun>(); }
-  double seconds(const std::function<void()>& work) override {
+  WorkTime time(const std::function<void()>& work) override {
     const auto start = std::chrono::steady_clock::now();
     work();
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return {std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(), {}};
+  }
+  double run_multiply_adds() override {
+    constexpr int64_t flops = 60'000'000;  // half a millisecond: short enough to find a busy machine's quiet moments
+    std::vector<float> results(threads());
+    std::vector<int64_t> ran(threads());
+    parallel_for(threads(), [&](int64_t i) {
+      float result = 0;
+      ran[i] = (isa_ == Simd::avx512 ? avx512::run_multiply_adds : avx2::run_multiply_adds)(flops, result);
+      results[i] = result;
+    });
+    check(std::accumulate(results.begin(), results.end(), 0.0f) > 0, "the multiply-adds were not run");
+    return static_cast<double>(std::accumulate(ran.begin(), ran.end(), int64_t{0}));
+  }
+  void run_copy(void* to, const void* from, size_t bytes) override {
+    const auto parts = static_cast<size_t>(threads());
+    parallel_for(threads(), [&](int64_t i) {
+      const size_t first = bytes * i / parts, last = bytes * (i + 1) / parts;
+      std::memcpy(static_cast<std::byte*>(to) + first, static_cast<const std::byte*>(from) + first, last - first);
+    });
   }
   int64_t bucket(int64_t rows) const override { return rows; }
   std::string describe() const override { return fmt::format("CPU, {} thread(s), {}", threads(), to_text(isa_)); }

@@ -120,15 +120,25 @@ class TileQuantizer {
   std::vector<Tile> zero_tiles_;
 };
 
+template <class F>
+void mask_gradient(const F& format, int64_t count, const float* x, const float* dxq, const float* trained, float* dx) {
+  const auto rule = format.rule(trained);
+#pragma GCC ivdep
+  for (int64_t i = 0; i < count; ++i) {
+    float unused[F::max_trained];
+    dx[i] = rule.gradient(x[i], dxq[i], unused);
+  }
+}
+
 // Each lane sums its own values; then the lanes are added in order.
 template <class F>
-void gradient(const F& format, int64_t count, const float* x, const float* dxq, float* dx, const float* trained,
-              float* dtrained) {
+void add_trained_gradient(const F& format, int64_t count, const float* x, const float* dxq, const float* trained,
+                          float* dtrained) {
   const auto rule = format.rule(trained);
   double sum[F::max_trained][lanes] = {};
   const auto add = [&](int64_t i, int lane) {
     float d[F::max_trained];
-    dx[i] = rule.gradient(x[i], dxq[i], d);
+    rule.gradient(x[i], dxq[i], d);
     for (int l = 0; l < F::max_trained; ++l) sum[l][lane] += d[l];
   };
   int64_t i = 0;
@@ -137,7 +147,7 @@ void gradient(const F& format, int64_t count, const float* x, const float* dxq, 
     for (int j = 0; j < lanes; ++j) add(i + j, j);
   }
   for (; i < count; ++i) add(i, 0);
-  for (int l = 0; dtrained && l < format.trained_count(); ++l) {
+  for (int l = 0; l < format.trained_count(); ++l) {
     double total = 0;
     for (int j = 0; j < lanes; ++j) total += sum[l][j];
     dtrained[l] += static_cast<float>(total);
@@ -165,10 +175,12 @@ void quantize(const QuantSpec& spec, Role role, const QuantShape& shape, const f
 void quantize_grad(const QuantSpec& spec, Role, const QuantShape& shape, const float* x, const float* dxq, float* dx,
                    const float* trained, float* dtrained) {
   visit(spec, [&](const auto& format) {
-    if constexpr (TrainedFormat<std::remove_cvref_t<decltype(format)>>)
-      gradient(format, shape.size(), x, dxq, dx, trained, dtrained);
-    else if (dxq != dx)
+    if constexpr (TrainedFormat<std::remove_cvref_t<decltype(format)>>) {
+      if (dtrained) add_trained_gradient(format, shape.size(), x, dxq, trained, dtrained);
+      if (dx) mask_gradient(format, shape.size(), x, dxq, trained, dx);
+    } else if (dx && dxq != dx) {
       std::memcpy(dx, dxq, shape.size() * sizeof(float));
+    }
   });
 }
 

@@ -15,8 +15,8 @@ void quantize(const QuantSpec& spec, Role role, const QuantShape& shape, const f
               const float* trained);
 
 // The straight-through gradient: dx from dxq (may be equal), the identity for all formats without trainable parameters.
-// dtrained [trained_count(spec)] += the parameters' gradients (may be null), summed in double in an order that depends
-// on nothing but the size.
+// dtrained [trained_count(spec)] += the parameters' gradients, summed in double in an order that depends on nothing but
+// the size. dx or dtrained may be null.
 void quantize_grad(const QuantSpec& spec, Role role, const QuantShape& shape, const float* x, const float* dxq,
                    float* dx, const float* trained, float* dtrained);
 

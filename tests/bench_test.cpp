@@ -46,8 +46,11 @@ TEST(Bench, TrainReportsRatesSharesAndWhereTheTimeGoes) {
   EXPECT_GT(result.at("eval").at(0).at("eval_rows_per_s"), 0);
   std::set<std::string> ops;
   for (const auto& row : result.at("train_ops")) {
-    EXPECT_GE(row.at("ms_per_step"), 0) << row.at("op");
     ops.insert(row.at("op"));
+    EXPECT_GE(row.at("ms_per_step"), 0) << row.at("op");
+    if (row.at("op") == "outside of the ops") continue;
+    EXPECT_GT(row.at("gb_per_s"), 0) << row.at("op");
+    EXPECT_GT(row.at("ceiling_share"), 0) << row.at("op");
   }
   for (const char* op : {"attention", "attention cls", "linear_grad 64x32", "adamw_rows", "outside of the ops"})
     EXPECT_TRUE(ops.count(op)) << op;
@@ -89,8 +92,40 @@ TEST(Bench, TimedOpsCountsTheProductsOfItsShapes) {
   EXPECT_EQ(op.y.f32()[0], 17.0f);
   const TimedOps::Cost cost = timed.ops().costs().at("linear 32x16");
   EXPECT_EQ(cost.calls, 2);
-  EXPECT_EQ(cost.flops, 2 * 2.0 * 8 * 32 * 16);
+  EXPECT_EQ(cost.work.flops, 2 * 2.0 * 8 * 32 * 16);
+  EXPECT_EQ(cost.work.bytes, 2 * sizeof(float) * (8 * 16 + 32 * 16 + 32 + 8 * 32));
   EXPECT_EQ(timed.ops().costs().at("fill").calls, 3);
+}
+
+// Q, K and V of one launch read x once; the rows of a bucket that are not there count for nothing.
+TEST(Bench, CostsAreOfTheRowsThatAreThere) {
+  const auto device = open_device("cpu");
+  const DeviceMemory memory(*device, 1 << 20);
+  Arena arena = memory.arena();
+  const int32_t starts[] = {0, 3, 8};
+  const Ragged ragged{starts, 2, 64, 64};
+  const Tensor x = arena.tensor({64, 16}), w = arena.tensor({32, 16}), y = arena.tensor({64, 32});
+  std::vector<Linear1> qkv(3, {.ragged = ragged, .x = x, .w = w, .y = y});
+  for (Linear1& op : qkv) op.w = arena.tensor({32, 16}), op.y = arena.tensor({64, 32});
+  const OpCost forward = cost_of(*device, std::span<const Linear1>(qkv));
+  EXPECT_EQ(forward.flops, 3 * 2.0 * 8 * 32 * 16);
+  EXPECT_EQ(forward.bytes, sizeof(float) * (8 * 16 + 3 * (32 * 16 + 8 * 32)));
+  const Linear1Grad grad{.forward = qkv[0], .dy = y, .dx = x, .accumulate = true};  // dx only, added to
+  const OpCost backward = cost_of(*device, std::span<const Linear1Grad>(&grad, 1));
+  EXPECT_EQ(backward.flops, 2.0 * 8 * 32 * 16);
+  EXPECT_EQ(backward.bytes, sizeof(float) * (8 * 32 + 32 * 16 + 2 * 8 * 16));
+  const Attention attention{.keys = ragged, .queries = ragged, .heads = 2, .q = y, .k = y, .v = y, .context = y};
+  EXPECT_EQ(cost_of(*device, attention).flops, 4.0 * 32 * (3 * 3 + 5 * 5));
+}
+
+TEST(Bench, TrialsAreComputedFromStepsAndEvaluations) {
+  const auto row = last_line("trials --model 2,32,2,64 --replicas 2").at("trials").at(0);
+  const double step_s = row.at("step_ms").get<double>() * 1e-3, eval_s = row.at("eval_s");
+  EXPECT_GT(step_s, 0);
+  EXPECT_GT(eval_s, 0);
+  EXPECT_NEAR(row.at("epoch_s"), step_s * 25000 / 8, 1e-6 * row.at("epoch_s").get<double>());
+  const double a_minute = 60 * 2 / (step_s * 25000 / 8 + eval_s);
+  EXPECT_NEAR(row.at("trials_per_minute"), a_minute, 1e-6 * a_minute);
 }
 
 TEST(Bench, UnknownNamesAndBadLengthsAreUserErrors) {

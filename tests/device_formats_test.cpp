@@ -11,7 +11,7 @@
 #include "quant/quantize.h"
 #include "tests/devices.h"
 #include "tests/naive/ops.h"
-#include "tests/reference/quantizer_case.h"
+#include "tests/reference/device_quantizer.h"
 #include "tests/rig.h"
 
 namespace mpq {
@@ -189,30 +189,6 @@ class DeviceFormatsTest : public DeviceTest {
             weights(role), whole);
   }
 
-  // What a library computed. A batch of several sequences (or rows) is one tensor there: the same but for formats that
-  // look over it.
-  void compare_golden(const std::string& name) {
-    const std::string golden = MPQ_SOURCE_DIR "/tests/golden/" + name;
-    const SafeTensors tensors(golden + ".safetensors");
-    int cases = 0;
-    for (const auto& entry : nlohmann::json::parse(read_file(golden + ".json"))) {
-      const std::string id = entry.at("id");
-      const QuantSpec spec = parse_format(entry.at("format").get<std::string>());
-      const Role role = reference::role_named(entry.at("role"));
-      const QuantShape s = reference::shape_of(tensors.at(id + ".x"));
-      const bool activation = role == Role::activation;
-      if (activation && s.d[0] > 1 && reach(spec, role) == Reach::sequence) continue;
-      SCOPED_TRACE(id);
-      const int64_t cols = s.d[s.rank - 1], rows = s.size() / cols;
-      const naive::Rows sequences(std::vector<int32_t>(s.d[0], static_cast<int32_t>(rows / s.d[0])));
-      compare_group({{spec, tensors.read_f32(id + ".y")}}, tensors.read_f32(id + ".x"),
-                    s.rank == 1 ? Shape{cols} : Shape{rows, cols},
-                    activation ? activations(sequences, s.rank) : weights(role));
-      ++cases;
-    }
-    EXPECT_GT(cases, 100) << name;
-  }
-
   std::unique_ptr<Rig> rig_;
 };
 MPQ_ON_EVERY_DEVICE(DeviceFormatsTest);
@@ -245,9 +221,21 @@ TEST_P(DeviceFormatsTest, OddShapes) {
   }
 }
 
+// What a library computed.
 TEST_P(DeviceFormatsTest, GoldenCases) {
-  compare_golden("quantizers");
-  compare_golden("modern");
+  reference::DeviceQuantizer on_device(*device_);
+  for (const std::string name : {"quantizers", "modern"}) {
+    const std::string golden = MPQ_SOURCE_DIR "/tests/golden/" + name;
+    const SafeTensors tensors(golden + ".safetensors");
+    int cases = 0;
+    for (const auto& entry : nlohmann::json::parse(read_file(golden + ".json"))) {
+      const reference::QuantizerCase c(tensors, entry);
+      if (!reference::DeviceQuantizer::takes(c)) continue;
+      EXPECT_EQ(on_device.difference(c), "");
+      ++cases;
+    }
+    EXPECT_GT(cases, 100) << name;
+  }
 }
 
 }  // namespace

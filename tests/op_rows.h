@@ -240,6 +240,7 @@ struct AttentionRow {
                             .v = d.in("v", T),
                             .dropout = d.dropout(1),
                             .stats = d.out({queries.rows, d.problem.heads, 2}),
+                            .kept = d.out(kept_shape(keys, queries, d.problem.heads)),
                             .context = d.out(Q)};
     const AttentionGrad grad{
         .forward = forward, .dcontext = d.in("dcontext", Q), .dq = d.out(Q), .dk = d.out(T), .dv = d.out(T)};

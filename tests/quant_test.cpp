@@ -240,7 +240,7 @@ TEST(Formats, GoldenCases) {
     const SafeTensors tensors(golden + ".safetensors");
     int cases = 0;
     for (const auto& entry : nlohmann::json::parse(read_file(golden + ".json"))) {
-      for (Simd isa : available()) EXPECT_EQ(reference::difference(tensors, entry, isa), "");
+      for (Simd isa : available()) EXPECT_EQ(reference::difference({tensors, entry}, isa), "");
       ++cases;
     }
     EXPECT_GT(cases, 100) << name;

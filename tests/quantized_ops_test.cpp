@@ -44,6 +44,7 @@ Floats quantized_alone(const QuantSpec& spec, int rank, const naive::Rows& rows,
   return y;
 }
 
+// With tiles of zeros in every row: block_log fills them with a minimum over the sequence.
 TEST_P(QuantizedOpsTest, CopiesAreEachSequenceAlone) {
   const std::vector<std::string> texts = {"integer(width=8,frac=4)", "block_fp(width=6,exponent=8,bias=127,block=*x16)",
                                           "none", "block_log(width=4,bias_width=4,block=1x16)",
@@ -80,11 +81,16 @@ TEST_P(QuantizedOpsTest, CopiesAreEachSequenceAlone) {
                         .context = d.out({T, C})};
     attention.quantized = copies_of(attention.context);
     rig_->ops().attention(attention);
+    const auto without_first_tile = [&](const std::string& name) {
+      std::vector<Floats> values;
+      for (int r : problem.replicas) std::fill_n(values.emplace_back(problem.draw(name, r, C)).begin(), 16, 0.0f);
+      return rig_->tensor({C}, values);
+    };
     ResidualNorm norm{.ragged = d.ragged(),
                       .y = d.in("y", {T, C}),
                       .residual = d.in("residual", {T, C}),
-                      .gamma = d.in("gamma", {C}),
-                      .beta = d.in("beta", {C}),
+                      .gamma = without_first_tile("gamma"),
+                      .beta = without_first_tile("beta"),
                       .epsilon = kEpsilon,
                       .mean = d.out({T}),
                       .rstd = d.out({T}),
@@ -103,42 +109,142 @@ TEST_P(QuantizedOpsTest, CopiesAreEachSequenceAlone) {
   }
 }
 
-double sign(double x) { return x > 0 ? 1 : x < 0 ? -1 : 0; }
-
-TEST_P(QuantizedOpsTest, GradientThroughBinaryResidual) {
-  const Problem problem{.lengths = {3, 1, 40}, .C = 24, .replicas = {0, 1}};
+// More sequences than a GPU's lane has counters for; every third row is a tile of zeros.
+TEST_P(QuantizedOpsTest, CopiesOfManySequences) {
+  const Problem problem{.lengths = std::vector<int32_t>(33000, 2), .C = 16};
   DeviceSide d(*rig_, problem);
   const int64_t T = problem.rows().count(), C = problem.C;
-  const Floats means = {-0.8f, 0.4f, 0, 1}, before = {0.25f, -3, 7, 9};
-  QuantSlot slot = this->slot({"binary_residual(levels=2)", "integer(width=8,frac=4)"});
-  slot.trained = rig_->tensor({4}, {means, means});
-  const QuantizeGrad op{.ragged = d.ragged(),
-                        .slot = slot,
-                        .x = d.in("x", {T, C}),
-                        .dx = d.in("dx", {T, C}),
-                        .dtrained = rig_->tensor({4}, {before, before})};
-  const Floats x = rig_->read(op.x), g = rig_->read(op.dx), other = rig_->read(op.dx, 1);
-  rig_->ops().quantize_grad(op);
+  Floats values = problem.draw("x", 0, T * C);
+  for (int64_t row = 0; row < T; row += 3) std::fill_n(&values[row * C], C, 0.0f);
+  const std::string text = "block_log(width=4,bias_width=4,block=1x16)";
+  const Tensor x = rig_->tensor({T, C}, {values});
+  QuantizedCopies copies;
+  copies.add({slot({text}), d.out({T, C})});
+  rig_->ops().quantize_copies(copies, x, d.ragged());
   rig_->expect_guards_intact();
+  EXPECT_TRUE(
+      same_bits(rig_->read(copies.copy[0].xq), quantized_alone(parse_format(text), 3, problem.rows(), C, values)));
+}
 
-  const double m0 = std::abs(means[0]), m1 = std::abs(means[1]);
-  double dm0 = 0, dm1 = 0, sum = 0;
-  const Floats dx = rig_->read(op.dx), dtrained = rig_->read(op.dtrained);
-  for (size_t i = 0; i < x.size(); ++i) {
-    const double b0 = sign(x[i]), r1 = x[i] - b0 * m0, b1 = sign(r1);
-    const double inside0 = std::abs(x[i]) <= 1, inside1 = std::abs(r1) <= 1;
-    EXPECT_NEAR(dx[i], g[i] * (m0 * inside0 + m1 * inside1 * (1 - m0 * inside0)), 4 * 0x1p-24 * std::abs(g[i]))
-        << "x = " << x[i];
-    dm0 += sign(means[0]) * g[i] * (b0 - m1 * inside1 * b0);
-    dm1 += sign(means[1]) * g[i] * b1;
-    sum += std::abs(g[i]);
+// [CLS] rows: a format that looks over the sequence takes the first rows of the copy made from all rows.
+TEST_P(QuantizedOpsTest, CopiesOfFirstRows) {
+  const std::vector<std::string> texts = {"integer(width=8,frac=4)", "block_fp(width=6,exponent=8,bias=127,block=*x16)",
+                                          "none", "block_log(width=4,bias_width=4,block=1x16)"};
+  const Problem problem{.lengths = {70, 1, 17}, .C = 48, .replicas = {0, 1, 2, 3}};
+  DeviceSide d(*rig_, problem);
+  const int64_t T = problem.rows().count(), B = problem.rows().sequences(), C = problem.C;
+  const Ragged all = d.ragged(), ones = d.ragged(problem.ones());
+  const Tensor whole = d.in("whole", {T, C});
+  std::vector<std::pair<Tensor, Tensor>> pairs;
+  const auto copies_of = [&](const Tensor& x) {
+    QuantizedCopies copies;
+    copies.add({slot(texts), d.out({B, C}), {whole, all.starts}});
+    pairs.emplace_back(x, copies.copy[0].xq);
+    return copies;
+  };
+  Linear1 linear{.ragged = ones, .x = d.in("x", {B, C}), .w = d.in("w", {C, C}, 0.2f), .y = d.out({B, C})};
+  linear.quantized = copies_of(linear.y);
+  rig_->ops().linear({&linear, 1});
+  ResidualNorm norm{.ragged = ones,
+                    .y = d.in("y", {B, C}),
+                    .residual = d.in("residual", {B, C}),
+                    .gamma = d.in("gamma", {C}),
+                    .beta = d.in("beta", {C}),
+                    .epsilon = kEpsilon,
+                    .mean = d.out({B}),
+                    .rstd = d.out({B}),
+                    .x = d.out({B, C})};
+  norm.quantized = copies_of(norm.x);
+  rig_->ops().residual_norm(norm);
+  rig_->ops().quantize_copies(copies_of(linear.x), linear.x, ones);
+  rig_->expect_guards_intact();
+  for (const auto& [x, xq] : pairs)
+    for (int r = 0; r < d.R; ++r) {
+      const QuantSpec spec = parse_format(texts[r]);
+      Floats expected = quantized_alone(spec, 3, naive::Rows(problem.ones()), C, rig_->read(x, r));
+      const Floats of_all = rig_->read(whole, r);
+      if (reach(spec, Role::activation) == Reach::sequence)
+        for (int64_t b = 0; b < B; ++b) std::copy_n(&of_all[problem.rows().starts[b] * C], C, &expected[b * C]);
+      EXPECT_TRUE(same_bits(rig_->read(xq, r), expected)) << texts[r];
+    }
+}
+
+double sign(double x) { return x > 0 ? 1 : x < 0 ? -1 : 0; }
+
+// A Linear whose input binary_residual made in replica 0; in replica 1 the gradient passes as it is.
+struct FormatGradient {
+  Linear1Grad grad;
+  QuantizeGrad::Item item;
+};
+constexpr float kMeans[4] = {-0.8f, 0.4f, 0, 1};
+const Floats kBefore = {0.25f, -3, 7, 9};
+
+FormatGradient format_gradient(DeviceSide& d, const QuantSlot& slot) {
+  const int64_t T = d.problem.rows().count(), K = d.problem.C, N = 40;
+  const Ragged ragged = d.ragged();
+  const Linear1 forward{.ragged = ragged, .x = d.in("xq", {T, K}), .w = d.in("w", {N, K}, 0.2f), .y = d.out({T, N})};
+  const InputFormat format{slot, d.in("x", {T, K}), d.out({T, K})};
+  return {{.forward = forward, .dy = d.in("dy", {T, N}), .input_format = format, .dx = d.out({T, K})},
+          {ragged, format, d.rig.tensor({4}, {kBefore, kBefore})}};
+}
+
+// Of one value: what passes, by the formula of formats' source, from the gradient g of its quantized copy.
+double passed(double x, double g) {
+  const double m0 = std::abs(kMeans[0]), m1 = std::abs(kMeans[1]), r1 = x - sign(x) * m0;
+  const double inside0 = std::abs(x) <= 1, inside1 = std::abs(r1) <= 1;
+  return g * (m0 * inside0 + m1 * inside1 * (1 - m0 * inside0));
+}
+
+// Rows by tiles, and single rows, which have kernels of their own.
+TEST_P(QuantizedOpsTest, GradientThroughTheFormatOfAnInput) {
+  const std::vector<Problem> problems = {{.lengths = {3, 1, 40}, .C = 24, .replicas = {0, 1}},
+                                         {.lengths = {1, 1, 1}, .C = 30, .replicas = {0, 1}}};
+  QuantSlot slot = this->slot({"binary_residual(levels=2)", "integer(width=8,frac=4)"});
+  slot.trained = rig_->tensor({4}, {Floats(kMeans, kMeans + 4), Floats(kMeans, kMeans + 4)});
+  std::vector<QuantizeGrad::Item> items;
+  for (const Problem& problem : problems) {
+    SCOPED_TRACE(problem.text());
+    DeviceSide d(*rig_, problem);
+    const auto [grad, item] = format_gradient(d, slot);
+    items.push_back(item);
+    const Shape shape = grad.dx.shape;
+    Linear1Grad plain = grad, added = grad, sloped = grad, plain_sloped = grad;
+    plain.input_format = plain_sloped.input_format = {};
+    plain.dx = d.out(shape), sloped.dx = d.out(shape), plain_sloped.dx = d.out(shape);
+    added.dx = d.in("before", shape), added.accumulate = true;
+    sloped.input_activation = plain_sloped.input_activation = Activation::gelu;
+    sloped.input_saved = plain_sloped.input_saved = d.in("saved", shape);
+    const std::vector<Floats> before = {rig_->read(added.dx, 0), rig_->read(added.dx, 1)};
+    for (const Linear1Grad& one : {plain, grad, added, sloped, plain_sloped})
+      rig_->ops().linear_grad(std::span(&one, 1));
+    for (int r : {0, 1}) {
+      const Floats g = rig_->read(plain.dx, r), x = rig_->read(item.format.values, r), dx = rig_->read(grad.dx, r);
+      const Floats sum = rig_->read(added.dx, r), slope = rig_->read(sloped.dx, r), by = rig_->read(plain_sloped.dx, r);
+      EXPECT_TRUE(r == 1 || same_bits(rig_->read(item.format.dxq), g)) << "dxq is what the product makes";
+      for (size_t i = 0; i < x.size(); ++i) {
+        const double expected = r == 0 ? passed(x[i], g[i]) : g[i], ulp = 0x1p-24 * std::abs(g[i]);
+        ASSERT_NEAR(dx[i], expected, 4 * ulp) << "x = " << x[i];
+        ASSERT_NEAR(sum[i], before[r][i] + expected, 8 * ulp + 0x1p-23 * std::abs(before[r][i]));
+        ASSERT_NEAR(slope[i], expected * by[i] / g[i], 8 * ulp) << "x = " << x[i];
+      }
+    }
   }
-  EXPECT_NEAR(dtrained[0], before[0] + dm0, 4 * 0x1p-24 * sum);
-  EXPECT_NEAR(dtrained[1], before[1] + dm1, 4 * 0x1p-24 * sum);
-  EXPECT_EQ(Floats(&dtrained[2], &dtrained[2] + 2), Floats(&before[2], &before[2] + 2));
-  // A format whose gradient is the identity shares the call and is left alone.
-  EXPECT_TRUE(same_bits(rig_->read(op.dx, 1), other));
-  EXPECT_TRUE(same_bits(rig_->read(op.dtrained, 1), before));
+  rig_->ops().quantize_grad({items});
+  rig_->expect_guards_intact();
+  for (const QuantizeGrad::Item& item : items) {
+    const Floats x = rig_->read(item.format.values), g = rig_->read(item.format.dxq), d = rig_->read(item.dtrained);
+    double dm0 = 0, dm1 = 0, sum = 0;
+    for (size_t i = 0; i < x.size(); ++i) {
+      const double b0 = sign(x[i]), r1 = x[i] - b0 * std::abs(kMeans[0]), m1 = std::abs(kMeans[1]);
+      dm0 += sign(kMeans[0]) * g[i] * (b0 - m1 * (std::abs(r1) <= 1) * b0);
+      dm1 += sign(kMeans[1]) * g[i] * sign(r1);
+      sum += std::abs(g[i]);
+    }
+    EXPECT_NEAR(d[0], dm0, 4 * 0x1p-24 * sum);
+    EXPECT_NEAR(d[1], dm1, 4 * 0x1p-24 * sum);
+    EXPECT_EQ(Floats(&d[2], &d[2] + 2), Floats(&kBefore[2], &kBefore[2] + 2));
+    EXPECT_TRUE(same_bits(rig_->read(item.dtrained, 1), kBefore)) << "nothing to train in replica 1";
+  }
 }
 
 // wq = w' |gamma|: dw' = dwq |gamma|, straight through to w; dgamma = sgn(gamma) sum of dwq w'. In replica 0 w' = sign
@@ -158,7 +264,7 @@ TEST_P(QuantizedOpsTest, WeightsTimesGamma) {
                                    .role = Role::weight,
                                    .input = input,
                                    .dw = d.in("dwq", {N, K}),
-                                   .dtrained = rig_->tensor({4}, std::vector<Floats>(3, Floats{0, 0, 0, 2}))};
+                                   .dtrained = rig_->tensor({4}, std::vector<Floats>(3, Floats{5, 6, 7, 2}))};
   std::vector<Floats> dwq;
   for (int r : {0, 1, 2}) dwq.push_back(rig_->read(item.dw, r));
   rig_->ops().quantize_weights({{&item, 1}});
@@ -177,7 +283,9 @@ TEST_P(QuantizedOpsTest, WeightsTimesGamma) {
       dgamma += sign(gammas[r]) * dwq[r][i] * plain[i];
       sum += std::abs(dwq[r][i] * plain[i]);
     }
-    EXPECT_NEAR(rig_->read(item.dtrained, r)[3], 2 + (r == 2 ? 0 : dgamma), 4 * 0x1p-24 * (sum + 2));
+    const Floats dtrained = rig_->read(item.dtrained, r);
+    EXPECT_NEAR(dtrained[3], r == 2 ? 2 : dgamma, 4 * 0x1p-24 * sum) << "set, or left alone";
+    EXPECT_EQ(Floats(dtrained.begin(), dtrained.begin() + 3), Floats({5, 6, 7}));
   }
 }
 

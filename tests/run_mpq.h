@@ -40,7 +40,7 @@ class RunMpq : public testing::Test {
     for (size_t at; (at = arguments.find("{}")) != std::string::npos;)
       arguments.replace(at, 2, folder_.path().string());
     const std::string name = "run" + std::to_string(runs_++);
-    const std::string command = before + " exec " + MPQ_BINARY + " " + arguments + " >" + path(name + ".out").string() +
+    const std::string command = before + " exec " + binary_ + " " + arguments + " >" + path(name + ".out").string() +
                                 " 2>" + path(name + ".err").string();
     const std::string cache = "XDG_CACHE_HOME=" + path("cache").string();
     const pid_t pid = ::fork();
@@ -67,6 +67,8 @@ class RunMpq : public testing::Test {
 
   std::filesystem::path path(const std::string& name) const { return folder_ / name; }
   std::string file(const std::string& name) const { return read_file(path(name)); }
+
+  std::string binary_ = MPQ_BINARY;  // what `start` runs
 
  private:
   TemporaryFolder folder_;

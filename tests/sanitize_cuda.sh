@@ -5,7 +5,7 @@ set -euo pipefail
 
 build=$1 tools=("${@:2}")
 [[ ${#tools[@]} -gt 0 ]] || tools=(memcheck racecheck)
-export PATH="$PATH:${CUDA_HOME:-/usr/local/cuda}/bin" MPQ_REQUIRE=cuda
+export MPQ_REQUIRE=cuda
 
 suite=(
   '*/OpsTest.AsCloseToDoubleAsNaiveFloat32/cuda'
@@ -16,11 +16,12 @@ suite=(
   '*/DeviceFormatsTest.OddShapes/cuda'
   '*/SessionTest.*/cuda'
   '*/PrecisionTest.*/cuda'
+  '*/DeviceBasicsTest.ACopyIsTheSameBytes/cuda'
 )
 filter=$(IFS=: && echo "${suite[*]}")
 
 for tool in "${tools[@]}"; do
-  sanitized=(compute-sanitizer --tool "$tool" --error-exitcode 1 --print-limit 20)
+  sanitized=("$(dirname "$0")/cuda_tool.sh" compute-sanitizer --tool "$tool" --error-exitcode 1 --print-limit 20)
   "${sanitized[@]}" "$build/mpq_tests" --gtest_filter="$filter"
   # The tests are too small for the large tiles of matrix products. Heads are 64 wide.
   for precision in fp32 tf32 bf16; do

@@ -6,6 +6,7 @@
 
 #include "quant/linear_spec.h"
 #include "search/storage.h"
+#include "tests/devices.h"
 #include "tests/run_mpq.h"
 
 namespace mpq {
@@ -144,6 +145,29 @@ TEST_F(SearchCommandTest, SharingASessionChangesNoResult) {
   EXPECT_EQ(trials("three", "integer")[1].user_attrs.at("mpq:replicas"), "3");
 }
 
+#ifdef MPQ_LOSING_GPU
+// A kernel faults in mid-run, on a real GPU (tests/lost_gpu).
+TEST_F(SearchCommandTest, ALostGpuIsTheUsersErrorAndFinishedTrialsStay) {
+  if (!open_or_null("cuda")) {
+    ASSERT_FALSE(is_required("cuda")) << "cuda is required, and not here";
+    GTEST_SKIP() << "no cuda here";
+  }
+  const std::string what = "--family integer --trials 8 --epochs 400 --device cuda";
+  ASSERT_EQ(search("whole", what).code, 0);
+  binary_ = MPQ_LOSING_GPU;
+  const Outcome lost =
+      interrupt(start(command("lost", what)), SIGUSR1, [&] { return finished("lost", "integer") >= 2; });
+  EXPECT_EQ(lost.code, 2) << lost.err;
+  EXPECT_NE(lost.err.find("error: CUDA"), std::string::npos) << lost.err;
+  EXPECT_NE(lost.err.find("hint: the GPU stopped"), std::string::npos) << lost.err;
+  const int kept = finished("lost", "integer");
+  EXPECT_GE(kept, 2);
+  EXPECT_LT(kept, 8);
+  binary_ = MPQ_BINARY;
+  ASSERT_EQ(search("lost", what).code, 0);
+  expect_same_search("whole", "lost", {"none", "integer"});
+}
+#endif
 TEST_F(SearchCommandTest, KilledInMidWaveEveryTrialGoesOn) {
   const std::string what =
       "--family integer,binary_residual --mode per-layer --trials 2 --parallel 2 --epochs 30 --checkpoint-every 40 "

@@ -208,6 +208,29 @@ TEST_P(SessionTest, ClsOnlyLastLayerEqualsTheFullOne) {
   expect_same_bits(everything(*alone, 0), everything(*full, 0));
 }
 
+class CpuSessionTest : public SessionTest {};
+MPQ_ON_EVERY_CPU(CpuSessionTest);
+
+// Only [CLS] rows have a gradient where a format looks over the sequence: the bits of the layer that runs on all rows
+// forward and backward. That is what company gets whose outputs have such a format; a CPU's sums do not notice. Where
+// dropout takes every key of a head, block_log fills [CLS]'s tile with what the other rows have.
+TEST_P(CpuSessionTest, SequenceFormatsInTheLastLayerHaveTheBitsOfTheWholeLayer) {
+  BertConfig config = small;
+  config.attention_dropout = 0.8f;
+  const Bert m(config);
+  for (const char* format :
+       {"block_log(width=4,bias_width=4,block=1x8)", "block_fp(width=6,exponent=8,bias=127,block=*x16)"}) {
+    SCOPED_TRACE(format);
+    const std::vector<Replica> both = {
+        replica(m, {format}), replica(m, {"x=none;w=none;b=none;y=block_fp(width=8,exponent=8,bias=127,block=*x16)"})};
+    ASSERT_FALSE(FormatTable(m, {both[0].formats}).output_over_sequence());
+    ASSERT_TRUE(FormatTable(m, {both[0].formats, both[1].formats}).output_over_sequence());
+    const auto alone = open_session(*device_, m, {both[0]}), whole = open_session(*device_, m, both);
+    train(*alone, 6), train(*whole, 6);
+    expect_same_bits(everything(*whole, 0), everything(*alone, 0));
+  }
+}
+
 TEST_P(SessionTest, AReplicaHasTheBitsItHasAlone) {
   const std::vector<Wish> wishes = {{.seed = 1},
                                     {"integer(width=8,frac=4)", 2, 3e-3},
@@ -238,9 +261,6 @@ std::vector<std::string> family_specs() {
   for (const Family& f : families()) specs.emplace_back(f.choices[0]);
   return specs;
 }
-
-class CpuSessionTest : public SessionTest {};
-MPQ_ON_EVERY_CPU(CpuSessionTest);
 
 TEST_P(CpuSessionTest, ThreadsChangeNoBit) {
   const int before = threads();
@@ -286,8 +306,8 @@ TEST_P(SessionTest, StepsOnADataSetHaveTheBitsOfBatchesFromTheHost) {
       order.order.push_back(static_cast<int32_t>((step / 2 + 3 * i) % split.row_count()));
     order.first.push_back(static_cast<int64_t>(order.order.size()));
   }
-  for (const char* format :
-       {"none", "block_fp(width=6,exponent=8,bias=127,block=*x16)", "binary_residual(levels=2)", "nvfp4()"}) {
+  for (const char* format : {"none", "block_fp(width=6,exponent=8,bias=127,block=*x16)",
+                             "block_log(width=4,bias_width=4,block=1x16)", "binary_residual(levels=2)", "nvfp4()"}) {
     SCOPED_TRACE(format);
     const std::vector<Replica> replicas = {replica(model_, {format, 3, 1e-3}, steps),
                                            replica(model_, {"integer(width=8,frac=4)", 4, 2e-3}, steps)};

@@ -5,9 +5,11 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <thread>
 
 #include "base/file.h"
 #include "base/text.h"
+#include "tensor/device_around.h"
 #include "tests/devices.h"
 #include "tests/temporary_folder.h"
 
@@ -30,25 +32,29 @@ struct Left {
 };
 
 // A device that says how much memory is free.
-class SmallDevice final : public Device {
+class SmallDevice : public DeviceAround {
  public:
-  SmallDevice(Device& device, size_t free) : device_(device), free_(free) {}
+  SmallDevice(Device& device, size_t free) : DeviceAround(device), free_(free) {}
   std::string describe() const override { return "a small device"; }
-  Arena reserve(size_t bytes) override { return device_.reserve(bytes); }
-  void release(const Arena& arena) override { device_.release(arena); }
   size_t free_bytes() const override { return free_; }
   int replicas_at_once() const override { return 3; }
   int rows_at_once() const override { return 16; }  // evaluation takes no more memory than training
-  void copy_in(void* device, const void* host, size_t bytes) override { device_.copy_in(device, host, bytes); }
-  void copy_out(void* host, const void* device, size_t bytes) override { device_.copy_out(host, device, bytes); }
-  Ops& ops() override { return device_.ops(); }
-  std::unique_ptr<Replay> replay() override { return device_.replay(); }
-  double seconds(const std::function<void()>& work) override { return device_.seconds(work); }
-  int64_t bucket(int64_t rows) const override { return device_.bucket(rows); }
 
  private:
-  Device& device_;
   size_t free_;
+};
+
+// A GPU that is lost when its second session begins.
+class LostDevice final : public SmallDevice {
+ public:
+  using SmallDevice::SmallDevice;
+  std::unique_ptr<Replay> replay() override {
+    if (++sessions_ == 2) throw UserError("the GPU is lost");
+    return SmallDevice::replay();
+  }
+
+ private:
+  int sessions_ = 0;
 };
 
 class WaveTest : public DeviceTest {
@@ -66,7 +72,7 @@ class WaveTest : public DeviceTest {
   }
   ~WaveTest() override { ::unsetenv("XDG_CACHE_HOME"); }
 
-  WaveRunner runner(int replicas) { return WaveRunner(*device_, *setup_, train_, replicas); }
+  WaveRunner runner(int replicas) { return WaveRunner({device_.get()}, *setup_, train_, replicas); }
   // Named by their format; the states of those with the same one would collide.
   std::vector<TrialJob> jobs(const std::vector<std::string>& formats) {
     const Bert model(setup_->config);
@@ -86,7 +92,7 @@ class WaveTest : public DeviceTest {
   }
   void run(
       const WaveRunner& runner, const std::vector<SessionJobs>& sessions, const std::function<void()>& alive = [] {}) {
-    for (const SessionJobs& session : sessions) runner.run(session, setup_->data.valid, alive);
+    runner.run(sessions, setup_->data.valid, alive);
   }
   // Every format in a session of its own, from beginning to end.
   std::map<std::string, Left> alone(const std::vector<std::string>& formats) {
@@ -127,10 +133,10 @@ TEST_P(WaveTest, SessionsAreCutByNumberAndByMemory) {
   EXPECT_EQ(sizes(three), (std::vector<size_t>{3, 1, 1}));
   EXPECT_EQ(three[2].jobs[0].name, over_sequence) << "formats that look over a sequence come last";
   SmallDevice roomy(*device_, SIZE_MAX);
-  const size_t two_trials = WaveRunner(roomy, *setup_, train_, 0).memory(std::span(all).subspan(1, 2));
+  const size_t two_trials = WaveRunner({&roomy}, *setup_, train_, 0).memory(std::span(all).subspan(1, 2));
   const auto sessions_on = [&](size_t free, int replicas) {
     SmallDevice small(*device_, free);
-    return sizes(WaveRunner(small, *setup_, train_, replicas).sessions(all));
+    return sizes(WaveRunner({&small}, *setup_, train_, replicas).sessions(all));
   };
   EXPECT_EQ(sessions_on(100 * two_trials, 0), (std::vector<size_t>{3, 1, 1})) << "what the device suggests";
   EXPECT_EQ(sessions_on(two_trials * 5 / 4, 5), (std::vector<size_t>{2, 2, 1}));
@@ -186,6 +192,67 @@ TEST_P(WaveTest, KilledInMidWaveItGoesOnWhereTheStatesStand) {
   run(four, sessions);
   EXPECT_TRUE(left_.at(exploding).result.diverged);
   left_.erase(exploding);
+  EXPECT_EQ(left_, expected);
+}
+
+class WavePairTest : public WaveTest {
+ protected:
+  WavePairTest() { pair_ = true; }
+  WaveRunner both(int replicas) { return WaveRunner({device_.get(), second_.get()}, *setup_, train_, replicas); }
+  const std::vector<std::string> formats_ = {"none", over_sequence, plain, "binary_residual(levels=2)", other};
+};
+MPQ_ON_EVERY_PAIR(WavePairTest);
+
+TEST_P(WavePairTest, TwoDevicesGiveTheResultsOfOne) {
+  const auto expected = alone(formats_);
+  for (const int replicas : {1, 2, 5}) {
+    const WaveRunner runner = both(replicas);
+    std::vector<TrialJob> all = jobs(formats_);
+    const auto here = std::this_thread::get_id();
+    for (TrialJob& job : all)
+      job.finished = [here, finished = job.finished](Session& session, int r, const TrialResult& result) {
+        EXPECT_EQ(std::this_thread::get_id(), here);
+        finished(session, r, result);
+      };
+    int calls = 0;
+    run(runner, runner.sessions(all), [&] {
+      EXPECT_EQ(std::this_thread::get_id(), here);
+      ++calls;
+    });
+    EXPECT_GE(calls, 2);
+    EXPECT_EQ(std::exchange(left_, {}), expected) << replicas << " at once";
+  }
+}
+
+TEST_P(WavePairTest, SessionsGoToTheDeviceWithTheFewestTrials) {
+  const WaveRunner runner = both(64);
+  EXPECT_EQ(sizes(runner.sessions(jobs(formats_))), (std::vector<size_t>{3, 1, 1})) << "a device's share is three";
+  std::vector<SessionJobs> sessions;
+  for (const size_t size : {2, 5, 3, 1, 3}) sessions.push_back({std::vector<TrialJob>(size), 0});
+  using Places = std::vector<std::vector<size_t>>;
+  EXPECT_EQ(runner.place(sessions), (Places{{0, 1}, {2, 3, 4}})) << "5 and 2 trials; 3, 3 and 1";
+  EXPECT_EQ(runner.place({sessions[0]}), (Places{{0}}));
+  EXPECT_TRUE(runner.place({}).empty());
+}
+
+TEST_P(WavePairTest, WhereOneFailsFinishedTrialsStayAndTheOthersKeepTheirStates) {
+  const std::vector<std::string> formats = {"none", plain, "binary_residual(levels=2)", other};
+  const auto expected = alone(formats);
+  LostDevice lost(*second_, second_->free_bytes());
+  const WaveRunner failing({device_.get(), &lost}, *setup_, train_, 1);
+  try {
+    run(failing, failing.sessions(jobs(formats)));
+    FAIL() << "one device is lost";
+  } catch (const UserError& error) {
+    EXPECT_STREQ(error.what(), "the GPU is lost");
+  }
+  EXPECT_TRUE(left_.contains(plain)) << "the first trial of the device that is lost in its second";
+  EXPECT_FALSE(left_.contains(other));
+  const WaveRunner again = both(1);
+  std::vector<TrialJob> rest;
+  for (TrialJob& job : jobs(formats))
+    if (!left_.contains(job.name)) rest.push_back(job);
+  run(again, again.sessions(rest));
   EXPECT_EQ(left_, expected);
 }
 

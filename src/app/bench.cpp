@@ -22,10 +22,10 @@ struct Bench {
   const char* name;
   BenchTables (*run)(const BenchContext& context);
 };
-constexpr Bench benches[] = {{"kernels", bench_kernels}, {"train", bench_train},         {"eval", bench_eval},
-                             {"qat", bench_qat},         {"follow", bench_follow},       {"quantize", bench_quantize},
-                             {"formats", bench_formats}, {"tokenizer", bench_tokenizer}, {"sampler", bench_sampler},
-                             {"startup", bench_startup}};
+constexpr Bench benches[] = {{"kernels", bench_kernels},   {"train", bench_train},     {"eval", bench_eval},
+                             {"trials", bench_trials},     {"qat", bench_qat},         {"follow", bench_follow},
+                             {"quantize", bench_quantize}, {"formats", bench_formats}, {"tokenizer", bench_tokenizer},
+                             {"sampler", bench_sampler},   {"startup", bench_startup}};
 
 std::vector<std::string> bench_names() {
   std::vector<std::string> names;
@@ -74,12 +74,36 @@ std::vector<int> lognormal_lengths() {
   return lengths;
 }
 
-Json ceiling_json(const BenchContext& c) {
+Json cpu_ceiling(const BenchContext& c) {
   return {{"threads", c.threads},
-          {"core_gflops", c.ceiling.core_gflops},
-          {"gflops", c.ceiling.gflops},
-          {"core_copy_gb_per_s", c.ceiling.core_copy_gb},
-          {"copy_gb_per_s", c.ceiling.copy_gb}};
+          {"core_gflops", c.core.gflops},
+          {"gflops", c.cpu.gflops},
+          {"core_copy_gb_per_s", c.core.copy_gb},
+          {"copy_gb_per_s", c.cpu.copy_gb}};
+}
+
+// The ceilings of the CPU and, where another device is asked for, of that one.
+BenchTables measure_ceilings(BenchContext& c) {
+  const size_t bytes = size_t{c.quick ? 8u : 128u} << 20;
+  const auto cpu = open_device("cpu");
+  c.cpu = c.ceiling = measure_ceiling(*cpu, c.budget_s, bytes);
+  {
+    const OneThread one;
+    c.core = measure_ceiling(*cpu, c.budget_s, bytes);
+  }
+  BenchTables tables = {
+      {"ceiling", "multiply-adds out of registers; memcpy, bytes read and written", Json::array({cpu_ceiling(c)})}};
+  if (c.on_cpu()) return tables;
+  const auto device = c.open();
+  c.ceiling = measure_ceiling(*device, c.budget_s, bytes);
+  tables.push_back(
+      {"device_ceiling",
+       "multiply-adds of the instruction that products here are made of (mma.sync), out of registers; fp32 "
+       "is a third of TF32's rate, and products whose second terms are zero pass it; a copy, bytes read "
+       "and written",
+       Json::array(
+           {{{"device", device->describe()}, {"gflops", c.ceiling.gflops}, {"copy_gb_per_s", c.ceiling.copy_gb}}})});
+  return tables;
 }
 
 std::string cell(const std::string& key, const Json& value) {
@@ -116,7 +140,7 @@ int run_bench(const Args& args) {
   int threads = 0;
   CommandLine line("bench",
                    "mpq bench [NAME ...]\n\nMeasures this program on this machine: rates, and their share of the "
-                   "ceiling (fp32 multiply-adds and copies) "
+                   "ceiling (multiply-adds and copies) "
                    "that is\nmeasured in the same run. NAME: " +
                        join(bench_names(), ", ") +
                        "; without one, all of them.\n\n"
@@ -125,17 +149,17 @@ int run_bench(const Args& args) {
   line.option(
       "lengths", lengths, "FILE",
       "token counts of reviews, one a line; without it, a lognormal distribution with IMDb's mean and mean square");
-  line.option("model", model, "NAME|L,H,A,F", "what train, eval, qat and follow run");
+  line.option("model", model, "NAME|L,H,A,F", "what train, eval, trials, qat and follow run");
   line.option("batch", context.batch, "N", "reviews a training step", {.min = 1, .max = 4096});
-  line.option("replicas", context.replicas, "N", "replicas that train runs at once; its rates count them all",
+  line.option("replicas", context.replicas, "N", "replicas that train and trials run at once; rates count them all",
               {.min = 1, .max = 1024});
-  line.option("format", context.format, "SPEC", "format of every Linear in train");
+  line.option("format", context.format, "SPEC", "format of every Linear in train and trials");
   line.option("tokenizer", context.tokenizer, "FILE",
               "what tokenizer measures, and follow takes; without it, what suits the data");
   line.option("text", context.text, "FILE", "the text it tokenizes; without it, the built-in corpus");
   line.option("data", context.data, "PATH",
               "what follow trains on; without it, the built-in corpus. startup also opens its token cache");
-  line.option("device", context.device, "cpu|cuda[:N]", "what runs train, eval, qat, follow and formats");
+  line.option("device", context.device, "cpu|cuda[:N]", "what runs train, eval, trials, qat, follow and formats");
   line.choice("precision", context.precision, {"fp32", "tf32", "bf16"}, "of their float operands in matrix products");
   line.option("threads", threads, "N", "CPU threads; 0: every CPU allowed", {.min = 0, .max = 4096});
   line.flag("quick", context.quick, "short measurements: whether it works, not how fast");
@@ -150,11 +174,11 @@ int run_bench(const Args& args) {
   if (context.quick) context.budget_s = 0.01;
   line.announce();
 
-  context.ceiling = measure_ceiling(context.budget_s, size_t{context.quick ? 8u : 128u} << 20);
-  Json result = {{"ceiling", ceiling_json(context)}};
-  if (!line.json())
-    print({"ceiling", "multiply-adds out of registers; memcpy, bytes read and written",
-           Json::array({result["ceiling"]})});
+  Json result;
+  for (const BenchTable& table : measure_ceilings(context)) {
+    result[table.name] = table.rows[0];
+    if (!line.json()) print(table);
+  }
   for (const Bench& bench : benches) {
     if (!names.empty() && std::find(names.begin(), names.end(), bench.name) == names.end()) continue;
     for (const BenchTable& table : bench.run(context)) {

@@ -31,14 +31,26 @@ class Stopwatch {
   std::vector<double> seconds_, cpu_seconds_;
 };
 
-// What this machine can do at best, measured in the same run; one core, and all threads in use.
+// What a device can do at best, measured in the same run.
 struct Ceiling {
-  double core_gflops = 0, gflops = 0;    // fp32 multiply-adds out of registers
-  double core_copy_gb = 0, copy_gb = 0;  // GB/s of memcpy over buffers that no cache holds, reads and writes counted
+  double gflops = 0;   // multiply-adds out of registers, as products of floats do them in the device's precision
+  double copy_gb = 0;  // GB/s of a copy between buffers that no cache holds, reads and writes counted
 };
-Ceiling measure_ceiling(double budget_s, size_t copy_bytes);
+Ceiling measure_ceiling(Device& device, double budget_s, size_t copy_bytes);
 // GB/s, reads and writes counted, of copying so many bytes again and again.
-double measure_copy(int threads, size_t bytes, double budget_s);
+double measure_copy(Device& device, size_t bytes, double budget_s);
+
+// The CPU with one thread, for a scope.
+class OneThread {
+ public:
+  OneThread();
+  ~OneThread();
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  int before_;
+};
 
 struct BenchContext {
   bool quick = false;
@@ -51,14 +63,10 @@ struct BenchContext {
   std::vector<int> lengths;     // token counts of reviews
   std::string lengths_from;     // where they come from
   std::string tokenizer, text, data;
-  Ceiling ceiling;
+  Ceiling core, cpu, ceiling;  // of one core, of all threads, of `device`
 
   std::unique_ptr<Device> open() const { return open_device(device, parse_precision(precision)); }
   bool on_cpu() const { return device == "cpu"; }
-  // Shares of the ceiling are known for the CPU only; null elsewhere.
-  nlohmann::ordered_json share(double gflops) const {
-    return on_cpu() ? nlohmann::ordered_json(gflops / ceiling.gflops) : nlohmann::ordered_json();
-  }
 };
 
 // A table of results: one flat JSON object a row, all with the same keys. --json prints it as it is, people get the
@@ -72,6 +80,7 @@ using BenchTables = std::vector<BenchTable>;
 BenchTables bench_kernels(const BenchContext& context);
 BenchTables bench_train(const BenchContext& context);
 BenchTables bench_eval(const BenchContext& context);
+BenchTables bench_trials(const BenchContext& context);
 BenchTables bench_qat(const BenchContext& context);
 BenchTables bench_follow(const BenchContext& context);
 BenchTables bench_quantize(const BenchContext& context);

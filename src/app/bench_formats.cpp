@@ -142,7 +142,7 @@ BenchTables bench_formats(const BenchContext& context) {
                                "check, rate of the device alone",
                                context.device, to_text(isa))};
   for (size_t f = 0; f < specs.size(); ++f) {
-    const double seconds = device->seconds([&] { slice.quantize(f); });
+    const double seconds = device->time([&] { slice.quantize(f); }).seconds;
     table.rows.push_back({{"format", to_text(specs[f])},
                           {"patterns", patterns.count()},
                           {"mismatches", tallies[f].mismatches},

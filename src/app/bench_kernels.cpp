@@ -6,7 +6,6 @@
 #include <optional>
 
 #include "app/bench.h"
-#include "base/parallel.h"
 #include "base/philox.h"
 #include "tensor/device.h"
 
@@ -99,14 +98,15 @@ class KernelBench {
 
  private:
   double ceiling(const Work& work, int threads) const {
-    if (work.bytes > 0) return measure_copy(threads, static_cast<size_t>(work.bytes) / 2, budget_);
-    return threads == 1 ? context_.ceiling.core_gflops : context_.ceiling.gflops;
+    if (work.bytes == 0) return (threads == 1 ? context_.core : context_.cpu).gflops;
+    const auto copy = [&] { return measure_copy(*cpu_, static_cast<size_t>(work.bytes) / 2, budget_); };
+    if (threads > 1) return copy();
+    const OneThread one;
+    return copy();
   }
   double with_one_thread(const std::function<void()>& run) const {
-    set_threads(1);
-    const double seconds = time_calls(budget_, run).best;
-    set_threads(context_.threads);
-    return seconds;
+    const OneThread one;
+    return time_calls(budget_, run).best;
   }
   double blas_seconds(const Work& work, int threads) const {
     const BlasThreads scope(threads);
@@ -114,6 +114,7 @@ class KernelBench {
   }
 
   const BenchContext& context_;
+  const std::unique_ptr<Device> cpu_ = open_device("cpu");
   const double budget_ = context_.budget_s / 2;
   Json rows_ = Json::array();
 };

@@ -27,7 +27,8 @@ BenchTables bench_quantize(const BenchContext& context) {
   const int64_t rows = context.quick ? 1 << 6 : 1 << 12, cols = 1 << 10;
   const std::vector<float> x = bell_values(static_cast<size_t>(rows * cols));
   std::vector<float> y(x.size());
-  const double copy = measure_copy(1, x.size() * sizeof(float), context.budget_s);
+  const OneThread one;
+  const double copy = measure_copy(*open_device("cpu"), x.size() * sizeof(float), context.budget_s);
   BenchTable table{
       "quantize",
       fmt::format("an activation [1, {}, {}] on one core; the share is of memcpy's rate over the same tensor", rows,

@@ -37,7 +37,7 @@ DataOptions DataArgs::options() const {
 
 void MachineArgs::add_to(CommandLine& line) {
   line.group("Machine");
-  line.option("device", device, "cpu|cuda[:N]", "what computes");
+  line.option("device", device, "cpu|cuda[:N[,N]]", "what computes; several GPUs in mpq search and mpq train");
   line.choice("precision", precision, {"fp32", "tf32", "bf16"},
               "how much of a float operand a matrix product sees; what a number format holds exactly loses nothing");
   line.option("threads", threads, "N", "CPU threads; 0: every CPU allowed", {.min = 0, .max = 4096});
@@ -51,6 +51,8 @@ void MachineArgs::apply() const {
 }
 
 std::unique_ptr<Device> MachineArgs::open() const { return open_device(device, parse_precision(precision)); }
+
+Devices MachineArgs::open_all() const { return open_devices(device, parse_precision(precision)); }
 
 std::string MachineArgs::precision_in_recipe() const { return precision == "fp32" ? "" : " precision " + precision; }
 

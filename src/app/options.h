@@ -29,6 +29,7 @@ struct MachineArgs {
   // Sets the number of threads and starts the clock of --timeout; open() judges the device.
   void apply() const;
   std::unique_ptr<Device> open() const;
+  Devices open_all() const;  // for commands that take several
   // " precision tf32"; empty for fp32, which runs and studies of before there was a choice had.
   std::string precision_in_recipe() const;
 };

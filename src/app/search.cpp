@@ -81,10 +81,10 @@ int run_search(const Args& args) {
   options.machine.apply();
   install_stop_signals();
   if (options.storage.empty()) options.storage = "sqlite:///" + (fs::path(options.out) / "study.db").string();
-  const auto device = options.machine.open();
+  const Devices devices = options.machine.open_all();
   make_folders(options.out);
 
-  if (is_demo(options)) prepare_demo(options, line, *device);
+  if (is_demo(options)) prepare_demo(options, line, *devices[0]);
   if (options.train.epochs == 0 && options.train.init.empty())
     throw UserError("--epochs 0 without --init: random weights, never trained", "name a trained model with --init DIR");
   DataOptions data = options.data.options();
@@ -94,9 +94,9 @@ int run_search(const Args& args) {
     throw UserError(fmt::format("--select {}: the data has no such split", options.select),
                     "--valid PATH|FRACTION or --test PATH bring one");
   const auto storage = open_storage(options.storage, OpenMode::create);
-  Search search(options, setup, *device, *storage);
+  Search search(options, setup, devices, *storage);
   line.announce();
-  search.print_plan(*device);
+  search.print_plan(devices);
 
   search.run();
   const std::vector<FamilyResult> results = search.results();

@@ -28,6 +28,12 @@ std::string recipe_of(const SearchOptions& o, const Setup& setup) {
       t.clip, t.seed, o.max_bits ? fmt::format("{}", *o.max_bits) : "none", o.machine.precision_in_recipe());
 }
 
+std::vector<Device*> pointers(const Devices& devices) {
+  std::vector<Device*> pointers;
+  for (const auto& device : devices) pointers.push_back(device.get());
+  return pointers;
+}
+
 double mcnemar_against(const Evaluation& control, const Evaluation& e) {
   int64_t only_control = 0, only_e = 0;
   for (size_t i = 0; i < e.labels.size(); ++i) {
@@ -39,11 +45,11 @@ double mcnemar_against(const Evaluation& control, const Evaluation& e) {
 
 }  // namespace
 
-Search::Search(const SearchOptions& options, const Setup& setup, Device& device, Storage& storage)
+Search::Search(const SearchOptions& options, const Setup& setup, const Devices& devices, Storage& storage)
     : options_(options),
       setup_(setup),
       test_selects_(options.select == "test"),
-      runner_(device, setup, options_.train, options_.replicas) {
+      runner_(pointers(devices), setup, options_.train, options_.replicas) {
   const auto spaces = options.space.empty() ? family_spaces(options.family) : named_space(options.space);
   const std::string recipe = recipe_of(options, setup);
   for (const FamilySpace& space : spaces) {
@@ -57,14 +63,15 @@ Search::Search(const SearchOptions& options, const Setup& setup, Device& device,
   for (const auto& family : families_) finished_ += family->result().trials;
 }
 
-void Search::print_plan(const Device& device) const {
+void Search::print_plan(const Devices& devices) const {
   size_t memory = 0, together = 0;
   for (const SessionJobs& session : runner_.sessions(first_round_)) {
     memory = std::max(memory, runner_.memory(session.jobs));
     together = std::max(together, session.jobs.size());
   }
-  fmt::print(stderr, "{}\n{}\n{}: {} of memory, {} trial(s) at once\n", setup_.data.description,
-             describe(setup_.config), device.describe(), human_bytes(memory), together);
+  fmt::print(stderr, "{}\n{}\n", setup_.data.description, describe(setup_.config));
+  for (const auto& device : devices)
+    fmt::print(stderr, "{}: {} of memory, {} trial(s) at once\n", device->describe(), human_bytes(memory), together);
   fmt::print(stderr, "{} studies in {}: {} trials at most, {} finished already; each {} steps, then {} {} rows\n",
              families_.size(), options_.storage, planned_, finished_, runner_.steps(), selection().row_count(),
              options_.select);
@@ -98,11 +105,10 @@ bool Search::run_round() {
 void Search::train(std::vector<TrialJob> jobs, const Split& split) {
   const auto alive = [&] {
     for (auto& family : families_) family->heartbeat();
-  };
-  for (const SessionJobs& session : runner_.sessions(std::move(jobs))) {
-    runner_.run(session, split, alive);
     estimate();
-  }
+  };
+  runner_.run(runner_.sessions(std::move(jobs)), split, alive);
+  estimate();
 }
 
 void Search::print_trial(const std::string& family, const FrozenTrial& trial) {
@@ -127,8 +133,9 @@ void Search::print_trial(const std::string& family, const FrozenTrial& trial) {
 void Search::estimate() {
   if (estimated_ || quantized_seconds_ == 0) return;
   estimated_ = true;
-  fmt::print(stderr, "estimated: at most {} for the other {} trials\n",
-             human_seconds(quantized_seconds_ * static_cast<double>(planned_ - finished_)), planned_ - finished_);
+  const double seconds =
+      quantized_seconds_ * static_cast<double>(planned_ - finished_) / static_cast<double>(runner_.devices());
+  fmt::print(stderr, "estimated: at most {} for the other {} trials\n", human_seconds(seconds), planned_ - finished_);
 }
 
 bool Search::others_run() const {

@@ -10,9 +10,9 @@ namespace mpq {
 
 class Search {
  public:
-  Search(const SearchOptions& options, const Setup& setup, Device& device, Storage& storage);
+  Search(const SearchOptions& options, const Setup& setup, const Devices& devices, Storage& storage);
 
-  void print_plan(const Device& device) const;
+  void print_plan(const Devices& devices) const;
   // Until every study has its trials. Throws Stopped.
   void run();
   // The winners, met with the test split and trained again with other seeds, as the options want it. Throws Stopped.

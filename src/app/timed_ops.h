@@ -3,17 +3,19 @@
 #include <map>
 #include <string>
 
-#include "tensor/device.h"
+#include "app/op_cost.h"
+#include "tensor/device_around.h"
 
 namespace mpq {
 
-// Times calls by Device::seconds.
+// Times calls by Device::time.
 class TimedOps final : public Ops {
  public:
+  // Of all calls.
   struct Cost {
     int64_t calls = 0;
-    double seconds = 0;
-    double flops = 0;  // of matrix products; a gradient counts twice its forward
+    WorkTime time;
+    OpCost work;
   };
 
   explicit TimedOps(Device& device) : device_(device), ops_(device.ops()) {}
@@ -48,31 +50,20 @@ class TimedOps final : public Ops {
 
  private:
   template <class Call>
-  void time(const std::string& name, double flops, Call call);
+  void time(const std::string& name, const OpCost& work, Call call);
 
   Device& device_;
   Ops& ops_;
   std::map<std::string, Cost> costs_;
 };
 
-class TimedDevice final : public Device {
+class TimedDevice final : public DeviceAround {
  public:
-  explicit TimedDevice(Device& device) : device_(device), ops_(device) {}
-  std::string describe() const override { return device_.describe(); }
-  Arena reserve(size_t bytes) override { return device_.reserve(bytes); }
-  void release(const Arena& arena) override { device_.release(arena); }
-  size_t free_bytes() const override { return device_.free_bytes(); }
-  int replicas_at_once() const override { return device_.replicas_at_once(); }
-  int rows_at_once() const override { return device_.rows_at_once(); }
+  explicit TimedDevice(Device& device) : DeviceAround(device), ops_(device) {}
   std::unique_ptr<Replay> replay() override;  // runs anew each time: records would hide the operations
-  double seconds(const std::function<void()>& work) override { return device_.seconds(work); }
-  int64_t bucket(int64_t rows) const override { return device_.bucket(rows); }
-  void copy_in(void* device, const void* host, size_t bytes) override { device_.copy_in(device, host, bytes); }
-  void copy_out(void* host, const void* device, size_t bytes) override { device_.copy_out(host, device, bytes); }
   TimedOps& ops() override { return ops_; }
 
  private:
-  Device& device_;
   TimedOps ops_;
 };
 

@@ -30,7 +30,6 @@ struct TrialJob {
 
 // What all trials of a search share.
 struct TrialSetting {
-  Device& device;
   const Setup& setup;
   const TrainArgs& train;
   Bert model{setup.config};

@@ -25,10 +25,10 @@ std::string title(std::span<const TrialJob> jobs) {
 
 }  // namespace
 
-TrialSession::TrialSession(const TrialSetting& setting, std::span<const TrialJob> jobs, int64_t step)
+TrialSession::TrialSession(Device& device, const TrialSetting& setting, std::span<const TrialJob> jobs, int64_t step)
     : setting_(setting),
       jobs_(jobs),
-      session_(setting.device, setting.model, replicas_of(setting, jobs), setting.session_options()),
+      session_(device, setting.model, replicas_of(setting, jobs), setting.session_options()),
       running_(jobs.size()) {
   for (const TrialJob& job : jobs)
     check(job.seed == jobs[0].seed, "trials of the seeds {} and {} in one session", job.seed, jobs[0].seed);
@@ -47,10 +47,10 @@ void TrialSession::go_on(int replica, int64_t step) {
   running_[replica] = {.state = std::move(kept->state), .before = kept->state.seconds};
 }
 
-void TrialSession::run(const Split& split, const std::function<void()>& alive) {
+void TrialSession::run(const Split& split, const std::function<void()>& alive, bool shown) {
   std::vector<Evaluation> evaluations(replicas());
   try {
-    train(alive);
+    train(alive, shown);
     evaluations = evaluate(split, alive);
   } catch (const AllDiverged&) {
   }
@@ -59,25 +59,21 @@ void TrialSession::run(const Split& split, const std::function<void()>& alive) {
   for (int r = 0; r < replicas(); ++r) jobs_[r].finished(session_, r, results[r]);
 }
 
-void TrialSession::train(const std::function<void()>& alive) {
+void TrialSession::train(const std::function<void()>& alive, bool shown) {
   TrainPlan plan = plan_of(setting_.train);
   plan.data_seed = jobs_[0].seed;
   Progress progress(title(jobs_), setting_.steps(), "steps", session_.step());
   mpq::train(session_, setting_.setup.data.train, plan, [&](const Progressed& steps) {
     for (const Session::StepResult& step : steps.results) add(step);
     if (all_diverged()) throw AllDiverged{};
-    progress.update(session_.step());
-    alive();
+    if (shown) progress.update(session_.step());
     keep_if_due();
-    stop_if_asked();
+    go_on_or_stop(alive);
   });
 }
 
 std::vector<Evaluation> TrialSession::evaluate(const Split& split, const std::function<void()>& alive) {
-  return mpq::evaluate(session_, split, [&](int64_t) {
-    alive();
-    stop_if_asked();
-  });
+  return mpq::evaluate(session_, split, [&](int64_t) { go_on_or_stop(alive); });
 }
 
 void TrialSession::add(const Session::StepResult& step) {
@@ -108,10 +104,14 @@ void TrialSession::keep() {
   kept_ = Clock::now();
 }
 
-void TrialSession::stop_if_asked() {
-  if (!stop_requested()) return;
-  keep();
-  throw Stopped("the search; the same command goes on where it stopped");
+void TrialSession::go_on_or_stop(const std::function<void()>& alive) {
+  try {
+    alive();
+    if (stop_requested()) throw Stopped("the search; the same command goes on where it stopped");
+  } catch (const Stopped&) {
+    keep();
+    throw;
+  }
 }
 
 double TrialSession::seconds(int replica) const {

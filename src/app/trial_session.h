@@ -10,12 +10,13 @@ namespace mpq {
 class TrialSession {
  public:
   // Jobs of one seed, whose kept states stand at `step` (0: they start).
-  TrialSession(const TrialSetting& setting, std::span<const TrialJob> jobs, int64_t step);
+  TrialSession(Device& device, const TrialSetting& setting, std::span<const TrialJob> jobs, int64_t step);
 
   // Trains, evaluates on `split` and hands each job its result, in order. A trial that diverges goes on as dead weight
-  // until all have. `alive` is called every now and then. The states of long trials are written every five minutes (or
-  // --checkpoint-every steps), and when a stop is asked for. Throws Stopped.
-  void run(const Split& split, const std::function<void()>& alive);
+  // until all have. `alive` is called every now and then, and may throw Stopped. The states of long trials are written
+  // every five minutes (or --checkpoint-every steps), and when a stop is asked for. Throws Stopped. Of several sessions
+  // at a time one shows its progress.
+  void run(const Split& split, const std::function<void()>& alive, bool shown = true);
 
  private:
   struct Running {
@@ -27,13 +28,13 @@ class TrialSession {
 
   int replicas() const { return static_cast<int>(jobs_.size()); }
   void go_on(int replica, int64_t step);
-  void train(const std::function<void()>& alive);
+  void train(const std::function<void()>& alive, bool shown);
   std::vector<Evaluation> evaluate(const Split& split, const std::function<void()>& alive);
   void add(const Session::StepResult& step);
   bool all_diverged() const;
   void keep_if_due();
   void keep();
-  void stop_if_asked();
+  void go_on_or_stop(const std::function<void()>& alive);
   double seconds(int replica) const;
   TrialResult result(int replica, const Evaluation& evaluation, const Split& split) const;
 

@@ -1,9 +1,11 @@
 #include "app/wave.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "app/kept_trial.h"
 #include "app/trial_session.h"
+#include "base/crew.h"
 #include "base/text.h"
 
 namespace mpq {
@@ -26,11 +28,13 @@ struct Placed {
 
 }  // namespace
 
-WaveRunner::WaveRunner(Device& device, const Setup& setup, const TrainArgs& train, int replicas)
-    : setting_{device, setup, train},
-      most_(static_cast<size_t>(std::max(1, replicas > 0 ? replicas : device.replicas_at_once()))) {}
+WaveRunner::WaveRunner(std::vector<Device*> devices, const Setup& setup, const TrainArgs& train, int replicas)
+    : devices_(std::move(devices)),
+      setting_{setup, train},
+      most_(static_cast<size_t>(std::max(1, replicas > 0 ? replicas : devices_.at(0)->replicas_at_once()))) {}
 
 std::vector<SessionJobs> WaveRunner::sessions(std::vector<TrialJob> jobs) const {
+  const size_t share = (jobs.size() + devices_.size() - 1) / devices_.size();
   std::vector<Placed> placed;
   for (TrialJob& job : jobs) {
     const auto kept = read_kept(setting_, job);
@@ -46,7 +50,7 @@ std::vector<SessionJobs> WaveRunner::sessions(std::vector<TrialJob> jobs) const 
     const auto end = std::find_if(at, placed.end(), [&](const Placed& p) {
       return p.step != session.step || p.over_sequence != at->over_sequence;
     });
-    for (auto p = at; p != end; ++p) session.jobs.push_back(p->job);
+    for (auto p = at; p != end && session.jobs.size() < share; ++p) session.jobs.push_back(p->job);
     const size_t count = fitting(replicas_of(session.jobs), setting_.session_options());
     session.jobs.erase(session.jobs.begin() + static_cast<std::ptrdiff_t>(count), session.jobs.end());
     at += static_cast<std::ptrdiff_t>(session.jobs.size());
@@ -55,8 +59,41 @@ std::vector<SessionJobs> WaveRunner::sessions(std::vector<TrialJob> jobs) const 
   return sessions;
 }
 
-void WaveRunner::run(const SessionJobs& session, const Split& split, const std::function<void()>& alive) const {
-  TrialSession(setting_, session.jobs, session.step).run(split, alive);
+std::vector<std::vector<size_t>> WaveRunner::place(const std::vector<SessionJobs>& sessions) const {
+  std::vector<size_t> largest_first(sessions.size()), trials(devices_.size(), 0);
+  std::iota(largest_first.begin(), largest_first.end(), 0);
+  std::stable_sort(largest_first.begin(), largest_first.end(),
+                   [&](size_t a, size_t b) { return sessions[a].jobs.size() > sessions[b].jobs.size(); });
+  std::vector<std::vector<size_t>> places(devices_.size());
+  for (const size_t s : largest_first) {
+    const auto device = std::min_element(trials.begin(), trials.end()) - trials.begin();
+    places[device].push_back(s);
+    trials[device] += sessions[s].jobs.size();
+  }
+  std::erase_if(places, [](const auto& place) { return place.empty(); });
+  for (auto& place : places) std::sort(place.begin(), place.end());
+  return places;
+}
+
+void WaveRunner::run(const std::vector<SessionJobs>& sessions, const Split& split,
+                     const std::function<void()>& alive) const {
+  const auto places = place(sessions);
+  Crew crew;
+  const auto go_on = [&] {
+    crew.stop_if_failed();
+    crew.call(alive);
+  };
+  crew.run(places.size(), [&](size_t device) {
+    for (const size_t s : places[device]) {
+      crew.stop_if_failed();
+      std::vector<TrialJob> jobs = sessions[s].jobs;
+      for (TrialJob& job : jobs)
+        job.finished = [&crew, finished = job.finished](Session& session, int r, const TrialResult& result) {
+          crew.call([&] { finished(session, r, result); });
+        };
+      TrialSession(*devices_[device], setting_, jobs, sessions[s].step).run(split, go_on, device == 0);
+    }
+  });
 }
 
 void WaveRunner::write(const fs::path& folder, Session& session, int replica) const {
@@ -75,7 +112,7 @@ std::vector<Evaluation> WaveRunner::evaluate_kept(const std::vector<fs::path>& f
   while (all.size() < folders.size()) {
     const auto rest = std::span(replicas).subspan(all.size());
     const auto group = rest.first(fitting(rest, options));
-    Session session(setting_.device, model(), {group.begin(), group.end()}, options);
+    Session session(*devices_[0], model(), {group.begin(), group.end()}, options);
     for (int r = 0; r < session.replicas(); ++r) load_into(session, r, checkpoints[all.size() + r]);
     const auto evaluations = evaluate_with_progress(session, split, "testing the winners");
     all.insert(all.end(), evaluations.begin(), evaluations.end());
@@ -84,19 +121,25 @@ std::vector<Evaluation> WaveRunner::evaluate_kept(const std::vector<fs::path>& f
 }
 
 size_t WaveRunner::memory(std::span<const TrialJob> jobs) const {
-  return Session::memory(setting_.device, model(), replicas_of(jobs), setting_.session_options());
+  return Session::memory(*devices_[0], model(), replicas_of(jobs), setting_.session_options());
 }
 
-// How many of these replicas, from the first on, one session can hold.
+const Device& WaveRunner::tightest() const {
+  return **std::min_element(devices_.begin(), devices_.end(),
+                            [](const Device* a, const Device* b) { return a->free_bytes() < b->free_bytes(); });
+}
+
+// How many of these replicas, from the first on, one session can hold, on any device.
 size_t WaveRunner::fitting(std::span<const Replica> replicas, const SessionOptions& options) const {
-  const size_t free = setting_.device.free_bytes();
+  const Device& device = tightest();
+  const size_t free = device.free_bytes();
   const auto budget = static_cast<size_t>(kShareOfMemory * static_cast<double>(free));
   for (size_t n = std::min(most_, replicas.size());;) {
-    const size_t needed = Session::memory(setting_.device, model(), {replicas.begin(), replicas.begin() + n}, options);
+    const size_t needed = Session::memory(device, model(), {replicas.begin(), replicas.begin() + n}, options);
     if (needed <= budget) return n;
     if (n == 1)
       throw UserError(fmt::format("a trial takes {} of memory; {} has {} free, and nine tenths of that are used",
-                                  human_bytes(needed), setting_.device.describe(), human_bytes(free)),
+                                  human_bytes(needed), device.describe(), human_bytes(free)),
                       "a smaller --batch, --max-tokens or --model needs less");
     n = std::clamp<size_t>(n * budget / needed, 1, n - 1);
   }

@@ -1,5 +1,5 @@
-// A wave of trials, of several studies: cut into sessions that fit the device's memory, a replica a trial. Which trials
-// share a session changes no bit of their results.
+// A wave of trials, of several studies: cut into sessions that fit a device's memory, a replica a trial, and shared out
+// among the devices. Neither which trials share a session nor where it runs changes a bit of their results.
 #pragma once
 #include <span>
 
@@ -16,20 +16,26 @@ struct SessionJobs {
 
 class WaveRunner {
  public:
-  // At most `replicas` trials a session; 0: what suits the device.
-  WaveRunner(Device& device, const Setup& setup, const TrainArgs& train, int replicas);
+  // Devices of one kind. At most `replicas` trials a session; 0: what suits a device.
+  WaveRunner(std::vector<Device*> devices, const Setup& setup, const TrainArgs& train, int replicas);
 
   // The sessions that train these jobs. Together are those whose states stand at the same step; those whose formats
-  // look over a sequence (they would slow down a whole session) have sessions of their own, the last. UserError if the
-  // memory is too small for one of them.
+  // look over a sequence (they would slow down a whole session) have sessions of their own, the last. No session has
+  // more than a device's share of the jobs. UserError if the memory is too small for one of them.
   std::vector<SessionJobs> sessions(std::vector<TrialJob> jobs) const;
-  // Trains one session, evaluates it on `split`, and calls every job's `finished`. Throws Stopped.
-  void run(const SessionJobs& session, const Split& split, const std::function<void()>& alive) const;
+  // Trains the sessions, evaluates them on `split`, and calls every job's `finished`. Each device has a thread of its
+  // own; `alive` and `finished` are called in the caller's. Where one device fails the others stop, and their trials
+  // keep their states. Throws Stopped.
+  void run(const std::vector<SessionJobs>& sessions, const Split& split, const std::function<void()>& alive) const;
+  // Which sessions each device takes: the largest first, to the device with the fewest trials. Devices that get none
+  // are left out.
+  std::vector<std::vector<size_t>> place(const std::vector<SessionJobs>& sessions) const;
 
   void write(const std::filesystem::path& folder, Session& session, int replica) const;
   // Evaluates models that `write` wrote.
   std::vector<Evaluation> evaluate_kept(const std::vector<std::filesystem::path>& folders, const Split& split) const;
 
+  size_t devices() const { return devices_.size(); }
   const Bert& model() const { return setting_.model; }
   int64_t steps() const { return setting_.steps(); }
   // Bytes that the session takes.
@@ -39,6 +45,9 @@ class WaveRunner {
   size_t fitting(std::span<const Replica> replicas, const SessionOptions& options) const;
   std::vector<Replica> replicas_of(std::span<const TrialJob> jobs) const;
 
+  const Device& tightest() const;  // the device with the least free memory
+
+  std::vector<Device*> devices_;
   TrialSetting setting_;
   size_t most_;  // replicas a session
 };

@@ -8,6 +8,7 @@ namespace mpq {
 
 void plan_for(QuantSlot& slot, const QuantSpec& spec) {
   slot.over_sequence |= reach(spec, Role::activation) == Reach::sequence;
+  slot.tiles_over_rows |= tile_reach(spec) == Reach::sequence;
   slot.surveys = std::max(slot.surveys, surveys(spec));
 }
 
@@ -24,7 +25,7 @@ CopyPlan plan_copies(Tape& tape, std::span<const Reader> readers, Tensor x, int 
       if (readers[k].slot.specs == slot.specs) plan.read[i] = plan.read[k];
     if (plan.read[i]) continue;
     plan.read[i] = tape.tensor(x.shape);
-    plan.copies.add({slot, plan.read[i]});
+    plan.copies.add({slot, plan.read[i], readers[i].whole});
   }
   return plan;
 }
@@ -64,57 +65,39 @@ Features embed(Tape& tape, const EmbedTerms& terms, const Ragged& ragged, const 
 
 namespace {
 
-// Where a Linear writes the gradient of what it read. Linears of one input add to it in their order, through a buffer
-// where a quantizer's gradient stands between one of them and the input: a replica's sums, and so its bits, do not
-// depend on the formats of the others.
-struct InputGrad {
-  Tensor dx;
-  bool accumulate, buffered;
-};
-InputGrad input_grad(Tape& tape, const Features& x, bool all_identity) {
-  const auto target = tape.grad_target(x.x);
-  if (all_identity || !target.accumulate) return {target.grad, target.accumulate, false};
-  return {tape.tensor(x.x->data.shape), false, true};
-}
-void finish_input_grad(Tape& tape, const Features& x, const Reader& reader, const InputGrad& grad) {
-  if (!reader.identity_gradient)
-    tape.ops().quantize_grad({.ragged = x.ragged,
-                              .rank = x.rank,
-                              .slot = reader.slot,
-                              .x = x.x->data,
-                              .dx = grad.dx,
-                              .dtrained = reader.dtrained});
-  if (grad.buffered) tape.ops().add(grad.dx, x.x->grad);
-}
-
 // The gradient of what a GELU or tanh made passes its slope in the product that makes it, where that product is alone.
-void take_slope(const Features& x, bool all_identity, std::vector<Linear1Grad>& grads) {
-  if (x.x->activation == Activation::none || !all_identity || grads.size() != 1 || grads[0].accumulate) return;
+void take_slope(const Features& x, std::vector<Linear1Grad>& grads) {
+  if (x.x->activation == Activation::none || grads.size() != 1 || grads[0].accumulate) return;
   grads[0].input_activation = x.x->activation;
   grads[0].input_saved = x.x->saved;
   x.x->slope_applied = true;
 }
 
+// Where a quantizer's gradient stands between a Linear and what it read.
+InputFormat input_format(Tape& tape, const Features& x, const Reader& reader) {
+  if (reader.identity_gradient) return {};
+  const InputFormat format{reader.slot, x.x->data, tape.tensor(x.x->data.shape)};
+  if (reader.dtrained) tape.train_format({x.ragged, format, reader.dtrained});
+  return format;
+}
+
 void record_linear_grads(Tape& tape, const Features& x, std::vector<Linear1> forwards, std::vector<LinearTerms> terms,
                          std::vector<Var> results) {
   tape.record([=, &tape] {
-    bool all_identity = true;
-    for (const LinearTerms& t : terms) all_identity &= t.input.identity_gradient;
     std::vector<Linear1Grad> grads;
-    std::vector<InputGrad> inputs;
     for (size_t i = 0; i < forwards.size(); ++i) {
-      inputs.push_back(input_grad(tape, x, all_identity));
+      const auto target = tape.grad_target(x.x);  // Linears of one input add to it in their order
       grads.push_back({.forward = forwards[i],
                        .dy = tape.grad_of(results[i]),
-                       .dx = inputs[i].dx,
-                       .accumulate = inputs[i].accumulate,
+                       .input_format = input_format(tape, x, terms[i].input),
+                       .dx = target.grad,
+                       .accumulate = target.accumulate,
                        .dw = terms[i].dw,
                        .dbias = terms[i].dbias});
       if (results[i]->slope_applied) grads[i].forward.activation = Activation::none;
     }
-    take_slope(x, all_identity, grads);
+    take_slope(x, grads);
     tape.ops().linear_grad(grads);
-    for (size_t i = 0; i < forwards.size(); ++i) finish_input_grad(tape, x, terms[i].input, inputs[i]);
   });
 }
 
@@ -145,16 +128,17 @@ Features linear(Tape& tape, const Features& x, int reader, const LinearTerms& te
 }
 
 std::vector<Var> linears(Tape& tape, const Features& x, std::span<const int> readers,
-                         std::span<const LinearTerms* const> terms) {
+                         std::span<const LinearTerms* const> terms, size_t recorded) {
   std::vector<Linear1> forwards;
   std::vector<LinearTerms> all;
   std::vector<Var> results;
-  for (size_t i = 0; i < terms.size(); ++i) {
+  for (size_t i = 0; i < readers.size(); ++i) {
     results.push_back(tape.var({x.x->data.rows(), terms[i]->w.rows()}));
     forwards.push_back(forward_of(x, readers[i], *terms[i], results[i]->data));
     all.push_back(*terms[i]);
   }
   tape.ops().linear(forwards);
+  forwards.resize(std::min(recorded, forwards.size()));
   record_linear_grads(tape, x, std::move(forwards), std::move(all), results);
   return results;
 }
@@ -163,6 +147,8 @@ Features attention(Tape& tape, const AttentionInputs& in, const Dropout& dropout
   const Shape shape = in.q->data.shape;
   Var context = tape.var(shape);
   const CopyPlan plan = plan_copies(tape, readers, context->data, 3);
+  const Shape bits = kept_shape(in.keys, in.queries, in.heads);
+  const Tensor kept = dropout.p > 0 ? tape.arena().tensor(bits, tape.replicas(), DType::i32) : Tensor{};
   const Attention forward{.keys = in.keys,
                           .queries = in.queries,
                           .heads = in.heads,
@@ -171,6 +157,7 @@ Features attention(Tape& tape, const AttentionInputs& in, const Dropout& dropout
                           .v = in.v->data,
                           .dropout = dropout,
                           .stats = tape.tensor({shape[0], in.heads, 2}),
+                          .kept = kept,
                           .context = context->data,
                           .quantized = plan.copies};
   tape.ops().attention(forward);
@@ -218,13 +205,10 @@ Features select_first(Tape& tape, const Features& x, const Ragged& single_rows) 
   const int64_t B = single_rows.rows, C = x.x->data.cols();
   Var first = tape.var({B, C});
   tape.ops().select_first({.ragged = x.ragged, .x = x.x->data, .y = first->data});
-  Features result{first, {}, single_rows, x.rank};
-  for (size_t i = 0; i < x.read.size(); ++i) {
-    if (!x.read[i]) continue;
-    result.read[i] = first->data;
-    if (x.read[i].data == x.x->data.data) continue;
-    result.read[i] = tape.tensor({B, C});
-    tape.ops().select_first({.ragged = x.ragged, .x = x.read[i], .y = result.read[i]});
+  Features result{first, {first->data}, single_rows, x.rank};
+  if (x.read[0] && x.read[0].data != x.x->data.data) {
+    result.read[0] = tape.tensor({B, C});
+    tape.ops().select_first({.ragged = x.ragged, .x = x.read[0], .y = result.read[0]});
   }
   tape.record([=, &tape] {
     const auto target = tape.grad_target(x.x);

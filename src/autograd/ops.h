@@ -1,6 +1,7 @@
 // Every differentiable operation: its forward, and beside it the closure that is its gradient.
 #pragma once
 #include <array>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -16,6 +17,7 @@ struct Reader {
   QuantSlot slot;
   bool identity_gradient = true;  // of the straight-through estimator; false if any replica's format masks it
   Tensor dtrained;                // [R][4], gradient of slot.trained
+  WholeCopy whole;                // where the value is the first rows of sequences that are quantized as a whole
 };
 
 // A value and what each of its readers multiplies: the value itself or a quantized copy.
@@ -60,10 +62,11 @@ struct LinearOptions {
   Dropout dropout;
   std::span<const Reader> readers;  // of the result
 };
-// y_i = dropout(activation(x w_i^T + b_i)): one Linear, or several that read the same rows.
+// y_i = dropout(activation(x w_i^T + b_i)): one Linear, or several that read the same rows. Only the first `recorded`
+// of them take part in gradients.
 Features linear(Tape& tape, const Features& x, int reader, const LinearTerms& terms, const LinearOptions& options);
 std::vector<Var> linears(Tape& tape, const Features& x, std::span<const int> readers,
-                         std::span<const LinearTerms* const> terms);
+                         std::span<const LinearTerms* const> terms, size_t recorded = SIZE_MAX);
 
 struct AttentionInputs {
   Ragged keys, queries;
@@ -75,7 +78,7 @@ Features attention(Tape& tape, const AttentionInputs& inputs, const Dropout& dro
 Features residual_norm(Tape& tape, Var y, Var residual, const Ragged& ragged, const NormTerms& terms,
                        const Dropout& dropout, std::span<const Reader> readers, int rank = 3);
 
-// The first row of every sequence, as sequences of one row; what each reader reads is selected too.
+// The first row of every sequence, as sequences of one row, and what the first reader reads of it.
 Features select_first(Tape& tape, const Features& x, const Ragged& single_rows);
 
 // Quantized copies of an existing value for new readers.

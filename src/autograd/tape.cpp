@@ -22,6 +22,8 @@ Tensor Tape::grad_of(Var v) {
 void Tape::backward() {
   for (auto step = log_.rbegin(); step != log_.rend(); ++step) (*step)();
   log_.clear();
+  if (!trained_formats_.empty()) ops_.quantize_grad({trained_formats_});
+  trained_formats_.clear();
 }
 
 }  // namespace mpq

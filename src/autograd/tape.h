@@ -49,6 +49,8 @@ class Tape {
   void record(std::function<void()> backward) {
     if (recording_) log_.push_back(std::move(backward));
   }
+  // To be trained by QuantizeGrad, when the gradients of all Linears are there.
+  void train_format(const QuantizeGrad::Item& item) { trained_formats_.push_back(item); }
   void backward();
 
  private:
@@ -58,6 +60,7 @@ class Tape {
   bool recording_;
   std::deque<Value> values_;
   std::vector<std::function<void()>> log_;
+  std::vector<QuantizeGrad::Item> trained_formats_;
 };
 
 }  // namespace mpq

@@ -38,7 +38,10 @@ class Pool {
     for (auto& w : workers_) w.join();
   }
 
-  void run(int64_t tasks, const std::function<void(int64_t)>& task) {
+  // False: it is at work for another thread.
+  bool run(int64_t tasks, const std::function<void(int64_t)>& task) {
+    const std::unique_lock at_work(caller_, std::try_to_lock);
+    if (!at_work) return false;
     check(tasks < int64_t{1} << 32, "{} tasks", tasks);
     task_ = &task;
     done_.store(0, std::memory_order_relaxed);
@@ -50,6 +53,7 @@ class Pool {
       else
         std::this_thread::yield();
     if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+    return true;
   }
 
   int size() const { return static_cast<int>(workers_.size()) + 1; }
@@ -109,7 +113,7 @@ class Pool {
   }
 
   std::vector<std::thread> workers_;
-  std::mutex mutex_;
+  std::mutex caller_, mutex_;
   std::condition_variable wake_;
   std::atomic<uint64_t> ticket_{0};
   std::atomic<int64_t> tasks_{0}, done_{0};
@@ -119,9 +123,12 @@ class Pool {
 };
 
 std::unique_ptr<Pool> pool;
+std::once_flag opened;
 
 Pool& the_pool() {
-  if (!pool) pool = std::make_unique<Pool>(allowed_cpus());
+  std::call_once(opened, [] {
+    if (!pool) pool = std::make_unique<Pool>(allowed_cpus());
+  });
   return *pool;
 }
 
@@ -135,11 +142,8 @@ void set_threads(int threads) {
 int threads() { return the_pool().size(); }
 
 void parallel_for(int64_t tasks, const std::function<void(int64_t)>& task) {
-  if (inside_task || tasks <= 1 || the_pool().size() == 1) {
-    for (int64_t i = 0; i < tasks; ++i) task(i);
-    return;
-  }
-  the_pool().run(tasks, task);
+  if (!inside_task && tasks > 1 && the_pool().size() > 1 && the_pool().run(tasks, task)) return;
+  for (int64_t i = 0; i < tasks; ++i) task(i);
 }
 
 }  // namespace mpq

@@ -10,8 +10,9 @@ namespace mpq {
 void set_threads(int threads);
 int threads();
 
-// Runs task(0) ... task(tasks - 1), each once; returns when all are done. Nested calls run in the calling thread.
-// The first exception thrown by a task is rethrown here.
+// Runs task(0) ... task(tasks - 1), each once; returns when all are done. Nested calls run in the calling thread, and
+// so do those of a thread that finds the pool at work for another. The first exception thrown by a task is rethrown
+// here.
 void parallel_for(int64_t tasks, const std::function<void(int64_t task)>& task);
 
 }  // namespace mpq

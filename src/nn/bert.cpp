@@ -75,7 +75,7 @@ Bert::Bert(const BertConfig& config) : config_(config) {
   word = &parameters_.add(e + "word_embeddings.weight", {config.vocabulary, C}, true, true);
 }
 
-// What formats train, side by side: one range of the flat buffers.
+// What formats train.
 void Bert::add_quantizers() {
   const auto add = [&](Linear& linear) {
     linear.trained = &parameters_.add(linear.name + ".quantizer", {4}, false);
@@ -87,10 +87,6 @@ void Bert::add_quantizers() {
       add(*linear);
   add(pooler);
   add(classifier);
-}
-ParameterRange Bert::quantizers() const {
-  const Parameter &first = *linears_.front()->trained, &last = *linears_.back()->trained;
-  return {first.offset, last.offset + last.shape.size(), false};
 }
 
 namespace {
@@ -105,9 +101,9 @@ class Forward {
   Var run() {
     Features x = embeddings();
     for (size_t l = 0; l < model_.layers.size(); ++l) x = layer(x, l);
-    if (x.ragged.rows != batch_.single_rows.rows) x = select_first(tape_, x, batch_.single_rows);
     const Linear &pooler = model_.pooler, &classifier = model_.classifier;
-    x = read_again(tape_, x, std::vector{reader(pooler)}, 2);  // pooler and classifier see one row [1, C]
+    if (x.rank == 3)  // the last layer ran on all rows
+      x = read_again(tape_, select_first(tape_, x, batch_.single_rows), std::vector{reader(pooler)}, 2);
     x = linear(tape_, x, 0, terms(pooler),
                {.activation = Activation::tanh,
                 .dropout = hidden_dropout(3 * model_.config().layers + 1),
@@ -116,7 +112,12 @@ class Forward {
   }
 
  private:
-  Reader reader(const Linear& linear) const { return formats_.reader(t_, linear); }
+  // `whole`: of [CLS] rows, what the Linear would read in all rows.
+  Reader reader(const Linear& linear, const Features* whole = nullptr) const {
+    Reader reader = formats_.reader(t_, linear);
+    if (whole) reader.whole = {whole->read[0], batch_.ragged.starts};
+    return reader;
+  }
   LinearTerms terms(const Linear& linear) const { return formats_.terms(t_, linear); }
   Tensor value(const Parameter* p) const { return view(t_.values, *p); }
   Tensor grad(const Parameter* p) const { return t_.grads ? view(t_.grads, *p) : Tensor{}; }
@@ -124,6 +125,7 @@ class Forward {
     return {dropout_.on ? p : 0.0f, dropout_.seeds, dropout_.step, static_cast<uint32_t>(site)};
   }
   Dropout hidden_dropout(int site) const { return dropout(model_.config().hidden_dropout, site); }
+  static int site(size_t l) { return static_cast<int>(3 * l); }
   std::vector<Reader> attention_readers(size_t l) const {
     const BertLayer& layer = model_.layers[l];
     return {reader(layer.query), reader(layer.key), reader(layer.value)};
@@ -147,56 +149,64 @@ class Forward {
     return embed(tape_, terms, batch_.ragged, batch_.tokens, batch_.segments, hidden_dropout(0), attention_readers(0));
   }
 
-  // What the Linears of a layer read after its attention. In the last layer only the first rows go on; where a format
-  // there looks over the sequence, `whole` has the copies made from all rows, and theirs are taken.
-  struct Stages {
-    Features context, middle, wide, out;
-  };
-
+  // In the last layer only the first rows ([CLS]) go on, unless an output's format looks over the sequence.
   Features layer(const Features& x, size_t l) {
     const BertLayer& layer = model_.layers[l];
     const LinearTerms query = terms(layer.query), key = terms(layer.key), value = terms(layer.value);
     if (l + 1 < model_.layers.size() || formats_.output_over_sequence()) {
       const auto qkv = linears(tape_, x, std::array{0, 1, 2}, std::array{&query, &key, &value});
-      return after_projections(tape_, l, x, qkv, nullptr).out;
+      const bool last = l + 1 == model_.layers.size();
+      return output(l, x, stages(tape_, l, x, {qkv[0], qkv[1], qkv[2]}),
+                    last ? std::vector<Reader>{} : attention_readers(l + 1), 3);
     }
-    auto qkv = linears(tape_, x, std::array{1, 2}, std::array{&key, &value});
+    const bool over_sequence = formats_.input_over_sequence();
+    const std::array read{1, 2, 0};
+    const auto kvq =
+        linears(tape_, x, std::span(read).first(over_sequence ? 3 : 2), std::array{&key, &value, &query}, 2);
     const Features first = select_first(tape_, x, batch_.single_rows);
-    qkv.insert(qkv.begin(), linear(tape_, first, 0, query, {}).x);
-    if (!formats_.input_over_sequence()) return after_projections(tape_, l, first, qkv, nullptr).out;
+    const Projections of_first{linear(tape_, first, 0, query, {}).x, kvq[0], kvq[1]};
+    if (!over_sequence) return cls_output(l, first, stages(tape_, l, first, of_first));
+    // A format that looks over the sequence has to see all rows. What it makes of the first ones is all they are for:
+    // they have no part in the gradient, and behind the last format nothing is computed of them.
     Tape forward_only(tape_.ops(), tape_.arena(), tape_.replicas(), false);
-    const auto whole_qkv = linears(forward_only, x, std::array{0, 1, 2}, std::array{&query, &key, &value});
-    const Stages whole = after_projections(forward_only, l, x, whole_qkv, nullptr);
-    return after_projections(tape_, l, first, qkv, &whole).out;
+    const Stages whole = stages(forward_only, l, x, {kvq[2], kvq[0], kvq[1]});
+    return cls_output(l, first, stages(tape_, l, first, of_first, &whole));
   }
 
-  Stages after_projections(Tape& tape, size_t l, const Features& rows, const std::vector<Var>& qkv,
-                           const Stages* whole) {
+  struct Projections {
+    Var q, k, v;
+  };
+  // What the Linears of a layer read behind its projections.
+  struct Stages {
+    Features context, middle, wide;
+  };
+
+  Stages stages(Tape& tape, size_t l, const Features& rows, const Projections& p, const Stages* whole = nullptr) {
     const BertLayer& layer = model_.layers[l];
-    const int site = static_cast<int>(3 * l);
-    const bool last = l + 1 == model_.layers.size();
+    const auto readers = [&](const Linear& next, Features Stages::*stage) {
+      return std::vector{reader(next, whole ? &(whole->*stage) : nullptr)};
+    };
     Stages s;
-    s.context =
-        attention(tape, {batch_.ragged, rows.ragged, qkv[0], qkv[1], qkv[2], model_.config().heads},
-                  dropout(model_.config().attention_dropout, site + 1), std::vector{reader(layer.attention_output)});
-    if (whole) read_first_rows(s.context, whole->context, layer.attention_output);
+    s.context = attention(tape, {batch_.ragged, rows.ragged, p.q, p.k, p.v, model_.config().heads},
+                          dropout(model_.config().attention_dropout, site(l) + 1),
+                          readers(layer.attention_output, &Stages::context));
     const Features attended = linear(tape, s.context, 0, terms(layer.attention_output), {});
     s.middle = residual_norm(tape, attended.x, rows.x, rows.ragged, norm(layer.attention_gamma, layer.attention_beta),
-                             hidden_dropout(site + 2), std::vector{reader(layer.intermediate)});
-    if (whole) read_first_rows(s.middle, whole->middle, layer.intermediate);
+                             hidden_dropout(site(l) + 2), readers(layer.intermediate, &Stages::middle));
     s.wide = linear(tape, s.middle, 0, terms(layer.intermediate),
-                    {.activation = Activation::gelu, .readers = std::vector{reader(layer.output)}});
-    if (whole) read_first_rows(s.wide, whole->wide, layer.output);
-    const Features narrow = linear(tape, s.wide, 0, terms(layer.output), {});
-    s.out = residual_norm(tape, narrow.x, s.middle.x, rows.ragged, norm(layer.output_gamma, layer.output_beta),
-                          hidden_dropout(site + 3), last ? std::vector<Reader>{} : attention_readers(l + 1));
+                    {.activation = Activation::gelu, .readers = readers(layer.output, &Stages::wide)});
     return s;
   }
 
-  void read_first_rows(Features& first, const Features& whole, const Linear& next) const {
-    if (first.read[0].data == first.x->data.data) return;
-    tape_.ops().select_first(
-        {.ragged = batch_.ragged, .x = whole.read[0], .y = first.read[0], .only = reader(next).slot});
+  // Pooler and classifier see one row [1, C].
+  Features cls_output(size_t l, const Features& first, const Stages& s) {
+    return output(l, first, s, {reader(model_.pooler)}, 2);
+  }
+  Features output(size_t l, const Features& rows, const Stages& s, const std::vector<Reader>& readers, int rank) {
+    const BertLayer& layer = model_.layers[l];
+    const Features narrow = linear(tape_, s.wide, 0, terms(layer.output), {});
+    return residual_norm(tape_, narrow.x, s.middle.x, rows.ragged, norm(layer.output_gamma, layer.output_beta),
+                         hidden_dropout(site(l) + 3), readers, rank);
   }
 
   Tape& tape_;

@@ -45,8 +45,6 @@ class Bert {
   const ParameterSet& parameters() const { return parameters_; }
   const std::vector<const Linear*>& linears() const { return linears_; }
 
-  ParameterRange quantizers() const;  // the flat range of all `trained`
-
   const Parameter *word, *position, *type, *embedding_gamma, *embedding_beta;
   std::vector<BertLayer> layers;
   Linear pooler, classifier;

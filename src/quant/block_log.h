@@ -34,7 +34,8 @@ struct BlockLog {
   }
   int bits() const { return width; }
   int tile_bits() const { return bias_width; }
-  HD Reach reach(Role) const { return Reach::sequence; }
+  HD Reach reach(Role) const { return Reach::sequence; }  // the minimum's
+  HD Reach tile_reach(Role role) const { return block_reach(block, role); }
   HD Tiles tiles(Role role, const QuantShape& shape) const { return block_tiles(block, role, shape); }
   static constexpr bool fill_zero_tiles = true;
 

@@ -80,6 +80,15 @@ HD int surveys(const QuantSpec& spec) {
     return over_tensor(format) ? passes<WidestStatistic<F>>() : 0;
   });
 }
+// How far one of an activation's tiles reaches: less than its format where that also takes a minimum over all of them.
+HD Reach tile_reach(const QuantSpec& spec) {
+  return visit(spec, [&](const auto& format) {
+    if constexpr (requires { format.tile_reach(Role::activation); })
+      return format.tile_reach(Role::activation);
+    else
+      return reach(spec, Role::activation);
+  });
+}
 // Storage of a weight [rows, cols], what its tiles share counted.
 double bits_per_value(const QuantSpec& spec, int64_t rows, int64_t cols);
 

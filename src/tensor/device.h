@@ -3,7 +3,9 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "tensor/arena.h"
 #include "tensor/ops.h"
@@ -26,6 +28,13 @@ class Rerun final : public Replay {
   void run(uint64_t, const std::function<void()>& work) override { work(); }
 };
 
+// How long operations take, and how many kernels they launch where the device counts them.
+struct WorkTime {
+  double seconds = 0;
+  std::optional<double> launches;
+};
+
+// Any thread may use a device, one at a time.
 class Device {
  public:
   virtual ~Device() = default;
@@ -42,8 +51,12 @@ class Device {
   virtual Ops& ops() = 0;
 
   virtual std::unique_ptr<Replay> replay() = 0;
-  // Seconds that operations take: as they run in a record, one after the other. May run them several times.
-  virtual double seconds(const std::function<void()>& work) = 0;
+  // Times operations as they run in a record, one after the other. May run them several times.
+  virtual WorkTime time(const std::function<void()>& work) = 0;
+  // What the device can do at best, to be timed like an operation: multiply-adds out of registers as products of floats
+  // do them in its precision (returns floating-point operations, a multiply-add is two), and a copy in its memory.
+  virtual double run_multiply_adds() = 0;
+  virtual void run_copy(void* to, const void* from, size_t bytes) = 0;
   // Rows that a record for so many tokens should serve: batches of one bucket share a record.
   virtual int64_t bucket(int64_t rows) const = 0;
 };
@@ -70,6 +83,9 @@ std::string to_text(Precision precision);
 
 // "cpu", "cuda", "cuda:0". UserError where this build or this machine has no such device, or not that precision.
 std::unique_ptr<Device> open_device(const std::string& name, Precision precision = Precision::fp32);
+// The same, and several GPUs: "cuda:0,1" or "cuda:0,cuda:1".
+using Devices = std::vector<std::unique_ptr<Device>>;
+Devices open_devices(const std::string& names, Precision precision = Precision::fp32);
 
 // Operations that do nothing: with a measuring Arena, a dry run tells how much memory a step takes.
 Ops& dry_ops();

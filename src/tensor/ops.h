@@ -39,16 +39,24 @@ struct QuantSlot {
   const QuantSpec* specs = nullptr;
   int64_t stride = 0;
   Tensor trained;
-  bool over_sequence = false;  // some replica's format looks over a whole sequence (Reach::sequence)
-  int surveys = 0;             // the most passes over its whole tensor that some replica's format begins with
+  // Some replica's format looks over a whole sequence (reach); its very tiles hold several rows (tile_reach).
+  bool over_sequence = false, tiles_over_rows = false;
+  int surveys = 0;  // the most passes over its whole tensor that some replica's format begins with
   HD explicit operator bool() const { return specs != nullptr; }
 };
 
 // A quantized copy of an operation's output, made while the rows are at hand. Every sequence is quantized as if it
 // were alone: [S, C] is what its format sees.
+// Where the rows are the first ones of sequences, the copy of all of their rows.
+struct WholeCopy {
+  Tensor xq;                        // [T, C]
+  const int32_t* starts = nullptr;  // [B + 1]
+  HD explicit operator bool() const { return starts != nullptr; }
+};
 struct QuantizedCopy {
   QuantSlot slot;
-  Tensor xq;  // [rows, C]
+  Tensor xq;        // [rows, C]
+  WholeCopy whole;  // if set: formats that look over a sequence take its first row from there
 };
 
 struct QuantizedCopies {
@@ -68,7 +76,7 @@ struct QuantizeWeights {
     QuantSlot slot;
     Role role;
     QuantSlot input;
-    Tensor dw, dtrained;  // gradient only: dw [N, K] holds dwq and becomes dw in place; dtrained [R][4] is added to
+    Tensor dw, dtrained;  // gradient only: dw [N, K] holds dwq and becomes dw in place; dtrained[r][3] is dgamma
   };
   std::span<const Item> items;
 };
@@ -116,24 +124,33 @@ struct Linear1 {
   Tensor y;                   // [M, N]
   QuantizedCopies quantized;  // of y
 };
+// What made x from `values`, where its gradient is not the identity (binary_residual): the gradient of x, kept in dxq
+// for QuantizeGrad, goes through it on its way to dx. Replicas whose format lets it pass do not use dxq.
+struct InputFormat {
+  QuantSlot slot;
+  Tensor values, dxq;  // [M, K]
+  HD explicit operator bool() const { return bool(slot); }
+};
 struct Linear1Grad {
   Linear1 forward;
-  Tensor dy;                // [M, N], overwritten with the gradient of the product's output
-  Tensor dx;                // [M, K] or empty
-  bool accumulate = false;  // dx +=
+  Tensor dy;                 // [M, N], overwritten with the gradient of the product's output
+  InputFormat input_format;  // or empty
+  Tensor dx;                 // [M, K] or empty
+  bool accumulate = false;   // dx +=
   // The activation that made x, and what it saved: dx is multiplied by its slope too (x has no other reader).
   Activation input_activation = Activation::none;
   Tensor input_saved;  // [M, K]
   Tensor dw, dbias;    // [N, K] [N] or empty (frozen)
 };
 
-// Gradient through a quantizer that is not the identity (binary_residual): dx from dxq, dtrained [R][4] added to.
+// Gradients of what the formats of inputs train, all Linears of a model in one call.
 struct QuantizeGrad {
-  Ragged ragged;
-  int rank = 3;
-  QuantSlot slot;
-  Tensor x, dx;     // [T, C]; dx holds dxq and becomes dx in place
-  Tensor dtrained;  // [R][4]
+  struct Item {
+    Ragged ragged;
+    InputFormat format;  // dxq as Linear1Grad left it
+    Tensor dtrained;     // [R][4]: set from the front, as many as the replica's format trains
+  };
+  std::span<const Item> items;
 };
 
 // context = dropout(softmax(q k^T / sqrt(D))) v, per sequence and head. The queries may be fewer than the keys: with
@@ -143,10 +160,16 @@ struct Attention {
   int heads;
   Tensor q, k, v;  // [rows of queries, C] [T, C] [T, C]
   Dropout dropout;
-  Tensor stats;    // [rows of queries, H, 2]: row maximum of the scaled scores, 1 / sum of exponentials
+  Tensor stats;    // [rows of queries, H, 2]: about the maximum of the scaled scores, 1 / sum of exponentials over it
+  Tensor kept;     // with dropout, kept_shape: what it keeps, so that the gradient need not draw again
   Tensor context;  // [rows of queries, C]
   QuantizedCopies quantized;
 };
+// [rows of queries, H, words] int32, a bit a key. How the bits lie is the device's affair; the CPU draws again and
+// leaves them as they are.
+inline Shape kept_shape(const Ragged& keys, const Ragged& queries, int heads) {
+  return {queries.rows, heads, (keys.longest + 127) / 128 * 4};
+}
 struct AttentionGrad {
   Attention forward;
   Tensor dcontext;  // [rows of queries, C]
@@ -174,8 +197,7 @@ struct ResidualNormGrad {
 // y = first row of every sequence; the gradient puts zeros elsewhere, or adds to the first rows only.
 struct SelectFirst {
   Ragged ragged;
-  Tensor x, y;     // [T, C] [B, C]
-  QuantSlot only;  // if set: for the replicas whose format looks over a sequence; the others keep their y
+  Tensor x, y;  // [T, C] [B, C]
 };
 struct SelectFirstGrad {
   Ragged ragged;

@@ -187,15 +187,8 @@ Tensor Session::forward_backward(const BertBatch& batch) {
   check(options_.training, "a session without gradients cannot train");
   Memory& m = *memory_;
   Ops& ops = device_.ops();
-  adamw_rows(batch.segments.tokens, batch.segments.count, batch.segments.most, {});
-  if (formats_.trains()) {
-    const ParameterRange trained = model_.quantizers();
-    Tensor grads = m.tensors.grads;
-    grads.data = grads.f32() + trained.begin;
-    grads.shape = {trained.end - trained.begin};
-    ops.fill(grads, 0.0f);
-  }
   quantize_weights();
+  adamw_rows(batch.segments.tokens, batch.segments.count, batch.segments.most, {});
   Tape tape(ops, m.activations, replicas(), true);
   m.tensors.dword = tape.tensor({batch.segments.most, model_.config().hidden});
   const Var logits = mpq::forward(tape, model_, m.tensors, formats_, batch, {true, m.seeds, m.step});

@@ -38,13 +38,13 @@ constexpr double learning_rate = 1e-3, weight_decay = 0.01;
 
 class HfBertCheck {
  public:
-  HfBertCheck(const std::filesystem::path& folder, Result& result)
+  HfBertCheck(const std::filesystem::path& folder, Device& device, Result& result)
       : result_(result),
         expected_(folder / "expected.safetensors"),
         checkpoint_(read_checkpoint(folder)),
         tokenizer_(open_tokenizer(folder)),
         model_(checkpoint_.config),
-        device_(open_device("cpu")) {
+        device_(device) {
     require_head(checkpoint_);
     read_texts(folder / "texts.tsv");
   }
@@ -85,7 +85,7 @@ class HfBertCheck {
   Session session(int batch, const Schedule& schedule) {
     const Replica replica{.schedule = schedule, .formats = checkpoint_.formats};
     return Session(
-        *device_, model_, {replica},
+        device_, model_, {replica},
         {.batch_rows = batch, .eval_rows = rows(), .max_tokens = model_.config().positions, .decay_all = true});
   }
   int rows() const { return static_cast<int>(texts_.row_count()); }
@@ -143,19 +143,19 @@ class HfBertCheck {
   Checkpoint checkpoint_;
   std::shared_ptr<Tokenizer> tokenizer_;
   Bert model_;
-  std::unique_ptr<Device> device_;
+  Device& device_;
   Split texts_;
 };
 
 }  // namespace
 
-Result check_hf_bert(const std::filesystem::path& folder) {
+Result check_hf_bert(const Setting& setting) {
   Result result{.group = "hf_bert"};
-  const auto model = folder / "golden/hf_bert";
+  const auto model = setting.folder / "golden/hf_bert";
   if (!std::filesystem::exists(model / "expected.safetensors")) return result;
   result.found = true;
   try {
-    HfBertCheck(model, result).run();
+    HfBertCheck(model, setting.device, result).run();
   } catch (const UserError& error) {
     result.mismatch(error.what());
   }

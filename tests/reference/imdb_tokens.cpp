@@ -48,12 +48,12 @@ void check_split(const std::filesystem::path& golden, const std::filesystem::pat
 
 }  // namespace
 
-Result check_imdb_tokens(const std::filesystem::path& folder) {
+Result check_imdb_tokens(const Setting& setting) {
   Result result{.group = "imdb_tokens"};
-  const auto vocab = folder / "data/vocab/bert-base-uncased-vocab.txt";
+  const auto vocab = setting.folder / "data/vocab/bert-base-uncased-vocab.txt";
   for (const char* split : {"train", "test", "unsup"}) {
-    const auto golden = folder / fmt::format("golden/wordpiece_imdb_{}.tsv", split);
-    const auto reviews = folder / fmt::format("data/imdb/{}.tsv.xz", split);
+    const auto golden = setting.folder / fmt::format("golden/wordpiece_imdb_{}.tsv", split);
+    const auto reviews = setting.folder / fmt::format("data/imdb/{}.tsv.xz", split);
     if (!std::filesystem::exists(golden) || !std::filesystem::exists(reviews) || !std::filesystem::exists(vocab))
       continue;
     result.found = true;

@@ -211,18 +211,17 @@ class LayerCheck {
 
 }  // namespace
 
-Result check_layers(const std::filesystem::path& folder) {
+Result check_layers(const Setting& setting) {
   Result result{.group = "layers"};
-  const auto list = folder / "golden/layers.json";
+  const auto list = setting.folder / "golden/layers.json";
   if (!std::filesystem::exists(list)) return result;
   result.found = true;
-  const SafeTensors tensors(folder / "golden/layers.safetensors");
-  const auto device = open_device("cpu");
+  const SafeTensors tensors(setting.folder / "golden/layers.safetensors");
   for (const auto& entry : nlohmann::json::parse(read_file(list))) {
     ++result.cases;
     std::string text;
     try {
-      text = LayerCheck(*device, tensors, entry).run();
+      text = LayerCheck(setting.device, tensors, entry).run();
     } catch (const UserError& error) {
       text = fmt::format("{}: {}", entry.dump(), error.what());
     }

@@ -1,4 +1,4 @@
-// mpq_reference DIR: runs every group of reference.h over the folder and fails if a case differs.
+// mpq_reference DIR [--device NAME]: runs every group of reference.h over the folder and fails if a case differs.
 #include "reference/reference.h"
 
 #include <fmt/format.h>
@@ -8,8 +8,12 @@
 namespace mpq::reference {
 namespace {
 
-constexpr Result (*groups[])(const std::filesystem::path&) = {
-    check_quantizers, check_modern, check_layers, check_wordpiece, check_imdb_tokens, check_hf_bert, check_tpe_traces};
+struct Group {
+  Result (*run)(const Setting&);
+  bool on_every_device;  // false: nothing in it computes on a device
+};
+constexpr Group groups[] = {{check_quantizers, true},   {check_layers, true},  {check_wordpiece, false},
+                            {check_imdb_tokens, false}, {check_hf_bert, true}, {check_tpe_traces, false}};
 
 void print(const Result& result) {
   if (!result.found) return fmt::print("{}: skipped, not in this folder\n", result.group);
@@ -17,10 +21,14 @@ void print(const Result& result) {
   for (const std::string& what : result.first) fmt::print("  {}\n", what);
 }
 
-int run(const std::filesystem::path& folder) {
+int run(const std::filesystem::path& folder, const std::string& device_name) {
+  const auto device = open_device(device_name);
+  const Setting setting{folder, device_name, *device};
+  fmt::print("{}\n", device->describe());
   int64_t cases = 0, mismatches = 0;
-  for (const auto group : groups) {
-    const Result result = group(folder);
+  for (const Group& group : groups) {
+    if (!setting.on_cpu() && !group.on_every_device) continue;
+    const Result result = group.run(setting);
     print(result);
     std::fflush(stdout);
     cases += result.cases;
@@ -36,8 +44,9 @@ int run(const std::filesystem::path& folder) {
 
 int main(int argc, char** argv) {
   try {
-    if (argc != 2) throw mpq::UserError("one argument is needed", "mpq_reference DIR");
-    return mpq::reference::run(argv[1]);
+    const bool has_device = argc == 4 && std::string(argv[2]) == "--device";
+    if (argc != 2 && !has_device) throw mpq::UserError("usage: mpq_reference DIR [--device NAME]");
+    return mpq::reference::run(argv[1], has_device ? argv[3] : "cpu");
   } catch (const std::exception& error) {
     fmt::print(stderr, "error: {}\n", error.what());
     return 2;

@@ -1,37 +1,44 @@
-// Quantizers bit for bit, on every instruction set that this machine has.
-#include "reference/quantizer_case.h"
+// Quantizers bit for bit: on every instruction set that this machine has, or through the device's operations.
+#include "reference/device_quantizer.h"
 #include "reference/reference.h"
 
 namespace mpq::reference {
+namespace {
 
-static std::string difference(const SafeTensors& tensors, const nlohmann::json& entry) {
+std::string difference_on_cpu(const QuantizerCase& c) {
   for (Simd isa : {Simd::avx2, Simd::avx512}) {
     if (!has_simd(isa)) continue;
-    if (auto text = difference(tensors, entry, isa); !text.empty()) return text;
+    if (auto text = difference(c, isa); !text.empty()) return text;
   }
   return {};
 }
 
-static Result check(const std::filesystem::path& folder, const std::string& name) {
+Result check(const Setting& setting, const std::string& name) {
   Result result{.group = name};
-  const auto list = folder / "golden" / (name + ".json");
+  const auto list = setting.folder / "golden" / (name + ".json");
   if (!std::filesystem::exists(list)) return result;
   result.found = true;
-  const SafeTensors tensors(folder / "golden" / (name + ".safetensors"));
+  const SafeTensors tensors(setting.folder / "golden" / (name + ".safetensors"));
+  std::optional<DeviceQuantizer> on_device;
+  if (!setting.on_cpu()) on_device.emplace(setting.device);
   for (const auto& entry : nlohmann::json::parse(read_file(list))) {
-    ++result.cases;
     std::string text;
     try {
-      text = difference(tensors, entry);
+      const QuantizerCase c(tensors, entry);
+      if (on_device && !DeviceQuantizer::takes(c)) continue;
+      text = on_device ? on_device->difference(c) : difference_on_cpu(c);
     } catch (const UserError& error) {
       text = fmt::format("{}: {}", entry.dump(), error.what());
     }
+    ++result.cases;
     if (!text.empty()) result.mismatch(text);
   }
   return result;
 }
 
-Result check_quantizers(const std::filesystem::path& folder) { return check(folder, "quantizers"); }
-Result check_modern(const std::filesystem::path& folder) { return check(folder, "modern"); }
+}  // namespace
+
+Result check_quantizers(const Setting& setting) { return check(setting, "quantizers"); }
+Result check_modern(const Setting& setting) { return check(setting, "modern"); }
 
 }  // namespace mpq::reference

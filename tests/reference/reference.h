@@ -1,11 +1,21 @@
 // `make reference MPQ_REFERENCE=DIR`: every case found in a folder of reference outputs is run through the program.
-// One file a group; each group prints its name, how many cases it ran and how many differ.
+// One file a group; each group prints its name, how many cases it ran and how many differ. On another device than the
+// CPU (--device) only the groups run that compute there.
 #pragma once
 #include <filesystem>
 #include <string>
 #include <vector>
 
+#include "tensor/device.h"
+
 namespace mpq::reference {
+
+struct Setting {
+  std::filesystem::path folder;
+  std::string device_name;
+  Device& device;
+  bool on_cpu() const { return device_name == "cpu"; }
+};
 
 struct Result {
   std::string group;
@@ -17,12 +27,12 @@ struct Result {
   }
 };
 
-Result check_quantizers(const std::filesystem::path& folder);   // golden/quantizers.{json,safetensors}
-Result check_modern(const std::filesystem::path& folder);       // golden/modern.{json,safetensors}, bits too
-Result check_layers(const std::filesystem::path& folder);       // golden/layers.{json,safetensors}
-Result check_wordpiece(const std::filesystem::path& folder);    // golden/wordpiece.jsonl
-Result check_imdb_tokens(const std::filesystem::path& folder);  // golden/wordpiece_imdb_*.tsv with data/imdb/*.tsv.xz
-Result check_hf_bert(const std::filesystem::path& folder);      // golden/hf_bert/
-Result check_tpe_traces(const std::filesystem::path& folder);   // optuna/tpe_traces.json
+Result check_quantizers(const Setting& setting);   // golden/quantizers.{json,safetensors}
+Result check_modern(const Setting& setting);       // golden/modern.{json,safetensors}, bits too
+Result check_layers(const Setting& setting);       // golden/layers.{json,safetensors}
+Result check_wordpiece(const Setting& setting);    // golden/wordpiece.jsonl
+Result check_imdb_tokens(const Setting& setting);  // golden/wordpiece_imdb_*.tsv with data/imdb/*.tsv.xz
+Result check_hf_bert(const Setting& setting);      // golden/hf_bert/
+Result check_tpe_traces(const Setting& setting);   // optuna/tpe_traces.json
 
 }  // namespace mpq::reference

@@ -84,9 +84,9 @@ void check_trace(const Trace& trace, Result& result) {
 
 }  // namespace
 
-Result check_tpe_traces(const std::filesystem::path& folder) {
+Result check_tpe_traces(const Setting& setting) {
   Result result{.group = "tpe_traces"};
-  const auto path = folder / "optuna" / "tpe_traces.json";
+  const auto path = setting.folder / "optuna" / "tpe_traces.json";
   result.found = std::filesystem::exists(path);
   if (!result.found) return result;
   for (const auto& run : nlohmann::json::parse(read_file(path))) check_trace(read_trace(run), result);

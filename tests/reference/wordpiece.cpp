@@ -9,9 +9,10 @@
 
 namespace mpq::reference {
 
-Result check_wordpiece(const std::filesystem::path& folder) {
+Result check_wordpiece(const Setting& setting) {
   Result result{.group = "wordpiece"};
-  const auto cases = folder / "golden/wordpiece.jsonl", vocab = folder / "data/vocab/bert-base-uncased-vocab.txt";
+  const auto cases = setting.folder / "golden/wordpiece.jsonl",
+             vocab = setting.folder / "data/vocab/bert-base-uncased-vocab.txt";
   if (!std::filesystem::exists(cases) || !std::filesystem::exists(vocab)) return result;
   result.found = true;
   const auto tokenizer = open_tokenizer(vocab);
