@@ -92,7 +92,7 @@ OpCost cost_of(Device& device, const Attention& op) {
   const double keys = rows_of(device, op.keys), queries = rows_of(device, op.queries);
   Traffic t;
   t.read(op.q, queries).read(op.k, keys).read(op.v, keys);
-  t.write(op.stats, queries).write(op.context, queries).write(op.quantized, queries);
+  t.write(op.stats, queries).write(op.kept, queries).write(op.context, queries).write(op.quantized, queries);
   return {attention_flops(device, op), t.bytes()};
 }
 
@@ -101,6 +101,7 @@ OpCost cost_of(Device& device, const AttentionGrad& op) {
   const double keys = rows_of(device, forward.keys), queries = rows_of(device, forward.queries);
   Traffic t;
   t.read(forward.q, queries).read(forward.k, keys).read(forward.v, keys).read(forward.stats, queries);
+  t.read(forward.kept, queries);
   t.read(op.dcontext, queries).write(op.dq, queries).write(op.dk, keys).write(op.dv, keys);
   return {2 * attention_flops(device, forward), t.bytes()};
 }
@@ -138,8 +139,12 @@ OpCost cost_of(Device& device, const EmbedGrad& op) {
 }
 
 OpCost cost_of(Device& device, const QuantizeGrad& op) {
-  const double rows = rows_of(device, op.ragged);
-  return {0, Traffic().read(op.x, rows).read(op.dx, rows).write(op.dx, rows).bytes()};
+  Traffic t;
+  for (const QuantizeGrad::Item& item : op.items) {
+    const double rows = rows_of(device, item.ragged);
+    t.read(item.format.values, rows).read(item.format.dxq, rows).write(item.dtrained);
+  }
+  return {0, t.bytes()};
 }
 
 OpCost cost_of(Device& device, const QuantizedCopies& copies, const Tensor& x, const Ragged& ragged) {
@@ -205,6 +210,11 @@ OpCost cost_of(Device& device, const LoadBatch& op) {
   const double tokens = read_one(device, from.starts + op.sequences),
                distinct = from.segment_count ? read_one(device, from.segment_count) : 0;
   return {0, 2 * sizeof(int32_t) * (tokens * (from.order ? 2 : 1) + 2 * distinct + 2.0 * op.sequences)};
+}
+
+OpCost cost_of(Device& device, const ScatterRows& op) {
+  const double rows = read_one(device, op.count);
+  return {0, Traffic().read(op.from, rows).write(op.to, rows).bytes()};
 }
 
 OpCost add_cost(const Tensor& from, const Tensor& to) { return {0, Traffic().read(from).read(to).write(to).bytes()}; }
