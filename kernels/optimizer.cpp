@@ -61,11 +61,10 @@ void CpuOps::cross_entropy(const CrossEntropy& op) {
       const float top = *std::max_element(x, x + n);
       double sum = 0;
       for (int64_t i = 0; i < n; ++i) sum += std::exp(static_cast<double>(x[i]) - top);
-      total += std::log(sum) - (static_cast<double>(x[op.labels[b]]) - top);
-      if (!op.dlogits) continue;
       for (int64_t i = 0; i < n; ++i) {
-        const double p = std::exp(static_cast<double>(x[i]) - top) / sum;
-        op.dlogits.f32(r)[b * n + i] = static_cast<float>((p - (i == op.labels[b])) / divisor);
+        const double target = op.target(b, i, n), x_i = static_cast<double>(x[i]) - top;
+        if (target > 0) total += target * (std::log(sum) - x_i);
+        if (op.dlogits) op.dlogits.f32(r)[b * n + i] = static_cast<float>((std::exp(x_i) / sum - target) / divisor);
       }
     }
     op.loss.f32(r)[0] = static_cast<float>(total / divisor);

@@ -61,6 +61,7 @@ class BatchesTest : public DeviceTest {
     BatchSlots s{.row_stride = kRows + 1, .token_stride = most_tokens_ + 3};
     s.starts = unwritten(count * s.row_stride);
     s.labels = unwritten(count * s.row_stride);
+    s.rows = unwritten(count * s.row_stride);
     s.tokens = unwritten(count * s.token_stride);
     if (!segments) return s;
     s.segment_tokens = unwritten(count * s.token_stride);
@@ -84,6 +85,7 @@ class BatchesTest : public DeviceTest {
   void expect_batch(const BatchSlots& at, const Batch& batch) {
     expect_written(at.starts, batch.row_starts, at.row_stride);
     expect_written(at.labels, batch.labels, at.row_stride);
+    expect_written(at.rows, {batch.rows.begin(), batch.rows.end()}, at.row_stride);
     expect_written(at.tokens, batch.tokens, at.token_stride);
     if (!at.segment_tokens) return;
     expect_written(at.segment_tokens, batch.segment_tokens, at.token_stride);

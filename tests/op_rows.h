@@ -344,6 +344,44 @@ struct CrossEntropyRow {
   }
 };
 
+// The same with a teacher's probabilities, for rows of a larger data set in another order.
+struct SoftCrossEntropyRow {
+  static constexpr const char* name = "cross_entropy with soft targets";
+  static constexpr int64_t kDataRows = 11;
+  static std::vector<int32_t> numbers(const Problem& p) {
+    return p.integers("numbers", p.rows().sequences(), kDataRows);
+  }
+  static Floats table(const Problem& p) {
+    Floats all;
+    for (int64_t row = 0; row < kDataRows; ++row) {
+      const Floats x = p.draw("target " + std::to_string(row), 0, p.C, 2);
+      const Floats soft = naive::softmax(x.data(), p.C);
+      all.insert(all.end(), soft.begin(), soft.end());
+    }
+    return all;
+  }
+
+  template <class Real>
+  static Outputs<Real> naive(const Problem& p, int r) {
+    const auto logits = p.draw<Real>("logits", r, p.rows().sequences() * p.C, 3);
+    const Floats all = table(p);
+    std::vector<Real> targets;
+    for (const int32_t row : numbers(p)) targets.insert(targets.end(), &all[row * p.C], &all[row * p.C] + p.C);
+    return {{naive::soft_cross_entropy(logits, p.C, targets)}, naive::soft_cross_entropy_grad(logits, p.C, targets)};
+  }
+
+  static std::vector<Tensor> run(DeviceSide& d) {
+    const int64_t B = d.problem.rows().sequences(), C = d.problem.C;
+    const Tensor loss = d.out({1}), dlogits = d.out({B, C});
+    d.rig.ops().cross_entropy({.logits = d.in("logits", {B, C}, 3),
+                               .dlogits = dlogits,
+                               .labels = d.rig.array(std::vector<int32_t>(B, 0)),
+                               .soft = {d.rig.array(table(d.problem)), d.rig.array(numbers(d.problem))},
+                               .loss = loss});
+    return {loss, dlogits};
+  }
+};
+
 // The norm over two ranges of a flat buffer (what lies between counts for nothing) and compact rows; then AdamW on the
 // ranges, the first with decay, with the clipped gradient of every step.
 struct OptimizerRow {
@@ -475,8 +513,9 @@ template <class Row>
 OpRow row() {
   return {Row::name, Row::run, Row::template naive<double>, Row::template naive<float>};
 }
-inline const std::vector<OpRow> op_rows = {row<EmbedRow>(),        row<LinearRow>(),      row<AttentionRow>(),
-                                           row<ResidualNormRow>(), row<SelectFirstRow>(), row<CrossEntropyRow>(),
-                                           row<OptimizerRow>(),    row<AddRow>(),         row<ScatterRow>()};
+inline const std::vector<OpRow> op_rows = {
+    row<EmbedRow>(),       row<LinearRow>(),       row<AttentionRow>(),        row<ResidualNormRow>(),
+    row<SelectFirstRow>(), row<CrossEntropyRow>(), row<SoftCrossEntropyRow>(), row<OptimizerRow>(),
+    row<AddRow>(),         row<ScatterRow>()};
 
 }  // namespace mpq

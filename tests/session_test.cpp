@@ -218,6 +218,33 @@ TEST_P(SessionTest, StepsOnADataSetHaveTheBitsOfBatchesFromTheHost) {
   }
 }
 
+// Targets that are the labels change no bit; others do, and a replica does not notice its company.
+TEST_P(SessionTest, SoftTargetsStandForLabels) {
+  constexpr int64_t steps = 6;
+  Split split = random_rows({5, 1, 20, 3, 24}, 5);
+  StepOrder order;
+  for (int64_t step = 0; step < steps; ++step) {
+    for (int64_t i = 0; i < 3; ++i) order.order.push_back(static_cast<int32_t>((step + 2 * i) % split.row_count()));
+    order.first.push_back(static_cast<int64_t>(order.order.size()));
+  }
+  const auto run = [&](const std::vector<Replica>& replicas) {
+    const auto session = open_session(*device_, model_, replicas);
+    session->attach(split, order);
+    session->train_steps(steps);
+    return everything(*session, 0);
+  };
+  const Replica one = replica(model_, {"none", 3, 1e-3}, steps);
+  const auto labels = run({one});
+  const auto classes = static_cast<size_t>(model_.config().classes);
+  for (const int32_t label : split.labels)
+    for (size_t c = 0; c < classes; ++c) split.targets.push_back(static_cast<size_t>(label) == c);
+  expect_same_bits(run({one}), labels);
+  for (float& t : split.targets) t = 0.5f * t + 0.5f / static_cast<float>(classes);
+  const auto soft = run({one});
+  EXPECT_FALSE(soft == labels);
+  expect_same_bits(run({one, replica(model_, {"integer(width=8,frac=4)", 4, 2e-3}, steps)}), soft);
+}
+
 TEST_P(SessionTest, ARowsLogitsDoNotDependOnItsBatch) {
   const Split split = random_rows({7, 1, 16, 20, 2, 9}, 8);
   for (const std::string& format : family_specs()) {

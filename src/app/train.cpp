@@ -6,6 +6,8 @@
 
 #include "app/commands.h"
 #include "app/format_options.h"
+#include "app/known_baseline.h"
+#include "app/teacher_options.h"
 #include "app/training.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -22,6 +24,7 @@ struct Options {
   DataArgs data;
   TrainArgs train;
   FormatArgs formats;
+  TeacherArgs teacher;
   MachineArgs machine;
   std::string out;
   bool resume = false;
@@ -99,6 +102,9 @@ class Run {
       result[key] = evaluate_with_progress(session_, *split, fmt::format("evaluating {}", name))[0].accuracy();
       rows += split->row_count();
     }
+    const auto baseline = known_baseline(setup_.data.splits);
+    const auto to_beat = baseline ? baseline->test.accuracy() : std::nullopt;
+    result["baseline_test_accuracy"] = to_beat ? nlohmann::ordered_json(*to_beat) : nullptr;
     const double seconds = since(start);
     result["train_rows_per_s"] = state_.seconds > 0 ? trained_rows_ / state_.seconds : 0;
     result["eval_rows_per_s"] = rows > 0 ? static_cast<double>(rows) / seconds : 0;
@@ -217,6 +223,7 @@ int run_train(const Args& args) {
   options.data.add_to(line);
   options.train.add_to(line);
   options.formats.add_to(line);
+  options.teacher.add_to(line);
   options.machine.add_to(line);
   line.group("Run");
   line.option("out", options.out, "DIR", "where the model goes");
@@ -232,7 +239,8 @@ int run_train(const Args& args) {
   if (!options.out.empty()) check_checkpoint_target(options.out);
 
   const Devices devices = open_devices(options, line);
-  const Setup setup(options.data.options(), options.train);
+  Setup setup(options.teacher.with_unlabelled(options.data.options()), options.train);
+  options.teacher.apply(setup, *devices[0]);
   Run run(options, setup, devices);
   line.announce();
   print_plan(setup, run, options, devices);
@@ -242,7 +250,8 @@ int run_train(const Args& args) {
   if (line.json())
     print_json(result);
   else
-    for (const auto& [key, value] : result.items()) fmt::print("{:<18} {}\n", key, value.dump());
+    for (const auto& [key, value] : result.items()) fmt::print("{:<22} {}\n", key, value.dump());
+  if (!line.json()) fmt::print("{}\n", baseline_line(setup.data.splits));
   return 0;
 }
 

@@ -72,6 +72,7 @@ struct BertBatch {
   const int32_t* tokens;       // [T]
   TokenSegments segments;      // training only
   const int32_t* labels;       // [B]; training only
+  SoftTargets soft = {};       // instead of the labels, where a teacher has spoken
 };
 
 struct DropoutState {

@@ -35,6 +35,7 @@ class Feed {
   void prepare(int64_t step);
   const BatchSlots& slots() const { return slots_; }
   const int64_t* first_step() const { return first_step_; }  // [1], on the device: of the window
+  const float* targets() const { return targets_; }          // Split::targets on the device; null without
 
  private:
   void allocate(Arena& arena);
@@ -48,6 +49,8 @@ class Feed {
   StepRows on_device_;
   BatchSlots slots_;
   int64_t* first_step_ = nullptr;
+  float* targets_ = nullptr;
+  int64_t target_count_ = 0;
   void* scratch_ = nullptr;
   int64_t prepared_ = -1;  // the window that is in the slots
 };

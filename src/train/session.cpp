@@ -201,7 +201,7 @@ Tensor Session::gradients(const BertBatch& batch, BertTensors& tensors, uint32_t
   Tape tape(ops, m.activations, replicas(), true);
   tensors.dword = tape.tensor({batch.segments.most, model_.config().hidden});
   const Var logits = mpq::forward(tape, model_, tensors, formats_, batch, {true, m.seeds, m.step, first});
-  const Tensor loss = cross_entropy(tape, logits, batch.labels, batch_rows);
+  const Tensor loss = cross_entropy(tape, logits, batch.labels, batch.soft, batch_rows);
   tape.backward();
   if (formats_.weights_scaled()) ops.quantize_weights_grad({formats_.weight_items(model_, tensors)});
   return loss;
@@ -261,21 +261,26 @@ Session::StepResult Session::train_step(const Batch& batch) {
 }
 
 void Session::attach(const Split& split, StepOrder order) {
+  const auto targets = static_cast<int64_t>(split.targets.size());
+  check(targets == 0 || targets == split.row_count() * model_.config().classes, "{} soft targets for {} rows", targets,
+        split.row_count());
   if (options_.shards > 1) return attach_shards(split, order);
   feeds_.clear();
   feeds_.push_back(std::make_unique<Feed>(device_, split, std::move(order), kWindow, true));
 }
 
-// The step's own place in memory, as large as the bucket of so many tokens.
-BertBatch Session::buffers(int64_t tokens, int32_t sequences) const {
+// The step's own place in memory, as large as the bucket of its tokens.
+BertBatch Session::buffers(const Feed& feed, int64_t step) const {
   const BatchSlots& b = memory_->batch;
-  const int64_t rows = std::min(device_.bucket(tokens), int64_t{sequences} * options_.max_tokens);
+  const int32_t sequences = feed.sequences(step);
+  const int64_t rows = std::min(device_.bucket(feed.tokens(step)), int64_t{sequences} * options_.max_tokens);
   return {.ragged = {b.starts, sequences, rows, options_.max_tokens},
           .single_rows = {memory_->single_starts, sequences, sequences, 1},
           .tokens = b.tokens,
           .segments = {b.segment_tokens, b.segment_starts, b.order, b.segment_count,
                        std::min<int64_t>(rows, model_.config().vocabulary)},
-          .labels = b.labels};
+          .labels = b.labels,
+          .soft = {feed.targets(), b.rows}};
 }
 
 // From a feed's slots to where the step reads it.
@@ -295,7 +300,7 @@ void Session::end_step(const Tensor& loss) {
 
 void Session::enqueue_step(int64_t step) {
   if (options_.shards > 1) return enqueue_shards(step);
-  const BertBatch batch = buffers(feeds_[0]->tokens(step), feeds_[0]->sequences(step));
+  const BertBatch batch = buffers(*feeds_[0], step);
   replay_->run(static_cast<uint64_t>(batch.ragged.rows) << 24 | static_cast<uint64_t>(batch.ragged.sequences), [&] {
     load_batch(0, batch);
     const Tensor loss = forward_backward(batch);

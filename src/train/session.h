@@ -105,7 +105,7 @@ class Session {
   void reserve(int64_t steps);
   void fill_tables(int64_t steps);
   BertBatch load(const Batch& batch);
-  BertBatch buffers(int64_t tokens, int32_t sequences) const;
+  BertBatch buffers(const Feed& feed, int64_t step) const;
   Tensor forward(const BertBatch& batch);
   std::vector<std::vector<float>> read_logits(const Tensor& logits);
   Tensor forward_backward(const BertBatch& batch);

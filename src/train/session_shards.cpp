@@ -39,7 +39,7 @@ void Session::attach_shards(const Split& split, const StepOrder& order) {
 void Session::enqueue_shards(int64_t step) {
   const auto rows = static_cast<uint64_t>(step_rows_[step]);
   for (size_t feed = 0; feed < feeds_.size(); ++feed) {
-    const BertBatch batch = buffers(feeds_[feed]->tokens(step), feeds_[feed]->sequences(step));
+    const BertBatch batch = buffers(*feeds_[feed], step);
     const bool rest = options_.shard < 0 ? feed == 1 : options_.shard == 1;
     const uint64_t first = rest ? (rows + 1) / 2 : 0;
     replay_->run((static_cast<uint64_t>(batch.ragged.rows) << 24 | rows) << 2 | (rest ? 2 : 1),

@@ -370,27 +370,43 @@ Array<Real> softmax(const Real* x, int n) {
   for (Real& v : p) v /= sum;
   return p;
 }
+// Of distributions `targets` [B, classes].
 template <class Real>
-Real cross_entropy(const Array<Real>& logits, int classes, const std::vector<int32_t>& labels) {
+Real soft_cross_entropy(const Array<Real>& logits, int classes, const Array<Real>& targets) {
   Real loss = 0;
-  for (size_t b = 0; b < labels.size(); ++b) {
+  const size_t rows = logits.size() / classes;
+  for (size_t b = 0; b < rows; ++b) {
     const Real* x = &logits[b * classes];
     const Real top = *std::max_element(x, x + classes);
     Real sum = 0;
     for (int i = 0; i < classes; ++i) sum += std::exp(x[i] - top);
-    loss += std::log(sum) + top - x[labels[b]];
+    for (int i = 0; i < classes; ++i) loss += targets[b * classes + i] * (std::log(sum) + top - x[i]);
   }
-  return loss / static_cast<Real>(labels.size());
+  return loss / static_cast<Real>(rows);
+}
+template <class Real>
+Array<Real> soft_cross_entropy_grad(const Array<Real>& logits, int classes, const Array<Real>& targets) {
+  Array<Real> d;
+  const size_t rows = logits.size() / classes;
+  for (size_t b = 0; b < rows; ++b) {
+    const Array<Real> p = softmax(&logits[b * classes], classes);
+    for (int i = 0; i < classes; ++i) d.push_back((p[i] - targets[b * classes + i]) / static_cast<Real>(rows));
+  }
+  return d;
+}
+template <class Real>
+Array<Real> one_hot(const std::vector<int32_t>& labels, int classes) {
+  Array<Real> targets(labels.size() * classes, 0);
+  for (size_t b = 0; b < labels.size(); ++b) targets[b * classes + labels[b]] = 1;
+  return targets;
+}
+template <class Real>
+Real cross_entropy(const Array<Real>& logits, int classes, const std::vector<int32_t>& labels) {
+  return soft_cross_entropy(logits, classes, one_hot<Real>(labels, classes));
 }
 template <class Real>
 Array<Real> cross_entropy_grad(const Array<Real>& logits, int classes, const std::vector<int32_t>& labels) {
-  Array<Real> d;
-  for (size_t b = 0; b < labels.size(); ++b) {
-    Array<Real> p = softmax(&logits[b * classes], classes);
-    p[labels[b]] -= 1;
-    for (Real v : p) d.push_back(v / static_cast<Real>(labels.size()));
-  }
-  return d;
+  return soft_cross_entropy_grad(logits, classes, one_hot<Real>(labels, classes));
 }
 
 // ---- AdamW of one value, textbook form (Loshchilov & Hutter 2019, algorithm 2) ----
