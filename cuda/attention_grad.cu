@@ -172,12 +172,10 @@ struct QueryShared {
 // dcontext context of a query, by the four lanes of a row.
 template <int kWidth>
 __device__ __forceinline__ float delta_of(const HeadRows<true>& dcontext, const HeadRows<true>& context, int query) {
+  const float *x = dcontext.row(query) + 4 * FragmentLane().t, *y = context.row(query) + 4 * FragmentLane().t;
   float sum = 0;
 #pragma unroll
-  for (int i = 0; i < kWidth; i += 16) {
-    const int column = i + 4 * FragmentLane().t;
-    sum += dot(dcontext.load(dcontext.row(query), column), context.load(context.row(query), column));
-  }
+  for (int column = 0; column < kWidth; column += 16) sum += dot(dcontext.load(x, column), context.load(y, column));
   return quad_sum(sum);
 }
 

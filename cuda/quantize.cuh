@@ -30,7 +30,7 @@ __device__ __forceinline__ QuantShape one_row(int rank, int cols) {
 __device__ __forceinline__ bool looks_over_sequence(const QuantSpec& spec) {
   return reach(spec, Role::activation) == Reach::sequence;
 }
-// Whether tiles of zeros take a minimum from beyond their row.
+// Whether a minimum over all tiles of a sequence shows in what its tiles of zeros become.
 __device__ __forceinline__ bool fills_zero_tiles(const QuantSpec& spec) {
   return looks_over_sequence(spec) &&
          visit(spec, [](const auto& format) { return FillsZeroTiles<std::remove_cvref_t<decltype(format)>>; });

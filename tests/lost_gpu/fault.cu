@@ -1,6 +1,7 @@
 // Linked into a copy of mpq: on SIGUSR1 a kernel of another thread faults. All threads share the GPU's context, so the
 // program then meets what a GPU that is lost in mid-run shows it: every call fails.
 #include <cuda_runtime.h>
+#include <semaphore.h>
 #include <signal.h>
 
 #include <thread>
@@ -9,15 +10,18 @@ namespace {
 
 __global__ void fault() { __trap(); }
 
-// Before main, so that every thread of the program inherits the mask and only the one here takes the signal.
+sem_t asked;
+
+// A handler, not a mask: libraries start threads before anything here could block the signal for them.
 const bool waiting = [] {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGUSR1);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  std::thread([signals] {
-    int signal = 0;
-    sigwait(&signals, &signal);
+  sem_init(&asked, 0, 0);
+  struct sigaction action {};
+  action.sa_handler = [](int) { sem_post(&asked); };
+  action.sa_flags = SA_RESTART;
+  sigaction(SIGUSR1, &action, nullptr);
+  std::thread([] {
+    while (sem_wait(&asked) != 0) {
+    }
     fault<<<1, 1>>>();
     cudaDeviceSynchronize();
   }).detach();
