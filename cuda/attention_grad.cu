@@ -12,6 +12,110 @@ namespace mpq {
 namespace attention {
 namespace {
 
+// ---- rows by asynchronous copies, at any precision ----
+
+namespace copies {
+
+// The thread's parts of a step's rows of kCount tensors, step by step.
+template <int kCount>
+class Sources {
+ public:
+  template <class... Rows>
+  __device__ __forceinline__ explicit Sources(const HeadRows<true>& first, const Rows&... more)
+      : at_{part_of(first), part_of(more)...}, left_(first.count - row_brought()), stride_(kStepRows * first.stride) {}
+
+  __device__ __forceinline__ const float* operator[](int n) const { return at_[n]; }
+  __device__ __forceinline__ bool there() const { return left_ > 0; }  // or the row is beyond the last one
+  __device__ __forceinline__ void next() {
+#pragma unroll
+    for (int n = 0; n < kCount; ++n) at_[n] += stride_;
+    left_ -= kStepRows;
+  }
+
+ private:
+  static __device__ __forceinline__ const float* part_of(const HeadRows<true>& rows) {
+    return rows.first + int64_t{row_brought()} * rows.stride + 4 * FragmentLane().t;
+  }
+  const float* at_[kCount];
+  int left_, stride_;
+};
+
+// kCount operands, kStages steps of each.
+template <int kWidth, int kCount, int kStages>
+class FloatStream {
+ public:
+  static constexpr int kAhead = kStages - 1;  // steps to fetch before the first one is needed
+
+  // To be committed.
+  template <int N>
+  __device__ __forceinline__ void fetch(const Sources<N>& from, int step) {
+#pragma unroll
+    for (int n = 0; n < kCount; ++n) stage_[step % kStages][n].copy(from[n], from.there());
+  }
+  // Waits for what the thread has brought of the step, and shows it: see(operand, i, four t + 4 i of the row). Once all
+  // threads have done so, the rows are there.
+  template <class See>
+  __device__ __forceinline__ void publish(int step, See see) {
+    wait_for_copies<kAhead - 1>();
+#pragma unroll
+    for (int i = 0; i < kCount * kWidth / 16; ++i)
+      see(i % kCount, i / kCount, rows(i % kCount, step).brought(i / kCount));
+  }
+  __device__ __forceinline__ const FloatRows<kWidth>& rows(int n, int step) const { return stage_[step % kStages][n]; }
+
+ private:
+  FloatRows<kWidth> stage_[kStages][kCount];
+};
+
+// What each thread has brought, for itself.
+template <int kWidth>
+class Brought {
+ public:
+  __device__ __forceinline__ void copy(const float* from, bool there) {
+#pragma unroll
+    for (int i = 0; i < kWidth / 16; ++i) copy_async<16>(&at_[i][threadIdx.x], from + 16 * i, there);
+  }
+  __device__ __forceinline__ float4 operator[](int i) const { return at_[i][threadIdx.x]; }
+
+ private:
+  float4 at_[kWidth / 16][kTileThreads];
+};
+
+template <int kWidth, int kCount>
+class RoundedStream {
+ public:
+
+  template <int N>
+  __device__ __forceinline__ void fetch(const Sources<N>& from, int) {
+#pragma unroll
+    for (int n = 0; n < kCount; ++n) brought_[n].copy(from[n], from.there());
+  }
+  template <class See>
+  __device__ __forceinline__ void publish(int step, See see) {
+    wait_for_copies<0>();
+#pragma unroll
+    for (int n = 0; n < kCount; ++n) {
+      float4 x[kWidth / 16];
+#pragma unroll
+      for (int i = 0; i < kWidth / 16; ++i) x[i] = brought_[n][i];
+#pragma unroll
+      for (int i = 0; i < kWidth / 16; ++i) see(n, i, x[i]), stage_[step % 2][n].set(i, x[i]);
+    }
+  }
+  __device__ __forceinline__ const RoundedRows<kWidth>& rows(int n, int step) const { return stage_[step % 2][n]; }
+
+ private:
+  Brought<kWidth> brought_[kCount];
+  RoundedRows<kWidth> stage_[2][kCount];
+};
+
+// A step's rows of kCount operands. `kStages` is what floats have room for.
+template <Precision kPrecision, int kWidth, int kCount, int kStages>
+using RowStream = std::conditional_t<kPrecision == Precision::bf16, RoundedStream<kWidth, kCount>,
+                                     FloatStream<kWidth, kCount, kStages>>;
+
+}  // namespace copies
+
 // A query's maximum and 1 / sum, or what makes all probabilities zero.
 constexpr float2 kNoStats = {INFINITY, 0};
 template <Precision kPrecision>
@@ -88,8 +192,8 @@ constexpr int kQ = 0, kDcontext = 1, kContext = 2;  // what a tile of keys fetch
 template <Precision kPrecision, int kWidth>
 struct KeyShared {
   static constexpr int kQuerySteps = kPrecision == Precision::fp32 ? 1 : 2;  // what TF32's second terms leave room for
-  RowStream<kPrecision, kWidth, 2, 2> stream;                                // q, dcontext
-  Brought<kWidth> context;
+  copies::RowStream<kPrecision, kWidth, 2, 2> stream;                        // q, dcontext
+  copies::Brought<kWidth> context;
   LeftRows<kPrecision, kWidth> k, v;
   Query queries[kQuerySteps][kStepRows];
 };
@@ -117,7 +221,8 @@ __device__ __forceinline__ void key_tile(const AttentionGrad& op, KeyShared<kPre
   const Head<true> head(op.forward, stride, blockIdx.z, place.sequence, head_number, kWidth);
   if (place.first >= head.keys) return;
   const TileRows rows(place.first);
-  Sources<3> from(head.of_queries(op.forward.q), head.of_queries(op.dcontext), head.of_queries(op.forward.context));
+  copies::Sources<3> from(head.of_queries(op.forward.q), head.of_queries(op.dcontext),
+                          head.of_queries(op.forward.context));
   const int steps = steps_of(head.queries);
   auto& stream = shared.stream;
   QuerySource source(op.forward, head, place.first);
@@ -165,7 +270,7 @@ __device__ __forceinline__ void key_tile(const AttentionGrad& op, KeyShared<kPre
 
 template <Precision kPrecision, int kWidth>
 struct QueryShared {
-  RowStream<kPrecision, kWidth, 2, 2> stream;  // k, v
+  copies::RowStream<kPrecision, kWidth, 2, 2> stream;  // k, v
   LeftRows<kPrecision, kWidth> q, dcontext;
 };
 
@@ -186,7 +291,7 @@ __device__ __forceinline__ void query_tile(const AttentionGrad& op, QueryShared<
   const Head<true> head(op.forward, stride, blockIdx.z, place.sequence, head_number, kWidth);
   if (place.first >= head.queries) return;
   const TileRows rows(place.first);
-  Sources<2> kv(head.of_keys(op.forward.k), head.of_keys(op.forward.v));
+  copies::Sources<2> kv(head.of_keys(op.forward.k), head.of_keys(op.forward.v));
   const int steps = steps_of(head.keys);
   auto& stream = shared.stream;
   const auto fetch = [&](int step) {
