@@ -12,110 +12,6 @@ namespace mpq {
 namespace attention {
 namespace {
 
-// ---- rows by asynchronous copies, at any precision ----
-
-namespace copies {
-
-// The thread's parts of a step's rows of kCount tensors, step by step.
-template <int kCount>
-class Sources {
- public:
-  template <class... Rows>
-  __device__ __forceinline__ explicit Sources(const HeadRows<true>& first, const Rows&... more)
-      : at_{part_of(first), part_of(more)...}, left_(first.count - row_brought()), stride_(kStepRows * first.stride) {}
-
-  __device__ __forceinline__ const float* operator[](int n) const { return at_[n]; }
-  __device__ __forceinline__ bool there() const { return left_ > 0; }  // or the row is beyond the last one
-  __device__ __forceinline__ void next() {
-#pragma unroll
-    for (int n = 0; n < kCount; ++n) at_[n] += stride_;
-    left_ -= kStepRows;
-  }
-
- private:
-  static __device__ __forceinline__ const float* part_of(const HeadRows<true>& rows) {
-    return rows.first + int64_t{row_brought()} * rows.stride + 4 * FragmentLane().t;
-  }
-  const float* at_[kCount];
-  int left_, stride_;
-};
-
-// kCount operands, kStages steps of each.
-template <int kWidth, int kCount, int kStages>
-class FloatStream {
- public:
-  static constexpr int kAhead = kStages - 1;  // steps to fetch before the first one is needed
-
-  // To be committed.
-  template <int N>
-  __device__ __forceinline__ void fetch(const Sources<N>& from, int step) {
-#pragma unroll
-    for (int n = 0; n < kCount; ++n) stage_[step % kStages][n].copy(from[n], from.there());
-  }
-  // Waits for what the thread has brought of the step, and shows it: see(operand, i, four t + 4 i of the row). Once all
-  // threads have done so, the rows are there.
-  template <class See>
-  __device__ __forceinline__ void publish(int step, See see) {
-    wait_for_copies<kAhead - 1>();
-#pragma unroll
-    for (int i = 0; i < kCount * kWidth / 16; ++i)
-      see(i % kCount, i / kCount, rows(i % kCount, step).brought(i / kCount));
-  }
-  __device__ __forceinline__ const FloatRows<kWidth>& rows(int n, int step) const { return stage_[step % kStages][n]; }
-
- private:
-  FloatRows<kWidth> stage_[kStages][kCount];
-};
-
-// What each thread has brought, for itself.
-template <int kWidth>
-class Brought {
- public:
-  __device__ __forceinline__ void copy(const float* from, bool there) {
-#pragma unroll
-    for (int i = 0; i < kWidth / 16; ++i) copy_async<16>(&at_[i][threadIdx.x], from + 16 * i, there);
-  }
-  __device__ __forceinline__ float4 operator[](int i) const { return at_[i][threadIdx.x]; }
-
- private:
-  float4 at_[kWidth / 16][kTileThreads];
-};
-
-template <int kWidth, int kCount>
-class RoundedStream {
- public:
-
-  template <int N>
-  __device__ __forceinline__ void fetch(const Sources<N>& from, int) {
-#pragma unroll
-    for (int n = 0; n < kCount; ++n) brought_[n].copy(from[n], from.there());
-  }
-  template <class See>
-  __device__ __forceinline__ void publish(int step, See see) {
-    wait_for_copies<0>();
-#pragma unroll
-    for (int n = 0; n < kCount; ++n) {
-      float4 x[kWidth / 16];
-#pragma unroll
-      for (int i = 0; i < kWidth / 16; ++i) x[i] = brought_[n][i];
-#pragma unroll
-      for (int i = 0; i < kWidth / 16; ++i) see(n, i, x[i]), stage_[step % 2][n].set(i, x[i]);
-    }
-  }
-  __device__ __forceinline__ const RoundedRows<kWidth>& rows(int n, int step) const { return stage_[step % 2][n]; }
-
- private:
-  Brought<kWidth> brought_[kCount];
-  RoundedRows<kWidth> stage_[2][kCount];
-};
-
-// A step's rows of kCount operands. `kStages` is what floats have room for.
-template <Precision kPrecision, int kWidth, int kCount, int kStages>
-using RowStream = std::conditional_t<kPrecision == Precision::bf16, RoundedStream<kWidth, kCount>,
-                                     FloatStream<kWidth, kCount, kStages>>;
-
-}  // namespace copies
-
 // A query's maximum and 1 / sum, or what makes all probabilities zero.
 constexpr float2 kNoStats = {INFINITY, 0};
 template <Precision kPrecision>
@@ -187,13 +83,15 @@ class QuerySource {
   uint32_t next_kept_ = 0xFFFFFFFF;
 };
 
-constexpr int kQ = 0, kDcontext = 1, kContext = 2;  // what a tile of keys fetches
+// Only what a tile of keys asks of a query needs context.
+constexpr int kQ = 0, kDcontext = 1, kContext = 2;
+template <Precision kPrecision, int kWidth>
+using KeyStream = RowStream<kPrecision, kWidth, 2, 3, 2, Parts<1, 0, 2, 1>>;
 
 template <Precision kPrecision, int kWidth>
 struct KeyShared {
   static constexpr int kQuerySteps = kPrecision == Precision::fp32 ? 1 : 2;  // what TF32's second terms leave room for
-  copies::RowStream<kPrecision, kWidth, 2, 2> stream;                        // q, dcontext
-  copies::Brought<kWidth> context;
+  typename KeyStream<kPrecision, kWidth>::Shared rows;
   LeftRows<kPrecision, kWidth> k, v;
   Query queries[kQuerySteps][kStepRows];
 };
@@ -221,46 +119,42 @@ __device__ __forceinline__ void key_tile(const AttentionGrad& op, KeyShared<kPre
   const Head<true> head(op.forward, stride, blockIdx.z, place.sequence, head_number, kWidth);
   if (place.first >= head.keys) return;
   const TileRows rows(place.first);
-  copies::Sources<3> from(head.of_queries(op.forward.q), head.of_queries(op.dcontext),
-                          head.of_queries(op.forward.context));
   const int steps = steps_of(head.queries);
-  auto& stream = shared.stream;
   QuerySource source(op.forward, head, place.first);
-  const auto fetch = [&](int step) {
-    if (step >= steps) return;
-    stream.fetch(from, step);
-    shared.context.copy(from[kContext], from.there());
-    commit_copies();
-    source.fetch();
-    from.next();
-  };
-
-  fetch(0);
+  KeyStream<kPrecision, kWidth> stream(shared.rows, query_sources(head, op.forward.q, op.dcontext, op.forward.context),
+                                       steps);
+  float delta = 0;  // of the thread's part of the query that comes
+  const auto add_delta = [&](int, const float4(&x)[3]) { delta += dot(x[kDcontext], x[kContext]); };
+  source.fetch();
+  stream.start(add_delta);
   shared.k.set(head.of_keys(op.forward.k), rows);
   shared.v.set(head.of_keys(op.forward.v), rows);
   Sums<kWidth> dk = {}, dv = {};
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
     auto& queries = shared.queries[step % shared.kQuerySteps];
-    float delta = 0;  // of the thread's part of a query
-    stream.publish(step, [&](int n, int i, float4 x) {
-      if (n == kDcontext) delta += dot(x, shared.context[i]);
-    });
+    stream.arrive(step, add_delta);
     const Query query = source.template get<kPrecision>(delta);
+    delta = 0;
     if (shared.kQuerySteps == 1) __syncthreads();  // nobody reads the queries before these any more
     if (FragmentLane().t == 0) queries[row_brought()] = query;
     __syncthreads();  // all of the step is there, and nobody reads the step before it any more
-    fetch(step + 1);
+    if (step + 1 < steps) source.fetch();
+    stream.template bring<0>(step, add_delta);
     if (step * kStepRows + first_of_share() >= head.queries) break;  // the last step
     Scores s, dp;
     scores(s, shared.k, stream.rows(kQ, step));
     scores(dp, shared.v, stream.rows(kDcontext, step));
+    stream.template bring<1>(step, add_delta);
     differentiate<kPrecision>(s, dp, head, queries);
+    stream.template bring<2>(step, add_delta);
     add_products<kPrecision>(dv, s, stream.rows(kDcontext, step));
+    stream.template bring<3>(step, add_delta);
     add_products<kPrecision>(dk, dp, stream.rows(kQ, step));
   }
   const auto store = [&](const Sums<kWidth>& sums, const Tensor& to, float factor) {
-    merge_and_store<kPrecision, kWidth>(stream, sums, head.of_keys(to), place.first, [&](int, int) { return factor; });
+    merge_and_store<kPrecision, kWidth>(shared.rows, sums, head.of_keys(to), place.first,
+                                        [&](int, int) { return factor; });
   };
   store(dv, op.dv, 1);
   store(dk, op.dk, head.scale);
@@ -269,8 +163,11 @@ __device__ __forceinline__ void key_tile(const AttentionGrad& op, KeyShared<kPre
 // ---- dq: rows are queries, columns keys ----
 
 template <Precision kPrecision, int kWidth>
+using QueryStream = RowStream<kPrecision, kWidth, 2, 2, 2, Parts<2, 2>>;  // k, v
+
+template <Precision kPrecision, int kWidth>
 struct QueryShared {
-  copies::RowStream<kPrecision, kWidth, 2, 2> stream;  // k, v
+  typename QueryStream<kPrecision, kWidth>::Shared rows;
   LeftRows<kPrecision, kWidth> q, dcontext;
 };
 
@@ -291,17 +188,9 @@ __device__ __forceinline__ void query_tile(const AttentionGrad& op, QueryShared<
   const Head<true> head(op.forward, stride, blockIdx.z, place.sequence, head_number, kWidth);
   if (place.first >= head.queries) return;
   const TileRows rows(place.first);
-  copies::Sources<2> kv(head.of_keys(op.forward.k), head.of_keys(op.forward.v));
   const int steps = steps_of(head.keys);
-  auto& stream = shared.stream;
-  const auto fetch = [&](int step) {
-    if (step >= steps) return;
-    stream.fetch(kv, step);
-    kv.next();
-    commit_copies();
-  };
-
-  fetch(0);
+  QueryStream<kPrecision, kWidth> stream(shared.rows, key_sources(head, op.forward.k, op.forward.v), steps);
+  stream.start(Unseen{});
   const HeadRows<true> dcontext = head.of_queries(op.dcontext), context = head.of_queries(op.forward.context);
   shared.q.set(head.of_queries(op.forward.q), rows);
   shared.dcontext.set(dcontext, rows);
@@ -315,15 +204,16 @@ __device__ __forceinline__ void query_tile(const AttentionGrad& op, QueryShared<
   dropout.fetch(0);
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
-    stream.publish(step, [](int, int, float4) {});
+    stream.arrive(step, Unseen{});
     __syncthreads();  // all of the step is there, and nobody reads the step before it any more
-    fetch(step + 1);
+    stream.template bring<0>(step, Unseen{});
     const int first = step * kStepRows + first_of_share();
     if (first >= head.keys) break;  // the last step
     dropout.read(step, steps);
     Scores s, dp;
     scores(s, shared.q, stream.rows(0, step));
     scores(dp, shared.dcontext, stream.rows(1, step));
+    stream.template bring<1>(step, Unseen{});
     leave_out(s, head.keys - first);
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
@@ -332,7 +222,7 @@ __device__ __forceinline__ void query_tile(const AttentionGrad& op, QueryShared<
     }
     add_products<kPrecision>(dq, dp, stream.rows(0, step));
   }
-  merge_and_store<kPrecision, kWidth>(stream, dq, head.of_queries(op.dq), place.first,
+  merge_and_store<kPrecision, kWidth>(shared.rows, dq, head.of_queries(op.dq), place.first,
                                       [&](int, int) { return head.scale; });
 }
 
