@@ -6,7 +6,7 @@ set -euo pipefail
 packages=(
   build-essential cmake ninja-build pkg-config
   libboost-program-options-dev libfmt-dev libspdlog-dev nlohmann-json3-dev
-  libsqlite3-dev libarchive-dev libsentencepiece-dev libutf8proc-dev libopenblas-dev
+  libsqlite3-dev libarchive-dev libsentencepiece-dev libutf8proc-dev libopenblas-dev liblinear-dev
   libgtest-dev gnuplot-nox "$@"
 )
 

@@ -63,7 +63,8 @@ __device__ __forceinline__ float4 activation_slope(Activation activation, float4
 static __device__ __noinline__ float dropout_at(const Dropout& dropout, const Ragged& ragged, int replica, int row,
                                                 int col) {
   const RowPlace place = place_of(ragged, row);
-  return dropout_factor_of(dropout_key(dropout, replica), col, place.position, place.sequence);
+  return dropout_factor_of(dropout_key(dropout, replica), col, place.position,
+                           dropout.first + static_cast<uint32_t>(place.sequence));
 }
 
 }  // namespace mpq

@@ -100,7 +100,7 @@ struct Slices {
 
 template <bool Vector>
 __device__ __forceinline__ float dropout_of_key(const Head<Vector>& head, int key) {
-  return head.dropout.on ? dropout_factor_of(head.dropout, key, 0, head.dropout_row()) : 1.0f;
+  return head.dropout.on ? dropout_factor_of(head.dropout, key, 0, head.dropout_row) : 1.0f;
 }
 
 // The columns of a head, known at compile time where kWidth is not 0.

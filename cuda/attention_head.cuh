@@ -67,6 +67,7 @@ struct Head {
   int query_row, queries, key_row, keys;  // first rows, counts
   float scale;
   DropoutKey dropout;
+  uint32_t dropout_row;  // what addresses its elements beside query and key
 
   __device__ __forceinline__ Head(const Attention& op, int stride, int replica, int sequence, int head)
       : Head(op, stride, replica, sequence, head, stride / op.heads) {}
@@ -81,13 +82,11 @@ struct Head {
         key_row(op.keys.starts[sequence]),
         keys(op.keys.starts[sequence + 1] - key_row),
         scale(1.0f / sqrtf(static_cast<float>(width))),
-        dropout(dropout_key(op.dropout, replica)) {}
+        dropout(dropout_key(op.dropout, replica)),
+        dropout_row(op.dropout.first + static_cast<uint32_t>(sequence) + (static_cast<uint32_t>(head) << 20)) {}
 
   __device__ __forceinline__ HeadRows<Vector> of_queries(const Tensor& t) const { return rows(t, query_row, queries); }
   __device__ __forceinline__ HeadRows<Vector> of_keys(const Tensor& t) const { return rows(t, key_row, keys); }
-  __device__ __forceinline__ uint32_t dropout_row() const {
-    return static_cast<uint32_t>(sequence) + (static_cast<uint32_t>(head) << 20);
-  }
   // {maximum of the scaled scores, 1 / sum of exponentials} of a query.
   __device__ __forceinline__ float2* stats(const Attention& op, int query) const {
     const int64_t row = int64_t{query_row} + query;
@@ -135,7 +134,7 @@ __device__ __forceinline__ void dropout_factors(float (&factor)[N], const Head<V
 #pragma unroll
   for (int i = 0; i < N; ++i) factor[i] = 1;
   if (!head.dropout.on) return;
-  const Philox bits = dropout_bits(opaque(head.dropout), key / 128, key % 16, query, head.dropout_row());
+  const Philox bits = dropout_bits(opaque(head.dropout), key / 128, key % 16, query, head.dropout_row);
   const int first = key % 128 / 32;  // word
   const uint32_t even = first & 2 ? bits.word[2] : bits.word[0], odd = first & 2 ? bits.word[3] : bits.word[1];
   const Philox mine = N == 2 && first & 1 ? Philox{{odd, odd}} : Philox{{even, odd}};

@@ -46,7 +46,7 @@ class KeyDropout {
       const DropoutKey key = opaque(head.dropout);
 #pragma unroll
       for (int r = 0; r < 2; ++r)
-        bits_[r] = kept_bits(key, dropout_bits(key, step / 2, place(), upper_ + 8 * r, head.dropout_row()));
+        bits_[r] = kept_bits(key, dropout_bits(key, step / 2, place(), upper_ + 8 * r, head.dropout_row));
 #pragma unroll
       for (int r = 0; r < 2; ++r)
         if (8 * r < left_) byte(step, r) = static_cast<uint8_t>(bits_[r]);

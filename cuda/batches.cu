@@ -29,7 +29,7 @@ struct KeyBits {
   __device__ int32_t place(uint64_t key) const { return static_cast<int32_t>(key & ((uint64_t{1} << position) - 1)); }
 };
 
-// A block a row of a batch: its tokens, where it starts, its label, its keys.
+// A block a row of a batch: its tokens, where it starts, its label, its number, its keys.
 __global__ void __launch_bounds__(kThreads)
     gather_kernel(const __grid_constant__ PrepareBatches op, KeyBits bits, uint64_t* keys) {
   begin_kernel();
@@ -38,7 +38,10 @@ __global__ void __launch_bounds__(kThreads)
   __shared__ int begin[2];
   const StepRows& rows = op.rows;
   const int64_t step = op.first_step + blockIdx.y, batch = rows.first[step], mine = batch + blockIdx.x;
-  if (mine >= rows.first[step + 1]) return;
+  if (mine >= rows.first[step + 1]) {
+    if (mine == batch && threadIdx.x == 0) op.slots.at(blockIdx.y).starts[0] = 0;  // a batch without rows
+    return;
+  }
   int before = 0, within = 0;  // tokens of the batches before, of this batch's rows before
   for (int64_t i = rows.first[op.first_step] + threadIdx.x; i < mine; i += kThreads) {
     const int64_t row = rows.order[i];
@@ -53,6 +56,7 @@ __global__ void __launch_bounds__(kThreads)
     begin[0] = before, begin[1] = within;
     to.starts[blockIdx.x] = within;
     to.labels[blockIdx.x] = rows.labels[row];
+    to.rows[blockIdx.x] = static_cast<int32_t>(row);
     if (mine + 1 == rows.first[step + 1]) to.starts[blockIdx.x + 1] = within + length;
   }
   __syncthreads();
@@ -112,6 +116,7 @@ __global__ void __launch_bounds__(kThreads) load_batch_kernel(const __grid_const
   const int tokens = from.starts[op.sequences];
   copy(op.to.starts, from.starts, op.sequences + 1);
   copy(op.to.labels, from.labels, op.sequences);
+  copy(op.to.rows, from.rows, op.sequences);
   copy(op.to.tokens, from.tokens, tokens);
   if (!from.segment_tokens) return;
   const int segments = *from.segment_count;

@@ -48,6 +48,7 @@ class CudaOps final : public Ops {
   void adamw_rows(const AdamWRows&) override;
   void add(const Tensor&, const Tensor&) override;
   void fill(const Tensor&, float) override;
+  void scatter_rows(const ScatterRows&) override;
   void prepare_batches(const PrepareBatches&) override;
   size_t prepare_scratch(int64_t tokens) override;
   void load_batch(const LoadBatch&) override;
@@ -56,9 +57,13 @@ class CudaOps final : public Ops {
   // What runs beside the main chain of a step: quantized weights beside the embeddings; gradients of weights, biases
   // and LayerNorm parameters, which nobody needs before the norm of all gradients. fork: the side lane sees all that
   // main has been asked for so far. join: main sees all that the side lane has been asked for; linear, clip_norm,
-  // quantize_weights_grad, end_step and every copy begin with it.
+  // quantize_weights_grad, scatter_rows, end_step and every copy begin with it.
   const Lane& fork();
   void join();
+
+  // Kernels here may wait for another GPU's (cuda/exchange.cu). Loading a kernel may wait for the whole device, with a
+  // lock that the other GPU's thread needs: so records are then made while the device is idle.
+  bool waits_for_others = false;
 
  private:
   Lane main_, side_;

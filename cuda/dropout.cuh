@@ -26,7 +26,8 @@ __device__ __forceinline__ DropoutKey dropout_key(const Dropout& d, int replica)
 }
 
 // The eight halves of counter `lane` (0 ... 15) in the group `e / 128`: those of elements group * 128 + lane + 16 s.
-// c1 = position or query; c2 = sequence + head * 2^20.
+// c1 = position or query; c2 = Dropout::first + sequence + head * 2^20. Callers add `first`: from a kernel's argument
+// it takes no register.
 __device__ __forceinline__ Philox dropout_bits(const DropoutKey& key, uint32_t group, uint32_t lane, uint32_t c1,
                                                uint32_t c2) {
   return philox(group * 16 + lane, c1, c2, key.step, key.k0, key.k1);

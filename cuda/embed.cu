@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(kRows* kWarp, kBlocks<kGroups>)
   if (lane_id() == 0) op.mean.f32(r)[row] = stats.mean, op.rstd.f32(r)[row] = stats.rstd;
   standardize(s, stats);
   scale_and_shift(s, op.gamma.f32(r), op.beta.f32(r), cols);
-  s.drop(dropout_key(op.dropout, r), cols, place.position, place.sequence);
+  s.drop(dropout_key(op.dropout, r), cols, place.position, op.dropout.first + place.sequence);
   s.store(op.x.f32(r) + at, cols);
   if constexpr (kCopies) quantize_row_copies(op.quantized, op.x.f32(r), r, row, cols, op.ragged, counters);
 }
@@ -66,7 +66,7 @@ __global__ void __launch_bounds__(kChunkRows* kWarp)
     standardize(xhat, {f.mean.f32(r)[row], f.rstd.f32(r)[row]});
     if (f.dropout.p > 0) {
       const RowPlace place = warp_place_of(f.ragged, row);
-      d.drop(dropout_key(f.dropout, r), cols, place.position, place.sequence);
+      d.drop(dropout_key(f.dropout, r), cols, place.position, f.dropout.first + place.sequence);
     }
   }
   Row<kGroups> dgamma;

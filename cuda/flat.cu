@@ -1,4 +1,4 @@
-// Flat arithmetic, and the first rows of sequences.
+// Flat arithmetic, the first rows of sequences, and rows to their places.
 #include "cuda/cuda_ops.h"
 #include "cuda/row.cuh"
 
@@ -85,6 +85,16 @@ __global__ void __launch_bounds__(kRows* kWarp) spread_first_kernel(const __grid
   for (int column = lane_id(); column < cols; column += kWarp) dx[column] = place.position == 0 ? dy[column] : 0.0f;
 }
 
+// A warp a row.
+__global__ void __launch_bounds__(kRows* kWarp) scatter_rows_kernel(const __grid_constant__ ScatterRows op) {
+  begin_kernel();
+  const int u = blockIdx.x * kRows + warp_id(), cols = static_cast<int>(op.to.cols());
+  if (u >= *op.count) return;
+  const float* from = op.from.f32(blockIdx.z) + int64_t{u} * cols;
+  float* to = op.to.f32(blockIdx.z) + int64_t{op.rows[u]} * cols;
+  for (int column = lane_id(); column < cols; column += kWarp) to[column] = from[column];
+}
+
 }  // namespace
 
 void CudaOps::add(const Tensor& from, const Tensor& to) {
@@ -93,6 +103,12 @@ void CudaOps::add(const Tensor& from, const Tensor& to) {
 
 void CudaOps::fill(const Tensor& t, float value) {
   launch(fill_kernel, flat_grid(t), kThreads, 0, main_.stream, t, value);
+}
+
+void CudaOps::scatter_rows(const ScatterRows& op) {
+  join();  // the side lane makes such rows
+  const dim3 grid(ceil_div(op.from.rows(), kRows), 1, op.to.replicas);
+  launch(scatter_rows_kernel, grid, kRows * kWarp, 0, main_.stream, op);
 }
 
 void CudaOps::select_first(const SelectFirst& op) {

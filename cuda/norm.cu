@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(kRows* kWarp, kBlocks<kGroups>)
   residual.load(op.residual.f32(r) + at, cols);
   if (op.dropout.p > 0) {
     const RowPlace place = warp_place_of(op.ragged, row);
-    s.drop(dropout_key(op.dropout, r), cols, place.position, place.sequence);
+    s.drop(dropout_key(op.dropout, r), cols, place.position, op.dropout.first + place.sequence);
   }
 #pragma unroll
   for (int i = 0; i < 4 * kGroups; ++i) s.value[i] += residual.value[i];
@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(kRows* kWarp) residual_norm_grad_kernel(const 
   d.store(op.dresidual.f32(r) + at, cols);
   if (f.dropout.p > 0) {
     const RowPlace place = warp_place_of(f.ragged, row);
-    d.drop(dropout_key(f.dropout, r), cols, place.position, place.sequence);
+    d.drop(dropout_key(f.dropout, r), cols, place.position, f.dropout.first + place.sequence);
   }
   d.store(op.dy.f32(r) + at, cols);
 }

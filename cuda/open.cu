@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "cuda/common.cuh"
 #include "cuda/cuda_ops.h"
+#include "cuda/exchange.h"
 #include "cuda/peak.h"
 #include "cuda/replay.h"
 #include "cuda/requirements.h"
@@ -120,6 +121,13 @@ class CudaDevice final : public Device {
     int64_t step = 128;
     while (step * 32 <= rows) step *= 2;
     return ceil_div(rows, step) * step;
+  }
+  // The same GPU opened twice (tests) has no other way than the host's.
+  ExchangeEnds exchange_with(Device& other) override {
+    const auto* gpu = dynamic_cast<CudaDevice*>(&other);
+    if (!gpu || gpu->number_ == number_) return Device::exchange_with(other);
+    ops_->waits_for_others = gpu->ops_->waits_for_others = true;
+    return open_nccl({number_, main_.stream, ops_.get()}, {gpu->number_, gpu->main_.stream, gpu->ops_.get()});
   }
 
  private:

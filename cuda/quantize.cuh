@@ -30,22 +30,23 @@ __device__ __forceinline__ QuantShape one_row(int rank, int cols) {
 __device__ __forceinline__ bool looks_over_sequence(const QuantSpec& spec) {
   return reach(spec, Role::activation) == Reach::sequence;
 }
+// Whether a minimum over all tiles of a sequence shows in what its tiles of zeros become.
 __device__ __forceinline__ bool fills_zero_tiles(const QuantSpec& spec) {
-  return visit(spec, [](const auto& format) {
-    if constexpr (TileFormat<std::remove_cvref_t<decltype(format)>>)
-      return format.fill_zero_tiles;
-    else
-      return false;
-  });
+  return looks_over_sequence(spec) && visit(spec, [](const auto& format) {
+           if constexpr (TileFormat<std::remove_cvref_t<decltype(format)>>)
+             return format.fill_zero_tiles;
+           else
+             return false;
+         });
 }
 // Whether warps that have a row each can quantize a sequence. `counted`: they can find a minimum over all of its rows.
 __device__ __forceinline__ bool row_by_row(const QuantSpec& spec, int rank, bool counted) {
   return rank == 2 || (counted ? tile_reach(spec) : reach(spec, Role::activation)) != Reach::sequence;
 }
 
-// One row of an activation by one full warp, for formats row_by_row that fill no tiles of zeros. x was written by this
-// warp, or is read-only; it may be xq; either may lie in global or shared memory. Afterwards the whole warp sees xq.
-// Not inlined: one copy of all formats a kernel file, and no registers of theirs where a kernel does other things.
+// One row of an activation by one full warp, for formats row_by_row but those of fills_zero_tiles. x was written by
+// this warp, or is read-only; it may be xq; either may lie in global or shared memory. Afterwards the whole warp sees
+// xq. Not inlined: one copy of all formats a kernel file, and no registers of theirs where a kernel does other things.
 static __device__ __noinline__ void quantize_row(const QuantSpec& spec, int rank, const float* x, float* xq, int cols,
                                                  const float* trained) {
   __syncwarp();
@@ -54,11 +55,9 @@ static __device__ __noinline__ void quantize_row(const QuantSpec& spec, int rank
     if constexpr (std::is_same_v<F, None>) {
       if (x != xq) map_row([](const auto& v) { return v; }, x, xq, cols);
     } else if constexpr (TileFormat<F>) {
-      if constexpr (!F::fill_zero_tiles) {
-        const Tiles tiles = format.tiles(Role::activation, one_row(rank, cols));
-        ZeroTiles zeros{false};
-        quantize_row_tiles(format, static_cast<int>(tiles.tile_cols), tiles.fold, 1.0f, x, xq, cols, zeros);
-      }
+      const Tiles tiles = format.tiles(Role::activation, one_row(rank, cols));
+      ZeroTiles zeros{false};
+      quantize_row_tiles(format, static_cast<int>(tiles.tile_cols), tiles.fold, 1.0f, x, xq, cols, zeros);
     } else if constexpr (TrainedFormat<F>) {
       map_row(chain(format.rule(trained), 1.0f), x, xq, cols);
     } else {

@@ -10,6 +10,7 @@ namespace {
 
 cudaGraphExec_t capture(CudaOps& ops, cudaStream_t stream, const std::function<void()>& work, int64_t& nodes) {
   ops.join();
+  if (ops.waits_for_others) check_cuda(cudaStreamSynchronize(stream), "waiting before a capture");
   check_cuda(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capture");
   cudaGraph_t graph = nullptr;
   try {

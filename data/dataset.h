@@ -26,13 +26,16 @@ struct DataOptions {
   // the hash of the text, each class and validation in proportion. 0: all.
   int64_t rows = 0;
   bool merge_valid_into_train = false;  // no validation split: the labs' procedure, which selects on the test split
+  bool unlabelled = false;              // read the unlabelled rows too, where the source brings some
 };
 
 // Rows of token ids without padding; [CLS] and [SEP] included, at most max_tokens a row.
 struct Split {
   std::vector<int32_t> tokens;            // [T]
   std::vector<int64_t> row_starts = {0};  // [rows + 1]
-  std::vector<int32_t> labels;            // [rows]
+  std::vector<int32_t> labels;            // [rows]; 0 for unlabelled rows
+  std::vector<float> targets;             // [rows, classes], what to learn instead of the labels; empty: the labels
+  std::vector<uint64_t> texts;            // [rows], hash64 of the whole text: what a teacher knows a row by
 
   int64_t row_count() const { return static_cast<int64_t>(labels.size()); }
   std::span<const int32_t> row(int64_t r) const {
@@ -43,11 +46,12 @@ struct Split {
 };
 
 struct Dataset {
-  Split train, valid, test;  // valid and test may be empty
+  Split train, valid, test, unlabelled;  // all but train may be empty
   std::vector<std::string> label_names;
   std::shared_ptr<Tokenizer> tokenizer;
   std::string description;  // for people: what was read, how many rows a split
   std::string fingerprint;  // equal fingerprints mean equal splits, token by token
+  std::string splits;       // SplitRows::fingerprint: the same whatever the tokenizer
 };
 
 // UserError, with file and line, for everything that is wrong with the data (see data/table_reader.h and

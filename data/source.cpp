@@ -54,20 +54,37 @@ SplitSource table_source(const fs::path& path, const Columns& columns) {
   return {path.string(), key_of(reader, {path}), [=] { return read_table(path, columns); }};
 }
 
-SplitSource imdb_table_source(const fs::path& folder, const char* split) {
+std::vector<Row> without_labels(std::vector<Row> rows) {
+  for (Row& row : rows) row.label = kNoLabels[0];
+  return rows;
+}
+
+SplitSource unlabelled(const SplitSource& source) {
+  return {source.name, source.key + " without labels", [read = source.read] { return without_labels(read()); }};
+}
+
+SplitSource imdb_table_source(const fs::path& folder, const char* split, bool unlabelled = false) {
   const fs::path table = folder / fmt::format("{}.tsv.xz", split), movies = folder / "movies.tsv.xz";
-  return {table.string(), key_of("imdb table\n", {table, movies}), [=] { return read_imdb_table(table, movies); }};
+  return {table.string(), key_of("imdb table\n", {table, movies}),
+          [=] { return read_imdb_table(table, movies, unlabelled); }};
 }
 
-std::string aclimdb_key(const fs::path& path, const std::string& split) {
-  if (fs::is_regular_file(path)) return key_of("aclImdb " + split + "\n", {path});
-  const fs::path folder = path / split;
-  return sha256_hex(folder_key(folder) + folder_key(folder / "neg") + folder_key(folder / "pos"));
+std::string aclimdb_key(const fs::path& path, const std::string& split, const std::vector<std::string>& labels) {
+  if (fs::is_regular_file(path)) return key_of(fmt::format("aclImdb {} {}\n", split, join(labels, " ")), {path});
+  std::string key = folder_key(path / split);
+  for (const std::string& label : labels) key += folder_key(path / split / label);
+  return sha256_hex(key);
 }
 
-SplitSource aclimdb_source(const fs::path& path, const std::string& split) {
-  return {fmt::format("{}, {}", path.string(), split), aclimdb_key(path, split),
-          [=] { return read_aclimdb(path, split); }};
+SplitSource aclimdb_source(const fs::path& path, const std::string& split,
+                           const std::vector<std::string>& labels = {"neg", "pos"}) {
+  return {fmt::format("{}, {}", path.string(), split), aclimdb_key(path, split, labels),
+          [=] { return read_aclimdb(path, split, labels); }};
+}
+
+// Only a folder can be asked cheaply whether it has unlabelled reviews; the official archive has them.
+bool has_unlabelled(const fs::path& release) {
+  return fs::is_regular_file(release) || fs::is_directory(release / "train" / "unsup");
 }
 
 SplitSource synthetic_source(bool train) {
@@ -103,14 +120,18 @@ Source open_path(const fs::path& path, const Columns& columns) {
   if (const auto release = find_aclimdb(path)) {
     source.train = aclimdb_source(*release, "train");
     source.test = aclimdb_source(*release, "test");
+    if (has_unlabelled(*release)) source.unlabelled = unlabelled(aclimdb_source(*release, "train", {"unsup"}));
   } else if (fs::exists(path / "movies.tsv.xz") && fs::exists(path / "train.tsv.xz")) {
     source.train = imdb_table_source(path, "train");
     source.test = imdb_table_source(path, "test");
+    if (fs::exists(path / "unsup.tsv.xz")) source.unlabelled = unlabelled(imdb_table_source(path, "unsup", true));
   } else if (const auto train = find_table(path, {"train"})) {
     source.train = table_source(*train, columns);
     source.has_columns = true;
     if (const auto valid = find_table(path, {"valid", "dev"})) source.valid = table_source(*valid, columns);
     if (const auto test = find_table(path, {"test"})) source.test = table_source(*test, columns);
+    if (const auto rest = find_table(path, {"unlabelled"}))
+      source.unlabelled = unlabelled(table_source(*rest, columns));
   } else if (const auto kind = without_compression_suffix(path).extension(); kind == ".tsv" || kind == ".csv") {
     source.train = table_source(path, columns);
     source.has_columns = true;

@@ -4,8 +4,6 @@
 #include <bit>
 #include <cstring>
 #include <optional>
-#include <set>
-#include <unordered_map>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -61,9 +59,9 @@ std::optional<TokenTable> parse(std::string_view bytes, std::shared_ptr<const vo
   table.checksum = h.checksum;
   table.storage = std::move(storage);
   table.row_starts = take<int64_t>(bytes, h.rows + 1);
-  table.texts = take<uint64_t>(bytes, h.rows);
-  table.groups = take<uint64_t>(bytes, h.rows);
-  table.labels = take<int32_t>(bytes, h.rows);
+  table.keys.texts = take<uint64_t>(bytes, h.rows);
+  table.keys.groups = take<uint64_t>(bytes, h.rows);
+  table.keys.labels = take<int32_t>(bytes, h.rows);
   table.tokens = take<int32_t>(bytes, h.tokens);
   for (std::string_view name : split(bytes, '\n')) table.label_names.emplace_back(name);
   return table;
@@ -75,32 +73,6 @@ std::optional<TokenTable> open_cached(const fs::path& path) {
   auto table = parse(file->text(), file);
   if (!table) log().warn("the token cache {} is damaged; it is built again", path.string());
   return table;
-}
-
-// Numbers by value, names by alphabet.
-std::vector<std::string> sorted_labels(const std::vector<Row>& rows) {
-  std::set<std::string> unique;
-  for (const Row& row : rows) unique.insert(row.label);
-  std::vector<std::string> names(unique.begin(), unique.end());
-  if (std::all_of(names.begin(), names.end(), [](const auto& name) { return parse_int(name).has_value(); }))
-    std::sort(names.begin(), names.end(), [](const auto& a, const auto& b) { return *parse_int(a) < *parse_int(b); });
-  return names;
-}
-
-std::vector<int32_t> label_ids(const std::vector<Row>& rows, const std::vector<std::string>& names,
-                               const std::string& where) {
-  std::unordered_map<std::string, int32_t> id_of;
-  for (const std::string& name : names) id_of.emplace(name, static_cast<int32_t>(id_of.size()));
-  std::vector<int32_t> ids;
-  for (const Row& row : rows) {
-    const auto found = id_of.find(row.label);
-    if (found == id_of.end())
-      throw UserError(
-          fmt::format("{}, {}: the label \"{}\" is not one of the training split's", where, row.place, row.label),
-          join(names, ", "));
-    ids.push_back(found->second);
-  }
-  return ids;
 }
 
 std::vector<std::vector<int32_t>> tokenize(const std::vector<Row>& rows, const Tokenizer& tokenizer) {
@@ -120,23 +92,17 @@ void append(std::string& out, const std::vector<T>& values) {
 
 std::string build(const SplitSource& source, const Tokenizer& tokenizer, const std::vector<std::string>* label_names) {
   const std::vector<Row> rows = source.read();
-  const std::vector<std::string> names = label_names ? *label_names : sorted_labels(rows);
-  const std::vector<int32_t> labels = label_ids(rows, names, source.name);
+  const OwnedRowKeys keys = row_keys(rows, label_names, source.name);
   const auto ids = tokenize(rows, tokenizer);
   std::vector<int64_t> row_starts{0};
-  std::vector<uint64_t> texts, groups;
-  for (size_t r = 0; r < rows.size(); ++r) {
-    row_starts.push_back(row_starts.back() + static_cast<int64_t>(ids[r].size()));
-    texts.push_back(hash64(rows[r].text));
-    groups.push_back(rows[r].group.empty() ? texts.back() : hash64(rows[r].group));
-  }
+  for (const auto& row : ids) row_starts.push_back(row_starts.back() + static_cast<int64_t>(row.size()));
   std::string payload;
   append(payload, row_starts);
-  append(payload, texts);
-  append(payload, groups);
-  append(payload, labels);
+  append(payload, keys.texts);
+  append(payload, keys.groups);
+  append(payload, keys.labels);
   for (const auto& row : ids) append(payload, row);
-  const std::string joined = join(names, "\n");
+  const std::string joined = join(keys.label_names, "\n");
   payload += joined;
   Header header{{}, rows.size(), static_cast<uint64_t>(row_starts.back()), joined.size(), checksum_of(payload)};
   std::memcpy(header.magic, kMagic, sizeof header.magic);

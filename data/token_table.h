@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "data/row_keys.h"
 #include "data/source.h"
 #include "data/tokenizer.h"
 
@@ -13,15 +14,13 @@ namespace mpq {
 
 struct TokenTable {
   std::span<const int64_t> row_starts;  // [rows + 1]
-  std::span<const uint64_t> texts;      // [rows], hash of the text
-  std::span<const uint64_t> groups;     // [rows], hash of the group, or of the text where there is none
-  std::span<const int32_t> labels;      // [rows], into label_names
+  RowKeys keys;                         // labels into label_names
   std::span<const int32_t> tokens;      // [T]
   std::vector<std::string> label_names;
   uint64_t checksum = 0;                // of all of the above
   std::shared_ptr<const void> storage;  // what the spans point into
 
-  int64_t row_count() const { return static_cast<int64_t>(labels.size()); }
+  int64_t row_count() const { return keys.row_count(); }
 };
 
 // From the cache, or read, tokenized and written to the cache; a damaged cache file is replaced, and a cache that

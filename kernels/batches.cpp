@@ -15,6 +15,7 @@ void gather(const StepRows& rows, int64_t step, const BatchSlots& to) {
     const int64_t b = row - first, begin = rows.starts[*row], end = rows.starts[*row + 1];
     to.starts[b] = place;
     to.labels[b] = rows.labels[*row];
+    to.rows[b] = *row;
     std::copy(rows.tokens + begin, rows.tokens + end, to.tokens + place);
     place += static_cast<int32_t>(end - begin);
   }
@@ -41,6 +42,7 @@ void CpuOps::load_batch(const LoadBatch& op) {
   const int32_t tokens = from.starts[op.sequences];
   std::copy_n(from.starts, op.sequences + 1, op.to.starts);
   std::copy_n(from.labels, op.sequences, op.to.labels);
+  std::copy_n(from.rows, op.sequences, op.to.rows);
   std::copy_n(from.tokens, tokens, op.to.tokens);
   if (!from.segment_tokens) return;
   const int32_t segments = *from.segment_count;

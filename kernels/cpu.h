@@ -59,6 +59,7 @@ void for_ragged_rows(const Ragged& ragged, int64_t first, int64_t last, Visit vi
     void adamw_rows(const AdamWRows&) override;                                          \
     void add(const Tensor&, const Tensor&) override;                                     \
     void fill(const Tensor&, float) override;                                            \
+    void scatter_rows(const ScatterRows&) override;                                      \
     void prepare_batches(const PrepareBatches&) override;                                \
     size_t prepare_scratch(int64_t) override;                                            \
     void load_batch(const LoadBatch&) override;                                          \

@@ -12,6 +12,7 @@ struct DropoutKey {
   int32_t threshold = 0;  // dropped where the 16 bits are below it
   float scale = 1;        // of what is kept
   bool on = false;
+  uint32_t first = 0;  // number of the first sequence
 };
 
 MPQ_INLINE DropoutKey dropout_key(const Dropout& d, int replica) {
@@ -22,7 +23,8 @@ MPQ_INLINE DropoutKey dropout_key(const Dropout& d, int replica) {
           static_cast<uint32_t>(*d.step),
           static_cast<int32_t>(d.p * 65536.0f + 0.5f),
           1.0f / (1.0f - d.p),
-          true};
+          true,
+          d.first};
 }
 
 struct Bits128 {
@@ -30,7 +32,7 @@ struct Bits128 {
 };
 MPQ_INLINE Bits128 random_bits(const DropoutKey& key, int64_t chunk, uint32_t c1, uint32_t c2) {
   I16 a = lane_index() + seti(static_cast<int32_t>(chunk * 16)), b = seti(static_cast<int32_t>(c1));
-  I16 c = seti(static_cast<int32_t>(c2)), d = seti(static_cast<int32_t>(key.step));
+  I16 c = seti(static_cast<int32_t>(c2 + key.first)), d = seti(static_cast<int32_t>(key.step));
   uint32_t k0 = key.k0, k1 = key.k1;
 #pragma GCC unroll 10
   for (int round = 0; round < 10; ++round, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u) {
@@ -45,7 +47,7 @@ MPQ_INLINE Bits128 random_bits(const DropoutKey& key, int64_t chunk, uint32_t c1
 }
 
 // visit(offset, mask of lanes, factor): factor is 0 where the element is dropped, else 1 / (1 - p).
-// c1 = position or query; c2 = sequence + head * 2^20.
+// c1 = position or query; c2 = sequence (in this batch) + head * 2^20.
 template <class Visit>
 MPQ_INLINE void for_dropout(const DropoutKey& key, uint32_t c1, uint32_t c2, int64_t n, Visit visit) {
   const F16 keep = set(key.scale), drop = zero();

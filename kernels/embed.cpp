@@ -115,4 +115,11 @@ void CpuOps::fill(const Tensor& t, float value) {
            [&](int r, int64_t first, int64_t last) { std::fill(t.f32(r) + first, t.f32(r) + last, value); });
 }
 
+void CpuOps::scatter_rows(const ScatterRows& op) {
+  const int64_t C = op.to.cols();
+  for_rows(op.to.replicas, *op.count, 64, [&](int r, int64_t first, int64_t last) {
+    for (int64_t u = first; u < last; ++u) std::copy_n(op.from.f32(r) + u * C, C, op.to.f32(r) + op.rows[u] * C);
+  });
+}
+
 #include "kernels/isa_end.h"

@@ -53,6 +53,7 @@ MPQ_INLINE void update(const Coefficients& c, F16 g, F16& p, F16& m, F16& v) {
 
 void CpuOps::cross_entropy(const CrossEntropy& op) {
   const int64_t B = op.logits.rows(), n = op.logits.cols();
+  const auto divisor = static_cast<double>(op.divisor());
   for (int r = 0; r < op.loss.replicas; ++r) {
     double total = 0;
     for (int64_t b = 0; b < B; ++b) {
@@ -60,14 +61,13 @@ void CpuOps::cross_entropy(const CrossEntropy& op) {
       const float top = *std::max_element(x, x + n);
       double sum = 0;
       for (int64_t i = 0; i < n; ++i) sum += std::exp(static_cast<double>(x[i]) - top);
-      total += std::log(sum) - (static_cast<double>(x[op.labels[b]]) - top);
-      if (!op.dlogits) continue;
       for (int64_t i = 0; i < n; ++i) {
-        const double p = std::exp(static_cast<double>(x[i]) - top) / sum;
-        op.dlogits.f32(r)[b * n + i] = static_cast<float>((p - (i == op.labels[b])) / static_cast<double>(B));
+        const double target = op.target(b, i, n), x_i = static_cast<double>(x[i]) - top;
+        if (target > 0) total += target * (std::log(sum) - x_i);
+        if (op.dlogits) op.dlogits.f32(r)[b * n + i] = static_cast<float>((std::exp(x_i) / sum - target) / divisor);
       }
     }
-    op.loss.f32(r)[0] = static_cast<float>(total / static_cast<double>(B));
+    op.loss.f32(r)[0] = static_cast<float>(total / divisor);
   }
 }
 

@@ -48,6 +48,9 @@ class BatchesTest : public DeviceTest {
         batches_.push_back(make_batch(split_, rows));
         for (int64_t r : rows) order_.push_back(static_cast<int32_t>(r));
         first_.push_back(static_cast<int64_t>(order_.size()));
+        if (step + 1 < loader_.steps_per_epoch()) continue;
+        batches_.push_back(make_batch(split_, {}));  // a half of a batch may have no rows
+        first_.push_back(static_cast<int64_t>(order_.size()));
       }
     for (const Batch& b : batches_) most_tokens_ = std::max(most_tokens_, b.token_count());
   }
@@ -58,6 +61,7 @@ class BatchesTest : public DeviceTest {
     BatchSlots s{.row_stride = kRows + 1, .token_stride = most_tokens_ + 3};
     s.starts = unwritten(count * s.row_stride);
     s.labels = unwritten(count * s.row_stride);
+    s.rows = unwritten(count * s.row_stride);
     s.tokens = unwritten(count * s.token_stride);
     if (!segments) return s;
     s.segment_tokens = unwritten(count * s.token_stride);
@@ -81,6 +85,7 @@ class BatchesTest : public DeviceTest {
   void expect_batch(const BatchSlots& at, const Batch& batch) {
     expect_written(at.starts, batch.row_starts, at.row_stride);
     expect_written(at.labels, batch.labels, at.row_stride);
+    expect_written(at.rows, {batch.rows.begin(), batch.rows.end()}, at.row_stride);
     expect_written(at.tokens, batch.tokens, at.token_stride);
     if (!at.segment_tokens) return;
     expect_written(at.segment_tokens, batch.segment_tokens, at.token_stride);
@@ -104,7 +109,8 @@ TEST_P(BatchesTest, AreThoseOfTheLoader) {
   const StepRows rows = step_rows();
   for (const bool segments : {true, false}) {
     const BatchSlots prepared = slots(5, segments);
-    device_->ops().prepare_batches(prepare(rows, 2, 5, prepared));  // step 3 is an epoch's smaller last batch
+    device_->ops().prepare_batches(
+        prepare(rows, 2, 5, prepared));  // step 3 is an epoch's smaller last batch, 4 has no rows
     const int64_t* first_step = array(std::vector<int64_t>{2});
     for (int64_t step = 2; step < 7; ++step) {
       SCOPED_TRACE("step " + std::to_string(step));
@@ -123,7 +129,7 @@ TEST_P(BatchesTest, AreThoseOfTheLoader) {
 TEST_P(BatchesTest, ASlotThatIsUsedAgainHoldsTheNewBatch) {
   const StepRows rows = step_rows();
   const BatchSlots prepared = slots(1, true);
-  for (int64_t step : {0, 3, 1}) {
+  for (int64_t step : {0, 3, 4, 1}) {
     SCOPED_TRACE("step " + std::to_string(step));
     const Batch& batch = batches_[static_cast<size_t>(step)];
     device_->ops().prepare_batches(prepare(rows, step, 1, prepared));

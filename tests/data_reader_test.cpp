@@ -147,6 +147,9 @@ TEST_F(AclImdbTest, FolderAndArchiveGiveTheSameRows) {
     EXPECT_EQ(rows[2].label, "pos");
     EXPECT_EQ(rows[2].group, "tt0000007");
     EXPECT_THROW(read_aclimdb(folder_.path() / name, "test"), UserError);
+    const auto unlabelled = read_aclimdb(folder_.path() / name, "train", {"unsup"});
+    ASSERT_EQ(unlabelled.size(), 1u);
+    EXPECT_EQ(unlabelled[0].text, "unlabelled");
   }
 }
 
@@ -185,6 +188,9 @@ TEST_F(ReaderTest, ImdbTableTakesFilmsFromMovies) {
   EXPECT_EQ(rows[1].label, "pos");
   EXPECT_EQ(rows[1].group, "tt2");
   EXPECT_THROW(read_imdb_table(table, write("movies.tsv", "train/neg/0_1\ttt1\n")), UserError);
+  const auto unlabelled = write("unsup.tsv", "-1\ttrain/neg/0_1\tdull\n");
+  EXPECT_EQ(read_imdb_table(unlabelled, folder_.path() / "movies.tsv", true).size(), 1u);
+  EXPECT_THROW(read_imdb_table(unlabelled, folder_.path() / "movies.tsv"), UserError);
 }
 
 }  // namespace

@@ -11,7 +11,9 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "data/synthetic.h"
+#include "data/text_data.h"
 #include "data/token_table.h"
 #include "temporary_folder.h"
 
@@ -136,6 +138,39 @@ TEST_F(DatasetTest, ValidationIsAFixedFifthOfTheGroups) {
     return set;
   };
   EXPECT_EQ(rows(again.valid), rows(data.valid));
+}
+
+TEST_F(DatasetTest, TextsAreSplitAsTokensAre) {
+  fs::create_directories(folder_.path() / "set");
+  fs::copy_file(write_films(), folder_.path() / "set/train.tsv");
+  write("set/test.tsv", "film\tlabel\ttext\nx\tpos\tcharming\n");
+  write("set/unlabelled.tsv", "film\tlabel\ttext\nx\tany\tfirst\ny\tother\tsecond\n");
+  auto o = options(folder_.path() / "set");
+  o.group_column = "film";
+  o.unlabelled = true;
+  for (const bool merge : {false, true}) {
+    o.merge_valid_into_train = merge;
+    const Dataset tokens = load_dataset(o);
+    const TextData texts = load_texts(o);
+    EXPECT_EQ(tokens.splits, texts.splits);
+    const std::pair<const Split*, const TextSplit*> pairs[] = {{&tokens.train, &texts.train},
+                                                               {&tokens.valid, &texts.valid},
+                                                               {&tokens.test, &texts.test},
+                                                               {&tokens.unlabelled, &texts.unlabelled}};
+    for (const auto& [split, text] : pairs) {
+      EXPECT_EQ(split->texts, text->hashes);
+      EXPECT_EQ(split->labels, text->labels);
+      for (size_t r = 0; r < text->texts.size(); ++r) EXPECT_EQ(hash64(text->texts[r]), text->hashes[r]);
+    }
+    EXPECT_EQ(tokens.unlabelled.row_count(), 2);
+    o.unlabelled = false;
+    EXPECT_EQ(load_dataset(o).unlabelled.row_count(), 0);
+    EXPECT_EQ(load_dataset(o).splits, tokens.splits);
+    o.unlabelled = true;
+    o.rows = 100;
+    EXPECT_NE(load_dataset(o).splits, tokens.splits);
+    o.rows = 0;
+  }
 }
 
 TEST_F(DatasetTest, MergeGivesEverythingToTraining) {

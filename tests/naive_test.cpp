@@ -126,6 +126,14 @@ TEST(Naive, CrossEntropyGradient) {
       logits, cross_entropy_grad(logits, 3, labels), [&] { return cross_entropy(logits, 3, labels); }, "logits");
 }
 
+TEST(Naive, SoftCrossEntropyGradient) {
+  Doubles logits = random(4 * 3, 1);
+  const Doubles targets = {0.2, 0.5, 0.3, 1, 0, 0, 0.1, 0.1, 0.8, 0.4, 0.6, 0};
+  expect_gradient(
+      logits, soft_cross_entropy_grad(logits, 3, targets), [&] { return soft_cross_entropy(logits, 3, targets); },
+      "logits");
+}
+
 TEST(Naive, DropoutKeepsItsShareAndItsMean) {
   const Mask mask{.p = 0.1f, .seed = 42, .step = 3, .site = 1};
   constexpr int n = 200000;

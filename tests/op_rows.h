@@ -17,6 +17,7 @@ struct Problem {
   std::vector<int32_t> lengths = {3, 1, 5};
   int C = 64, heads = 2;
   float p = 0;            // of dropout
+  int first = 0;          // the first sequence's number, as dropout sees it
   bool cls_only = false;  // attention: only first rows ask
   bool accumulate = false;
   std::vector<int> replicas = {0};
@@ -38,11 +39,14 @@ struct Problem {
     for (float f : draw(name, 0, n, 1e4f)) values.push_back(std::abs(static_cast<int32_t>(f)) % below);
     return values;
   }
-  naive::Mask mask(int replica, uint32_t site) const { return {p, 0x9E3779B97F4A7C15u * (replica + 1), 11, site}; }
+  naive::Mask mask(int replica, uint32_t site) const {
+    return {p, 0x9E3779B97F4A7C15u * (replica + 1), 11, site, static_cast<uint32_t>(first)};
+  }
 
   std::string text() const {
     std::string s = "C=" + std::to_string(C) + " heads=" + std::to_string(heads) + " p=" + std::to_string(p) +
-                    " cls_only=" + std::to_string(cls_only) + " accumulate=" + std::to_string(accumulate) + " lengths=";
+                    " first=" + std::to_string(first) + " cls_only=" + std::to_string(cls_only) +
+                    " accumulate=" + std::to_string(accumulate) + " lengths=";
     for (int32_t n : lengths) s += std::to_string(n) + " ";
     return s;
   }
@@ -68,7 +72,8 @@ class DeviceSide {
   Dropout dropout(uint32_t site) {
     std::vector<uint64_t> seeds;
     for (int r : problem.replicas) seeds.push_back(problem.mask(r, site).seed);
-    return {problem.p, rig.array(seeds), rig.array(std::vector<int64_t>{problem.mask(0, site).step}), site};
+    return {problem.p, rig.array(seeds), rig.array(std::vector<int64_t>{problem.mask(0, site).step}), site,
+            static_cast<uint32_t>(problem.first)};
   }
 
   Rig& rig;
@@ -315,11 +320,16 @@ struct SelectFirstRow {
 struct CrossEntropyRow {
   static constexpr const char* name = "cross_entropy";
   static std::vector<int32_t> labels(const Problem& p) { return p.integers("labels", p.rows().sequences(), p.C); }
+  // Those before `first` belong to the batch, too.
+  static int64_t batch_rows(const Problem& p) { return p.first > 0 ? p.rows().sequences() + p.first : 0; }
 
   template <class Real>
   static Outputs<Real> naive(const Problem& p, int r) {
     const auto logits = p.draw<Real>("logits", r, p.rows().sequences() * p.C, 3);
-    return {{naive::cross_entropy(logits, p.C, labels(p))}, naive::cross_entropy_grad(logits, p.C, labels(p))};
+    const Real part = batch_rows(p) > 0 ? Real(p.rows().sequences()) / Real(batch_rows(p)) : Real{1};
+    auto dlogits = naive::cross_entropy_grad(logits, p.C, labels(p));
+    for (Real& d : dlogits) d *= part;
+    return {{part * naive::cross_entropy(logits, p.C, labels(p))}, dlogits};
   }
 
   static std::vector<Tensor> run(DeviceSide& d) {
@@ -328,6 +338,45 @@ struct CrossEntropyRow {
     d.rig.ops().cross_entropy({.logits = d.in("logits", {B, C}, 3),
                                .dlogits = dlogits,
                                .labels = d.rig.array(labels(d.problem)),
+                               .loss = loss,
+                               .batch_rows = batch_rows(d.problem)});
+    return {loss, dlogits};
+  }
+};
+
+// The same with a teacher's probabilities, for rows of a larger data set in another order.
+struct SoftCrossEntropyRow {
+  static constexpr const char* name = "cross_entropy with soft targets";
+  static constexpr int64_t kDataRows = 11;
+  static std::vector<int32_t> numbers(const Problem& p) {
+    return p.integers("numbers", p.rows().sequences(), kDataRows);
+  }
+  static Floats table(const Problem& p) {
+    Floats all;
+    for (int64_t row = 0; row < kDataRows; ++row) {
+      const Floats x = p.draw("target " + std::to_string(row), 0, p.C, 2);
+      const Floats soft = naive::softmax(x.data(), p.C);
+      all.insert(all.end(), soft.begin(), soft.end());
+    }
+    return all;
+  }
+
+  template <class Real>
+  static Outputs<Real> naive(const Problem& p, int r) {
+    const auto logits = p.draw<Real>("logits", r, p.rows().sequences() * p.C, 3);
+    const Floats all = table(p);
+    std::vector<Real> targets;
+    for (const int32_t row : numbers(p)) targets.insert(targets.end(), &all[row * p.C], &all[row * p.C] + p.C);
+    return {{naive::soft_cross_entropy(logits, p.C, targets)}, naive::soft_cross_entropy_grad(logits, p.C, targets)};
+  }
+
+  static std::vector<Tensor> run(DeviceSide& d) {
+    const int64_t B = d.problem.rows().sequences(), C = d.problem.C;
+    const Tensor loss = d.out({1}), dlogits = d.out({B, C});
+    d.rig.ops().cross_entropy({.logits = d.in("logits", {B, C}, 3),
+                               .dlogits = dlogits,
+                               .labels = d.rig.array(std::vector<int32_t>(B, 0)),
+                               .soft = {d.rig.array(table(d.problem)), d.rig.array(numbers(d.problem))},
                                .loss = loss});
     return {loss, dlogits};
   }
@@ -427,6 +476,33 @@ struct AddRow {
   }
 };
 
+// Every other row of a table, in descending order; the last row to come from is one too many.
+struct ScatterRow {
+  static constexpr const char* name = "scatter_rows";
+  static int64_t count(const Problem& p) { return p.rows().count(); }
+  static int32_t row(const Problem& p, int64_t u) { return static_cast<int32_t>(2 * (count(p) - u) - 1); }
+
+  template <class Real>
+  static Outputs<Real> naive(const Problem& p, int r) {
+    const auto from = p.draw<Real>("from", r, (count(p) + 1) * p.C);
+    auto to = p.draw<Real>("to", r, (2 * count(p) + 1) * p.C);
+    for (int64_t u = 0; u < count(p); ++u) std::copy_n(&from[u * p.C], p.C, &to[row(p, u) * p.C]);
+    return {to};
+  }
+
+  static std::vector<Tensor> run(DeviceSide& d) {
+    const int64_t U = count(d.problem), C = d.problem.C;
+    std::vector<int32_t> rows;
+    for (int64_t u = 0; u < U; ++u) rows.push_back(row(d.problem, u));
+    const Tensor to = d.in("to", {2 * U + 1, C});
+    d.rig.ops().scatter_rows({.from = d.in("from", {U + 1, C}),
+                              .rows = d.rig.array(rows),
+                              .count = d.rig.array(std::vector<int32_t>{static_cast<int32_t>(U)}),
+                              .to = to});
+    return {to};
+  }
+};
+
 struct OpRow {
   const char* name;
   std::function<std::vector<Tensor>(DeviceSide&)> run;
@@ -437,8 +513,9 @@ template <class Row>
 OpRow row() {
   return {Row::name, Row::run, Row::template naive<double>, Row::template naive<float>};
 }
-inline const std::vector<OpRow> op_rows = {row<EmbedRow>(),        row<LinearRow>(),      row<AttentionRow>(),
-                                           row<ResidualNormRow>(), row<SelectFirstRow>(), row<CrossEntropyRow>(),
-                                           row<OptimizerRow>(),    row<AddRow>()};
+inline const std::vector<OpRow> op_rows = {
+    row<EmbedRow>(),       row<LinearRow>(),       row<AttentionRow>(),        row<ResidualNormRow>(),
+    row<SelectFirstRow>(), row<CrossEntropyRow>(), row<SoftCrossEntropyRow>(), row<OptimizerRow>(),
+    row<AddRow>(),         row<ScatterRow>()};
 
 }  // namespace mpq

@@ -25,15 +25,15 @@ Results run(Rig& rig, const OpRow& op, const Problem& problem) {
 std::vector<Problem> problems() {
   const std::vector<int32_t> ragged = {17, 1, 130, 2, 15, 49, 16, 48}, few = {3, 1, 18};
   return {
-      {.lengths = ragged, .C = 40, .heads = 2, .p = 0.1f},                             // heads of 20
+      {.lengths = ragged, .C = 40, .heads = 2, .p = 0.1f, .first = 3},                 // heads of 20
       {.lengths = ragged, .C = 64, .heads = 8, .cls_only = true, .accumulate = true},  // of 8
       {.lengths = few, .C = 24, .heads = 1, .p = 0.5f, .accumulate = true, .replicas = {0, 1, 2}},
-      {.lengths = few, .C = 100, .heads = 1, .p = 0.1f, .cls_only = true, .replicas = {2, 0, 5}},
+      {.lengths = few, .C = 100, .heads = 1, .p = 0.1f, .first = 1, .cls_only = true, .replicas = {2, 0, 5}},
       {.lengths = {1, 2, 33}, .C = 256, .heads = 1, .p = 0.3f},
-      {.lengths = {300}, .C = 192, .heads = 2, .p = 0.1f, .replicas = {1}},            // of 96
-      {.lengths = {150, 1, 65}, .C = 128, .heads = 2, .p = 0.1f, .replicas = {1, 0}},  // of 64
-      {.lengths = {200, 64}, .C = 64, .heads = 2, .p = 0.2f},                          // of 32
-      {.lengths = {275, 3}, .C = 128, .heads = 2, .p = 0.1f, .cls_only = true},
+      {.lengths = {300}, .C = 192, .heads = 2, .p = 0.1f, .first = 700, .replicas = {1}},  // of 96
+      {.lengths = {150, 1, 65}, .C = 128, .heads = 2, .p = 0.1f, .replicas = {1, 0}},      // of 64
+      {.lengths = {200, 64}, .C = 64, .heads = 2, .p = 0.2f, .first = 5},                  // of 32
+      {.lengths = {275, 3}, .C = 128, .heads = 2, .p = 0.1f, .first = 2, .cls_only = true},
       {.lengths = {20, 3}, .C = 768, .heads = 12, .p = 0.1f},  // as in BERT-base
       {.lengths = {1}, .C = 8, .heads = 1},
   };

@@ -2,70 +2,15 @@
 // batches or restarts.
 #include <gtest/gtest.h>
 
-#include <numeric>
-#include <random>
-
 #include "base/parallel.h"
 #include "quant/quantize.h"
 #include "tests/devices.h"
-#include "tests/naive/bert.h"
+#include "tests/small_session.h"
 #include "train/mirror.h"
-#include "train/session.h"
 
 namespace mpq {
 namespace {
 
-using Floats = std::vector<float>;
-
-const BertConfig small = {
-    .layers = 2, .hidden = 16, .heads = 2, .ffn = 48, .vocabulary = 30, .positions = 24, .classes = 3};
-constexpr int64_t kSteps = 12;
-
-Split random_rows(const std::vector<int32_t>& lengths, unsigned seed) {
-  std::mt19937 engine(seed);
-  Split split;
-  for (int32_t n : lengths) {
-    for (int32_t i = 0; i < n; ++i) split.tokens.push_back(static_cast<int32_t>(engine() % small.vocabulary));
-    split.row_starts.push_back(static_cast<int64_t>(split.tokens.size()));
-    split.labels.push_back(static_cast<int32_t>(engine() % small.classes));
-  }
-  return split;
-}
-Batch batch_of(const std::vector<int32_t>& lengths, unsigned seed) {
-  std::vector<int64_t> rows(lengths.size());
-  std::iota(rows.begin(), rows.end(), 0);
-  return make_batch(random_rows(lengths, seed), rows);
-}
-Batch batch_at(int64_t step) {
-  return batch_of({5, 1, 20, 3 + static_cast<int32_t>(step % 4)}, 100 + static_cast<unsigned>(step));
-}
-
-struct Wish {
-  std::string format = "none";
-  uint64_t seed = 42;
-  double rate = 1e-2;
-};
-Replica replica(const Bert& model, const Wish& w, int64_t steps = kSteps) {
-  return {.seed = w.seed,
-          .schedule = {.learning_rate = w.rate, .weight_decay = 0.01, .warmup_steps = 2, .steps = steps},
-          .formats = std::vector<LinearSpec>(model.linears().size(), parse_linear_spec(w.format))};
-}
-std::unique_ptr<Session> open_session(Device& device, const Bert& model, std::vector<Replica> replicas) {
-  auto session =
-      std::make_unique<Session>(device, model, std::move(replicas),
-                                SessionOptions{.batch_rows = 8, .eval_rows = 8, .max_tokens = small.positions});
-  for (int r = 0; r < session->replicas(); ++r) session->initialise(r);
-  return session;
-}
-
-// Everything a replica has learnt, and what it says; as bits to compare.
-std::vector<Floats> everything(Session& s, int r) {
-  std::vector<Floats> all;
-  for (const Parameter& p : s.model().parameters().all()) all.push_back(s.get(r, p));
-  const OptimizerState state = s.optimizer_state(r);
-  all.insert(all.end(), {state.m, state.v, s.logits(batch_at(99))[r]});
-  return all;
-}
 void train(Session& s, int64_t to) {
   while (s.step() < to) s.train_step(batch_at(s.step()));
 }
@@ -75,23 +20,6 @@ class SessionTest : public DeviceTest {
   const Bert model_{small};
 };
 MPQ_ON_EVERY_DEVICE(SessionTest);
-
-// A model with numbers that make every gradient matter (initial biases are zero).
-naive::Parameters<double> random_parameters(const Bert& model) {
-  std::mt19937 engine(3);
-  naive::Parameters<double> all;
-  for (const Parameter& p : model.parameters().all()) {
-    std::normal_distribution<float> normal(p.name.ends_with("LayerNorm.weight") ? 1.0f : 0.0f, 0.2f);
-    for (int64_t i = 0; i < p.shape.size(); ++i) all[p.name].push_back(normal(engine));
-  }
-  return all;
-}
-template <class Real>
-naive::BertPass<Real> naive_pass(const naive::Parameters<Real>& parameters, const Batch& b) {
-  std::vector<int32_t> lengths;
-  for (size_t i = 0; i + 1 < b.row_starts.size(); ++i) lengths.push_back(b.row_starts[i + 1] - b.row_starts[i]);
-  return {small, parameters, naive::Rows(lengths), b.tokens, b.labels, 42, 0};
-}
 
 // Finite differences check the naive gradient: along one random direction and at some elements of every parameter.
 TEST(NaiveBert, Gradient) {
@@ -120,41 +48,13 @@ TEST(NaiveBert, Gradient) {
   }
 }
 
-double largest_difference(const auto& a, const naive::Array<double>& exact) {
-  double worst = 0;
-  for (size_t i = 0; i < exact.size() && !std::isnan(worst); ++i)
-    if (const double d = std::abs(a[i] - exact[i]); !(d <= worst)) worst = d;
-  return worst;
-}
-
-double largest(const naive::Array<double>& a) { return largest_difference(naive::Array<double>(a.size()), a); }
-
-// As tests/ops_test.cpp: at most twice the error of the naive float32 evaluation, and 4 ulp of the largest value.
 TEST_P(SessionTest, GradientOfTheWholeModel) {
   const auto parameters = random_parameters(model_);
-  naive::Parameters<float> careless_parameters;
-  for (const auto& [name, values] : parameters) careless_parameters[name].assign(values.begin(), values.end());
   const auto session = open_session(*device_, model_, {replica(model_, {})});
-  for (const auto& [name, values] : careless_parameters) session->set(0, *model_.parameters().find(name), values);
+  set_all(*session, parameters);
   const Batch batch = batch_at(0);
   const auto result = session->compute_gradients(batch);
-
-  auto pass = naive_pass(parameters, batch);
-  EXPECT_NEAR(result.loss[0], pass.loss(), 4 * 0x1p-23 * pass.loss());
-  const auto exact = pass.gradient();
-  const auto careless = naive_pass(careless_parameters, batch).gradient();
-  double squares = 0;
-  for (const auto& [name, grad] : exact) {
-    // A weight and its bias share one scale: the gradient of a key's bias is a sum of such terms that is zero.
-    const std::string linear = name.substr(0, name.rfind('.'));
-    const double top = std::max(largest(exact.at(linear + ".weight")),
-                                exact.contains(linear + ".bias") ? largest(exact.at(linear + ".bias")) : 0);
-    const double allowed = 2 * largest_difference(careless.at(name), grad) + 4 * 0x1p-23 * top;
-    EXPECT_LE(largest_difference(session->gradient(0, *model_.parameters().find(name)), grad), allowed)
-        << name << ", largest " << top;
-    for (double g : grad) squares += g * g;
-  }
-  EXPECT_NEAR(result.norm[0], std::sqrt(squares), 1e-6 * std::sqrt(squares));
+  expect_gradient(*session, result, parameters, batch);
 }
 
 // Trained from one seed, a device's losses leave those of the CPU no further than twice what the CPU's own do with its
@@ -184,14 +84,6 @@ TEST_P(SessionTest, FollowsTheCpu) {
   EXPECT_GT(other_order, 0);
   EXPECT_LT(other_order, 1e-4);
   EXPECT_LE(largest_difference(losses(*device_, false), exact), 2 * other_order + 1e-6);
-}
-
-void expect_same_bits(const std::vector<Floats>& a, const std::vector<Floats>& b) {
-  ASSERT_EQ(a.size(), b.size());
-  for (size_t i = 0; i < a.size(); ++i) {
-    ASSERT_EQ(a[i].size(), b[i].size());
-    EXPECT_EQ(std::memcmp(a[i].data(), b[i].data(), a[i].size() * sizeof(float)), 0) << "item " << i;
-  }
 }
 
 TEST_P(SessionTest, ClsOnlyLastLayerEqualsTheFullOne) {
@@ -324,6 +216,33 @@ TEST_P(SessionTest, StepsOnADataSetHaveTheBitsOfBatchesFromTheHost) {
       expect_same_bits({results[step].loss, results[step].norm}, {expected[step].loss, expected[step].norm});
     for (int r = 0; r < 2; ++r) expect_same_bits(everything(*from_host, r), everything(*on_device, r));
   }
+}
+
+// Targets that are the labels change no bit; others do, and a replica does not notice its company.
+TEST_P(SessionTest, SoftTargetsStandForLabels) {
+  constexpr int64_t steps = 6;
+  Split split = random_rows({5, 1, 20, 3, 24}, 5);
+  StepOrder order;
+  for (int64_t step = 0; step < steps; ++step) {
+    for (int64_t i = 0; i < 3; ++i) order.order.push_back(static_cast<int32_t>((step + 2 * i) % split.row_count()));
+    order.first.push_back(static_cast<int64_t>(order.order.size()));
+  }
+  const auto run = [&](const std::vector<Replica>& replicas) {
+    const auto session = open_session(*device_, model_, replicas);
+    session->attach(split, order);
+    session->train_steps(steps);
+    return everything(*session, 0);
+  };
+  const Replica one = replica(model_, {"none", 3, 1e-3}, steps);
+  const auto labels = run({one});
+  const auto classes = static_cast<size_t>(model_.config().classes);
+  for (const int32_t label : split.labels)
+    for (size_t c = 0; c < classes; ++c) split.targets.push_back(static_cast<size_t>(label) == c);
+  expect_same_bits(run({one}), labels);
+  for (float& t : split.targets) t = 0.5f * t + 0.5f / static_cast<float>(classes);
+  const auto soft = run({one});
+  EXPECT_FALSE(soft == labels);
+  expect_same_bits(run({one, replica(model_, {"integer(width=8,frac=4)", 4, 2e-3}, steps)}), soft);
 }
 
 TEST_P(SessionTest, ARowsLogitsDoNotDependOnItsBatch) {

@@ -50,6 +50,21 @@ TEST_F(TrainTest, InterruptedAndResumedItEndsWithTheSameBits) {
   EXPECT_TRUE(file("whole/mpq.safetensors") == file("killed/mpq.safetensors"));
 }
 
+TEST_F(TrainTest, InShardsItHasTheSameBitsWhateverTheThreadsAndInterruptions) {
+  const std::string recipe = "--shards 2 --batch 5 --epochs 8 --checkpoint-every 20 ";
+  ASSERT_EQ(train("a", recipe + "--threads 1").code, 0);
+  EXPECT_EQ(train("b", recipe + "--threads 2", "MPQ_SIMD=avx2").code, 0);
+  expect_same("a", "b");
+  const auto begun = [this] { return fs::exists(path("c") / "training_state.json"); };
+  interrupt(start("train " + std::string(tiny) + recipe + " --out {}/c"), SIGKILL, begun);
+  const Outcome other = train("c", "--batch 5 --epochs 8 --checkpoint-every 20 --resume");
+  EXPECT_EQ(other.code, 2);
+  EXPECT_NE(other.err.find("shards 2"), std::string::npos) << other.err;
+  EXPECT_EQ(train("c", recipe + "--resume").code, 0);
+  expect_same("a", "c");
+  EXPECT_EQ(train("d", "--shards 3").code, 2);
+}
+
 TEST_F(TrainTest, ATimeoutStopsItAndOnlyTheSameRunGoesOn) {
   const Outcome out_of_time = train("run", "--epochs 1000 --timeout 0.4");
   EXPECT_EQ(out_of_time.code, 0) << out_of_time.err;

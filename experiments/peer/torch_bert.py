@@ -18,6 +18,12 @@ from torch.nn.utils import clip_grad_norm_
 from transformers import BertConfig, BertForSequenceClassification, Trainer, TrainingArguments
 
 
+SIZES = {  # layers, hidden, heads, feed-forward
+    "tiny": (2, 128, 2, 512),
+    "base": (12, 768, 12, 3072),
+}
+
+
 def read_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lengths", required=True, help="one token count a line")
@@ -27,6 +33,7 @@ def read_arguments():
     parser.add_argument("--steps", type=int, default=64, help="steps measured, after 4 that warm up")
     parser.add_argument("--max-tokens", type=int, default=512)
     parser.add_argument("--ways", default="trainer,eager")
+    parser.add_argument("--model", default="tiny", choices=SIZES)
     return parser.parse_args()
 
 
@@ -54,10 +61,12 @@ def pad(reviews):
     return {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor([review["labels"] for review in reviews])}
 
 
-def make_model(device):
+def make_model(arguments):
     torch.manual_seed(42)
-    config = BertConfig(hidden_size=128, num_hidden_layers=2, num_attention_heads=2, intermediate_size=512)
-    return BertForSequenceClassification(config).to(device)
+    layers, hidden, heads, feed_forward = SIZES[arguments.model]
+    config = BertConfig(hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
+                        intermediate_size=feed_forward)
+    return BertForSequenceClassification(config).to(arguments.device)
 
 
 class Clock:
@@ -84,7 +93,7 @@ def run_trainer(arguments, reviews, measured):
             use_cpu=arguments.device == "cpu")
 
         def trainer(rows):
-            made = Trainer(model=make_model(arguments.device), args=settings, train_dataset=rows, eval_dataset=rows,
+            made = Trainer(model=make_model(arguments), args=settings, train_dataset=rows, eval_dataset=rows,
                            data_collator=pad)
             made.remove_callback(transformers.PrinterCallback)  # standard output is for the JSON lines
             return made
@@ -99,7 +108,7 @@ def run_trainer(arguments, reviews, measured):
 
 
 def run_eager(arguments, reviews, measured):
-    model = make_model(arguments.device)
+    model = make_model(arguments)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.0)
     schedule = transformers.get_linear_schedule_with_warmup(optimizer, 0, arguments.steps + WARM_UP)
 
@@ -128,7 +137,7 @@ def run_eager(arguments, reviews, measured):
 
 def run_graph(arguments, reviews, measured):
     """No schedule and no clipping: less work than the others do."""
-    model = make_model(arguments.device).train()
+    model = make_model(arguments).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.0, fused=True, capturable=True)
     compiled = torch.compile(model)
 
@@ -187,7 +196,7 @@ def main():
             if seconds is None:
                 continue
             print(json.dumps({"way": way, "job": job, "reviews_per_s": round(len(measured) / seconds, 2),
-                              "batch": arguments.batch, "torch": torch.__version__,
+                              "model": arguments.model, "batch": arguments.batch, "torch": torch.__version__,
                               "transformers": transformers.__version__}), flush=True)
 
 

@@ -4,6 +4,7 @@
 
 namespace mpq {
 
+int run_baseline(const Args& args);
 int run_bench(const Args& args);
 int run_eval(const Args& args);
 int run_formats(const Args& args);

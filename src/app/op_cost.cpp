@@ -212,6 +212,11 @@ OpCost cost_of(Device& device, const LoadBatch& op) {
   return {0, 2 * sizeof(int32_t) * (tokens * (from.order ? 2 : 1) + 2 * distinct + 2.0 * op.sequences)};
 }
 
+OpCost cost_of(Device& device, const ScatterRows& op) {
+  const double rows = read_one(device, op.count);
+  return {0, Traffic().read(op.from, rows).write(op.to, rows).bytes()};
+}
+
 OpCost add_cost(const Tensor& from, const Tensor& to) { return {0, Traffic().read(from).read(to).write(to).bytes()}; }
 
 OpCost fill_cost(const Tensor& t) { return {0, Traffic().write(t).bytes()}; }

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 #include <fstream>
+#include <functional>
 #include <iostream>
 #include <memory>
 #include <numeric>
@@ -18,11 +19,12 @@
 #include "base/text.h"
 #include "data/loader.h"
 #include "train/checkpoint.h"
+#include "train/ngram_classifier.h"
 
 namespace mpq {
 namespace {
 
-constexpr int rows_at_once = 32;
+constexpr size_t rows_at_once = 32;
 
 struct Options {
   std::string checkpoint, in;
@@ -30,11 +32,10 @@ struct Options {
   MachineArgs machine;
 };
 
-// Lines of a file or of standard input, checked and tokenized.
+// Lines of a file or of standard input, checked.
 class TextLines {
  public:
-  TextLines(const std::string& path, const Checkpoint& checkpoint, const Tokenizer& tokenizer)
-      : name_(path.empty() ? "standard input" : path), checkpoint_(checkpoint), tokenizer_(tokenizer) {
+  explicit TextLines(const std::string& path) : name_(path.empty() ? "standard input" : path) {
     if (!path.empty()) file_.open(path, std::ios::binary);
     if (!path.empty() && !file_) throw UserError(fmt::format("cannot open {}: {}", path, std::strerror(errno)));
     // A person at the keyboard wants the answer to a line before writing the next one.
@@ -42,36 +43,30 @@ class TextLines {
   }
 
   // The next texts; none at the end.
-  Split next() {
-    Split split;
+  std::vector<std::string> next() {
+    std::vector<std::string> texts;
     std::string line;
-    while (split.row_count() < batch_ && std::getline(file_.is_open() ? file_ : std::cin, line)) {
+    while (texts.size() < batch_ && std::getline(file_.is_open() ? file_ : std::cin, line)) {
       ++number_;
       if (line.ends_with('\r')) line.pop_back();
-      add(line, split);
+      check(line);
+      texts.push_back(line);
     }
-    return split;
+    return texts;
   }
 
  private:
-  void add(const std::string& line, Split& split) {
+  void check(const std::string& line) const {
     const std::string where = fmt::format("{}, line {}", name_, number_);
     if (trim(line).empty()) throw UserError(fmt::format("{}: the text is empty", where), "one text a line");
     if (const auto byte = find_invalid_utf8(line))
       throw UserError(fmt::format("{}: byte {} is not valid UTF-8", where, *byte + 1), "convert the text to UTF-8");
-    ids_.clear();
-    tokenizer_.append_ids(line, ids_);
-    append_row(ids_, tokenizer_.special(), checkpoint_.max_tokens, checkpoint_.truncate, split.tokens);
-    split.row_starts.push_back(static_cast<int64_t>(split.tokens.size()));
-    split.labels.push_back(0);
   }
 
   std::string name_;
-  const Checkpoint& checkpoint_;
-  const Tokenizer& tokenizer_;
   std::ifstream file_;
-  int64_t number_ = 0, batch_;
-  std::vector<int32_t> ids_;
+  int64_t number_ = 0;
+  size_t batch_;
 };
 
 std::vector<double> softmax(std::span<const float> logits) {
@@ -92,17 +87,66 @@ void print(const std::vector<std::string>& labels, std::span<const float> logits
     fmt::print("{}\t{:.6f}\n", label, fmt::join(p, " "));
 }
 
-void predict(Session& session, TextLines& lines, const std::vector<std::string>& labels, bool json) {
+using Score = std::function<std::vector<float>(const std::vector<std::string>& texts)>;  // logits [texts * classes]
+
+void predict(TextLines& lines, const std::vector<std::string>& labels, const Score& score, bool json) {
   const size_t classes = labels.size();
-  for (Split split = lines.next(); split.row_count() > 0; split = lines.next()) {
+  for (auto texts = lines.next(); !texts.empty(); texts = lines.next()) {
     if (stop_requested()) throw Stopped("mpq predict");
-    std::vector<int64_t> rows(split.row_count());
-    std::iota(rows.begin(), rows.end(), 0);
-    const std::vector<float> logits = session.logits(make_batch(split, rows))[0];
-    for (size_t row = 0; row < rows.size(); ++row)
+    const std::vector<float> logits = score(texts);
+    for (size_t row = 0; row < texts.size(); ++row)
       print(labels, std::span(logits).subspan(row * classes, classes), json);
     std::fflush(stdout);
   }
+}
+
+Split tokenized(const std::vector<std::string>& texts, const Checkpoint& checkpoint, const Tokenizer& tokenizer) {
+  Split split;
+  std::vector<int32_t> ids;
+  for (const std::string& text : texts) {
+    ids.clear();
+    tokenizer.append_ids(text, ids);
+    append_row(ids, tokenizer.special(), checkpoint.max_tokens, checkpoint.truncate, split.tokens);
+    split.row_starts.push_back(static_cast<int64_t>(split.tokens.size()));
+    split.labels.push_back(0);
+  }
+  return split;
+}
+
+void predict_with_bert(const Options& options, const CommandLine& line) {
+  const Checkpoint checkpoint = read_checkpoint(options.checkpoint);
+  require_head(checkpoint);
+  const auto tokenizer = open_tokenizer(options.checkpoint);
+  check_vocabulary(checkpoint, *tokenizer);
+  const Bert model(checkpoint.config);
+  const std::vector<LinearSpec> formats = options.formats.resolve(model, checkpoint.formats);
+  TextLines lines(options.in);
+  line.announce();
+
+  const auto device = options.machine.open();
+  Session session(
+      *device, model, {{.formats = formats}},
+      {.eval_rows = static_cast<int>(rows_at_once), .max_tokens = checkpoint.max_tokens, .training = false});
+  load_into(session, 0, checkpoint);
+  const auto score = [&](const std::vector<std::string>& texts) {
+    std::vector<int64_t> rows(texts.size());
+    std::iota(rows.begin(), rows.end(), 0);
+    return session.logits(make_batch(tokenized(texts, checkpoint, *tokenizer), rows))[0];
+  };
+  predict(lines, checkpoint.labels, score, line.json());
+}
+
+// The logarithms of its probabilities stand for logits: softmax gives the probabilities back.
+void predict_with_ngrams(const Options& options, const CommandLine& line) {
+  const NgramClassifier classifier = read_ngram_classifier(options.checkpoint);
+  TextLines lines(options.in);
+  line.announce();
+  const auto score = [&](const std::vector<std::string>& texts) {
+    std::vector<float> logits;
+    for (const double p : classifier.probabilities(texts)) logits.push_back(static_cast<float>(std::log(p)));
+    return logits;
+  };
+  predict(lines, classifier.labels, score, line.json());
 }
 
 }  // namespace
@@ -116,7 +160,7 @@ int run_predict(const Args& args) {
       "a line with label, probabilities and logits.\nThe number formats are the checkpoint's unless "
       "--format says otherwise.\n\nExample: echo \"not good, not even bad\" | mpq predict --checkpoint "
       "runs/imdb --format \"integer(width=8,frac=4)\"");
-  line.option("checkpoint", options.checkpoint, "DIR", "folder that mpq train or save_pretrained wrote");
+  line.option("checkpoint", options.checkpoint, "DIR", "folder that mpq train, mpq baseline or save_pretrained wrote");
   line.option("in", options.in, "FILE", "texts to label; without it standard input");
   options.formats.add_to(line);
   options.machine.add_to(line);
@@ -124,20 +168,7 @@ int run_predict(const Args& args) {
   line.require({"checkpoint"});
   options.machine.apply();
 
-  const Checkpoint checkpoint = read_checkpoint(options.checkpoint);
-  require_head(checkpoint);
-  const auto tokenizer = open_tokenizer(options.checkpoint);
-  check_vocabulary(checkpoint, *tokenizer);
-  const Bert model(checkpoint.config);
-  const std::vector<LinearSpec> formats = options.formats.resolve(model, checkpoint.formats);
-  TextLines lines(options.in, checkpoint, *tokenizer);
-  line.announce();
-
-  const auto device = options.machine.open();
-  Session session(*device, model, {{.formats = formats}},
-                  {.eval_rows = rows_at_once, .max_tokens = checkpoint.max_tokens, .training = false});
-  load_into(session, 0, checkpoint);
-  predict(session, lines, checkpoint.labels, line.json());
+  is_ngram_classifier(options.checkpoint) ? predict_with_ngrams(options, line) : predict_with_bert(options, line);
   return 0;
 }
 

@@ -11,7 +11,7 @@ namespace mpq {
 namespace fs = std::filesystem;
 namespace {
 
-nlohmann::ordered_json to_json(const std::vector<FamilyResult>& results) {
+nlohmann::ordered_json to_json(const std::vector<FamilyResult>& results, const std::optional<KnownBaseline>& baseline) {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   for (const FamilyResult& r : results) {
     nlohmann::ordered_json o{{"family", r.family}, {"trials", r.trials}, {"seconds", r.seconds}};
@@ -26,7 +26,8 @@ nlohmann::ordered_json to_json(const std::vector<FamilyResult>& results) {
     }
     list.push_back(o);
   }
-  return {{"results", list}};
+  const auto to_beat = baseline ? baseline->test.accuracy() : std::nullopt;
+  return {{"results", list}, {"baseline_test_accuracy", to_beat ? nlohmann::ordered_json(*to_beat) : nullptr}};
 }
 
 void declare(CommandLine& line, SearchOptions& o) {
@@ -100,8 +101,12 @@ int run_search(const Args& args) {
 
   search.run();
   const std::vector<FamilyResult> results = search.results();
-  report(results, search.model(), options.select, options.out, line.json());
-  if (line.json()) print_json(to_json(results));
+  const auto baseline = known_baseline(setup.data.splits);
+  report(results, baseline, search.model(), options.select, options.out, line.json());
+  if (line.json())
+    print_json(to_json(results, baseline));
+  else
+    fmt::print("{}\n", baseline_line(setup.data.splits));
   return 0;
 }
 

@@ -45,6 +45,17 @@ Table table_of(const std::vector<FamilyResult>& results, const std::string& sele
   return table;
 }
 
+// As a family that needs no trials.
+void add_baseline(const KnownBaseline& b, const std::string& selection, Table& table) {
+  const Hits& hits = selection == "test" ? b.test : b.valid;
+  const Interval interval = wilson_interval(hits.correct, hits.rows);
+  std::vector<std::string> row{"n-gram baseline", percent_point(hits.accuracy()), fmt::format("{:.4f}", interval.low),
+                               fmt::format("{:.4f}", interval.high),
+                               percent_point(selection == "test" ? std::nullopt : b.test.accuracy())};
+  row.resize(table.header.size(), "-");
+  table.add(row);
+}
+
 Table winners_of(const std::vector<FamilyResult>& results, const Bert& model) {
   Table table{{"family", "layer", "format"}, {}};
   for (const FamilyResult& r : results)
@@ -81,9 +92,10 @@ void print_winners(const std::vector<FamilyResult>& results, const Bert& model) 
 
 }  // namespace
 
-void report(const std::vector<FamilyResult>& results, const Bert& model, const std::string& selection,
-            const std::filesystem::path& folder, bool quiet) {
-  const Table table = table_of(results, selection);
+void report(const std::vector<FamilyResult>& results, const std::optional<KnownBaseline>& baseline, const Bert& model,
+            const std::string& selection, const std::filesystem::path& folder, bool quiet) {
+  Table table = table_of(results, selection);
+  if (baseline) add_baseline(*baseline, selection, table);
   write_file_atomic(folder / "table.tsv", to_tsv(table));
   write_file_atomic(folder / "table.md", to_markdown(table));
   write_file_atomic(folder / "winners.tsv", to_tsv(winners_of(results, model)));

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "app/known_baseline.h"
 #include "app/search_figures.h"
 #include "nn/bert.h"
 #include "search/frozen_trial.h"
@@ -27,8 +28,8 @@ struct FamilyResult {
 };
 
 // Prints the table (standard output, unless quiet) and writes everything into `folder`. The first result is the float
-// control. `selection` names the split that selected.
-void report(const std::vector<FamilyResult>& results, const Bert& model, const std::string& selection,
-            const std::filesystem::path& folder, bool quiet);
+// control; the n-gram baseline, where it is known, has a row of its own. `selection` names the split that selected.
+void report(const std::vector<FamilyResult>& results, const std::optional<KnownBaseline>& baseline, const Bert& model,
+            const std::string& selection, const std::filesystem::path& folder, bool quiet);
 
 }  // namespace mpq

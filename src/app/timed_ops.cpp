@@ -88,6 +88,9 @@ void TimedOps::adamw_rows(const AdamWRows& op) {
 void TimedOps::add(const Tensor& from, const Tensor& to) {
   time("add", add_cost(from, to), [&] { ops_.add(from, to); });
 }
+void TimedOps::scatter_rows(const ScatterRows& op) {
+  time("scatter_rows", cost_of(device_, op), [&] { ops_.scatter_rows(op); });
+}
 void TimedOps::fill(const Tensor& t, float value) {
   time("fill", fill_cost(t), [&] { ops_.fill(t, value); });
 }

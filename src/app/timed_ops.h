@@ -43,6 +43,7 @@ class TimedOps final : public Ops {
   void quantize_copies(const QuantizedCopies& copies, const Tensor& x, const Ragged& ragged) override;
   void add(const Tensor& from, const Tensor& to) override;
   void fill(const Tensor& t, float value) override;
+  void scatter_rows(const ScatterRows& op) override;
   void prepare_batches(const PrepareBatches& op) override;
   size_t prepare_scratch(int64_t tokens) override;
   void load_batch(const LoadBatch& op) override;

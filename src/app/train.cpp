@@ -6,6 +6,8 @@
 
 #include "app/commands.h"
 #include "app/format_options.h"
+#include "app/known_baseline.h"
+#include "app/teacher_options.h"
 #include "app/training.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -22,22 +24,30 @@ struct Options {
   DataArgs data;
   TrainArgs train;
   FormatArgs formats;
+  TeacherArgs teacher;
   MachineArgs machine;
   std::string out;
   bool resume = false;
+  int shards = 1;
+
+  SessionOptions session(const Setup& setup) const {
+    SessionOptions session = session_options(train, setup.data_options);
+    session.shards = shards;
+    return session;
+  }
 };
 
 // One training run: the session, and what a checkpoint of it says.
 class Run {
  public:
-  Run(const Options& options, const Setup& setup, Device& device)
+  Run(const Options& options, const Setup& setup, const Devices& devices)
       : options_(options),
         setup_(setup),
         model_(setup.config),
         plan_(plan_of(options.train)),
         steps_(plan_.steps(setup.data.train.row_count())),
         replica_{options.train.seed, schedule_of(options.train, steps_), formats()},
-        session_(device, model_, {replica_}, session_options(options.train, setup.data_options)) {}
+        session_(open_session(devices)) {}
 
   void start() {
     if (options_.resume)
@@ -92,6 +102,9 @@ class Run {
       result[key] = evaluate_with_progress(session_, *split, fmt::format("evaluating {}", name))[0].accuracy();
       rows += split->row_count();
     }
+    const auto baseline = known_baseline(setup_.data.splits);
+    const auto to_beat = baseline ? baseline->test.accuracy() : std::nullopt;
+    result["baseline_test_accuracy"] = to_beat ? nlohmann::ordered_json(*to_beat) : nullptr;
     const double seconds = since(start);
     result["train_rows_per_s"] = state_.seconds > 0 ? trained_rows_ / state_.seconds : 0;
     result["eval_rows_per_s"] = rows > 0 ? static_cast<double>(rows) / seconds : 0;
@@ -106,6 +119,12 @@ class Run {
   const Bert& model() const { return model_; }
 
  private:
+  Session open_session(const Devices& devices) const {
+    const SessionOptions session = options_.session(setup_);
+    if (devices.size() == 1) return {*devices[0], model_, {replica_}, session};
+    return {*devices[0], *devices[1], model_, replica_, session};
+  }
+
   std::vector<LinearSpec> formats() const {
     const size_t count = model_.linears().size();
     std::vector<LinearSpec> before = setup_.init ? setup_.init->formats : std::vector<LinearSpec>(count);
@@ -120,9 +139,10 @@ class Run {
     for (const LinearSpec& s : replica_.formats) specs += to_text(s) + "|";
     return fmt::format(
         "data {} model {} init {} epochs {} batch {} lr {} warmup {} decay {} wd {} dropout {} clip {} seed {} formats "
-        "{}{}",
+        "{}{}{}",
         setup_.data.fingerprint, t.init.empty() ? t.model : "", t.init, t.epochs, t.batch, t.lr, t.warmup, t.decay,
-        t.weight_decay, t.dropout, t.clip, t.seed, specs, options_.machine.precision_in_recipe());
+        t.weight_decay, t.dropout, t.clip, t.seed, specs, options_.machine.precision_in_recipe(),
+        options_.shards > 1 ? fmt::format(" shards {}", options_.shards) : "");
   }
 
   static void estimate(double seconds_a_step, int64_t left) {
@@ -164,12 +184,28 @@ class Run {
   double trained_rows_ = 0;
 };
 
-void print_plan(const Setup& setup, const Run& run, const Options& options, const Device& device) {
-  fmt::print(stderr, "{}\n{}\n{}: {} steps of {} rows; {} of memory\n", setup.data.description, describe(setup.config),
-             device.describe(), run.steps(), options.train.batch,
-             human_bytes(Session::memory(device, run.model(), {run.replica()},
-                                         session_options(options.train, setup.data_options))));
+void print_plan(const Setup& setup, const Run& run, const Options& options, const Devices& devices) {
+  SessionOptions session = options.session(setup);
+  if (devices.size() > 1) session.shard = 0;
+  fmt::print(stderr, "{}\n{}\n", setup.data.description, describe(setup.config));
+  for (const auto& device : devices)
+    fmt::print(stderr, "{}: {} steps of {} rows; {} of memory\n", device->describe(), run.steps(), options.train.batch,
+               human_bytes(Session::memory(*device, run.model(), {run.replica()}, session)));
   if (options.out.empty()) fmt::print(stderr, "nothing will be kept: name a folder with --out DIR\n");
+}
+
+// Two GPUs take a half of every batch each.
+Devices open_devices(Options& options, const CommandLine& line) {
+  Devices devices = options.machine.open_all();
+  if (devices.size() > 2)
+    throw UserError(fmt::format("--device {}: training takes one or two GPUs", options.machine.device),
+                    "a batch is summed as two halves at most; mpq search takes more");
+  if (devices.size() == 1) return devices;
+  if (line.given("shards") && options.shards != 2)
+    throw UserError(fmt::format("--shards {} on two GPUs", options.shards),
+                    "two GPUs are --shards 2, or leave it away");
+  options.shards = 2;
+  return devices;
 }
 
 }  // namespace
@@ -187,28 +223,35 @@ int run_train(const Args& args) {
   options.data.add_to(line);
   options.train.add_to(line);
   options.formats.add_to(line);
+  options.teacher.add_to(line);
   options.machine.add_to(line);
   line.group("Run");
   line.option("out", options.out, "DIR", "where the model goes");
   line.flag("resume", options.resume, "continue the unfinished run in --out, bit for bit");
+  line.option("shards", options.shards, "N",
+              "2: every batch's gradient is the sum of two halves', with the same bits on one device and on two; two "
+              "GPUs imply it",
+              {.min = 1, .max = 2});
   if (!line.parse(args)) return 0;
   if (options.resume) line.require({"out"});
   options.machine.apply();
   install_stop_signals();
   if (!options.out.empty()) check_checkpoint_target(options.out);
 
-  const auto device = options.machine.open();
-  const Setup setup(options.data.options(), options.train);
-  Run run(options, setup, *device);
+  const Devices devices = open_devices(options, line);
+  Setup setup(options.teacher.with_unlabelled(options.data.options()), options.train);
+  options.teacher.apply(setup, *devices[0]);
+  Run run(options, setup, devices);
   line.announce();
-  print_plan(setup, run, options, *device);
+  print_plan(setup, run, options, devices);
   run.start();
   run.train();
   const nlohmann::ordered_json result = run.evaluate();
   if (line.json())
     print_json(result);
   else
-    for (const auto& [key, value] : result.items()) fmt::print("{:<18} {}\n", key, value.dump());
+    for (const auto& [key, value] : result.items()) fmt::print("{:<22} {}\n", key, value.dump());
+  if (!line.json()) fmt::print("{}\n", baseline_line(setup.data.splits));
   return 0;
 }
 

@@ -216,10 +216,15 @@ Features read_again(Tape& tape, const Features& x, std::span<const Reader> reade
   return {x.x, plan.read, x.ragged, rank};
 }
 
-Tensor cross_entropy(Tape& tape, Var logits, const int32_t* labels) {
+Tensor cross_entropy(Tape& tape, Var logits, const int32_t* labels, const SoftTargets& soft, int64_t batch_rows) {
   const Tensor loss = tape.tensor({1});
   const Tensor dlogits = tape.recording() ? tape.grad_target(logits).grad : Tensor{};
-  tape.ops().cross_entropy({.logits = logits->data, .dlogits = dlogits, .labels = labels, .loss = loss});
+  tape.ops().cross_entropy({.logits = logits->data,
+                            .dlogits = dlogits,
+                            .labels = labels,
+                            .soft = soft,
+                            .loss = loss,
+                            .batch_rows = batch_rows});
   return loss;
 }
 

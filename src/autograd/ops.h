@@ -81,7 +81,8 @@ Features select_first(Tape& tape, const Features& x, const Ragged& single_rows);
 // Quantized copies of an existing value for new readers.
 Features read_again(Tape& tape, const Features& x, std::span<const Reader> readers, int rank);
 
-// Mean loss [1] per replica; starts the gradient.
-Tensor cross_entropy(Tape& tape, Var logits, const int32_t* labels);
+// Mean loss [1] per replica; starts the gradient. Of a part of a batch: the sum over its rows, divided by `batch_rows`.
+Tensor cross_entropy(Tape& tape, Var logits, const int32_t* labels, const SoftTargets& soft = {},
+                     int64_t batch_rows = 0);
 
 }  // namespace mpq

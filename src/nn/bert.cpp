@@ -122,7 +122,7 @@ class Forward {
   Tensor value(const Parameter* p) const { return view(t_.values, *p); }
   Tensor grad(const Parameter* p) const { return t_.grads ? view(t_.grads, *p) : Tensor{}; }
   Dropout dropout(float p, int site) const {
-    return {dropout_.on ? p : 0.0f, dropout_.seeds, dropout_.step, static_cast<uint32_t>(site)};
+    return {dropout_.on ? p : 0.0f, dropout_.seeds, dropout_.step, static_cast<uint32_t>(site), dropout_.first};
   }
   Dropout hidden_dropout(int site) const { return dropout(model_.config().hidden_dropout, site); }
   static int site(size_t l) { return static_cast<int>(3 * l); }

@@ -72,12 +72,14 @@ struct BertBatch {
   const int32_t* tokens;       // [T]
   TokenSegments segments;      // training only
   const int32_t* labels;       // [B]; training only
+  SoftTargets soft = {};       // instead of the labels, where a teacher has spoken
 };
 
 struct DropoutState {
   bool on = false;
   const uint64_t* seeds = nullptr;  // [R]
   const int64_t* step = nullptr;    // [1]
+  uint32_t first = 0;               // the first sequence's number
 };
 
 class FormatTable;  // nn/format_table.h

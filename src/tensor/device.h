@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tensor/arena.h"
+#include "tensor/exchange.h"
 #include "tensor/ops.h"
 
 namespace mpq {
@@ -59,6 +60,9 @@ class Device {
   virtual void run_copy(void* to, const void* from, size_t bytes) = 0;
   // Rows that a record for so many tokens should serve: batches of one bucket share a record.
   virtual int64_t bucket(int64_t rows) const = 0;
+  // Sums over this device and another of its kind: this one's end, then the other's. By way of the host unless the
+  // backend has better.
+  virtual ExchangeEnds exchange_with(Device& other);
 };
 
 // A block of a device's memory, given back at the end.

@@ -24,6 +24,7 @@ class DryOps final : public Ops {
   void quantize_copies(const QuantizedCopies&, const Tensor&, const Ragged&) override {}
   void add(const Tensor&, const Tensor&) override {}
   void fill(const Tensor&, float) override {}
+  void scatter_rows(const ScatterRows&) override {}
   void prepare_batches(const PrepareBatches&) override {}
   size_t prepare_scratch(int64_t) override { return 0; }
   void load_batch(const LoadBatch&) override {}

@@ -29,6 +29,7 @@ struct Dropout {
   const uint64_t* seeds = nullptr;  // [R]
   const int64_t* step = nullptr;    // [1]
   uint32_t site = 0;
+  uint32_t first = 0;  // the first sequence's number, where the batch is the rest of a larger one
 };
 
 // One format for each replica: replica r's is specs[r * stride]. `trained` holds what the format trains, [R][4]
@@ -203,11 +204,25 @@ struct SelectFirstGrad {
   bool accumulate = false;
 };
 
-// loss[r] = mean over the batch of -log softmax(logits)[label]; dlogits is its gradient.
+// What a teacher says of every row of a data set: a batch's row b should have the probabilities of table row rows[b].
+// Without a table its label has probability 1. Shared by all replicas.
+struct SoftTargets {
+  const float* table = nullptr;   // [rows of the data set, classes], every row sums to 1
+  const int32_t* rows = nullptr;  // [B]
+};
+
+// loss[r] = mean over the batch of -sum_c target[c] log softmax(logits)[c]; dlogits is its gradient.
 struct CrossEntropy {
   Tensor logits, dlogits;  // [B, classes]; dlogits may be empty
   const int32_t* labels;   // [B]
+  SoftTargets soft = {};
   Tensor loss;             // [1]
+  int64_t batch_rows = 0;  // what sums are divided by, where these rows are a part of a batch; 0: B
+
+  HD int64_t divisor() const { return batch_rows > 0 ? batch_rows : logits.rows(); }
+  HD float target(int64_t b, int64_t c, int64_t classes) const {
+    return soft.table ? soft.table[soft.rows[b] * classes + c] : static_cast<float>(labels[b] == c);
+  }
 };
 
 // One contiguous stretch of the flat parameter buffers.
@@ -254,6 +269,14 @@ struct AdamWRows {
   const int64_t* step;  // [1]
 };
 
+// to[rows[u]] = from[u]; other rows stay.
+struct ScatterRows {
+  Tensor from;           // [most, C]
+  const int32_t* rows;   // [U] distinct rows
+  const int32_t* count;  // [1], U
+  Tensor to;             // [V, C]
+};
+
 // A data set in the device's memory, and the rows that every step of a run takes: order[first[t]] ...
 // order[first[t + 1] - 1].
 struct StepRows {
@@ -263,11 +286,12 @@ struct StepRows {
   const int32_t* order = nullptr;   // row numbers
   const int64_t* first = nullptr;   // [steps + 1], into order
 };
-// Batches side by side: batch i starts i * row_stride further in starts and labels, i * token_stride further in the
-// others, and segment_count has one entry a batch. Segments as in TokenSegments; null where nobody needs them.
+// Batches side by side: batch i starts i * row_stride further in starts, labels and rows, i * token_stride further in
+// the others, and segment_count has one entry a batch. Segments as in TokenSegments; null where nobody needs them.
 struct BatchSlots {
   int32_t* starts = nullptr;                                                       // [B + 1]
   int32_t* labels = nullptr;                                                       // [B]
+  int32_t* rows = nullptr;                                                         // [B], numbers in the data set
   int32_t* tokens = nullptr;                                                       // [T]
   int32_t *segment_tokens = nullptr, *segment_starts = nullptr, *order = nullptr;  // [U] [U + 1] [T]
   int32_t* segment_count = nullptr;                                                // [1]
@@ -275,7 +299,8 @@ struct BatchSlots {
 
   HD BatchSlots at(int64_t i) const {
     BatchSlots one = *this;
-    one.starts += i * row_stride, one.labels += i * row_stride, one.tokens += i * token_stride;
+    one.starts += i * row_stride, one.labels += i * row_stride, one.rows += i * row_stride;
+    one.tokens += i * token_stride;
     if (!segment_count) return one;
     one.segment_tokens += i * token_stride, one.segment_starts += i * token_stride, one.order += i * token_stride;
     one.segment_count += i;
@@ -327,6 +352,7 @@ class Ops {
   virtual void quantize_copies(const QuantizedCopies&, const Tensor& x, const Ragged&) = 0;
   virtual void add(const Tensor& from, const Tensor& to) = 0;  // to += from
   virtual void fill(const Tensor& t, float value) = 0;
+  virtual void scatter_rows(const ScatterRows&) = 0;
   virtual void prepare_batches(const PrepareBatches&) = 0;
   virtual size_t prepare_scratch(int64_t tokens) = 0;  // bytes
   virtual void load_batch(const LoadBatch&) = 0;

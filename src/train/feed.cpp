@@ -13,6 +13,17 @@ StepOrder StepOrder::sequential(int64_t rows, int64_t rows_at_once) {
   return result;
 }
 
+StepOrder StepOrder::half(int which) const {
+  StepOrder result;
+  for (int64_t t = 0; t < steps(); ++t) {
+    const int64_t middle = first[t] + (first[t + 1] - first[t] + 1) / 2;
+    const int64_t begin = which == 0 ? first[t] : middle, end = which == 0 ? middle : first[t + 1];
+    result.order.insert(result.order.end(), order.begin() + begin, order.begin() + end);
+    result.first.push_back(static_cast<int64_t>(result.order.size()));
+  }
+  return result;
+}
+
 namespace {
 
 BatchSlots batch_slots(Arena& arena, int64_t count, int64_t sequences, int64_t tokens, bool segments) {
@@ -22,6 +33,7 @@ BatchSlots batch_slots(Arena& arena, int64_t count, int64_t sequences, int64_t t
   s.token_stride = aligned(tokens + 1);
   s.starts = arena.array<int32_t>(count * s.row_stride);
   s.labels = arena.array<int32_t>(count * s.row_stride);
+  s.rows = arena.array<int32_t>(count * s.row_stride);
   s.tokens = arena.array<int32_t>(count * s.token_stride);
   if (!segments) return s;
   s.segment_tokens = arena.array<int32_t>(count * s.token_stride);
@@ -43,7 +55,8 @@ Feed::Feed(Device& device, const Split& split, StepOrder order, int64_t window, 
       window_(window),
       rows_(split.row_count()),
       row_tokens_(static_cast<int64_t>(split.tokens.size())),
-      segments_(segments) {
+      segments_(segments),
+      target_count_(static_cast<int64_t>(split.targets.size())) {
   int64_t window_tokens = 0;
   for (int64_t t = 0; t < steps(); ++t) {
     int64_t tokens = 0;
@@ -69,6 +82,7 @@ Feed::Feed(Device& device, const Split& split, StepOrder order, int64_t window, 
   copy(on_device_.tokens, split.tokens);
   copy(on_device_.starts, split.row_starts);
   copy(on_device_.labels, split.labels);
+  if (targets_) copy(targets_, split.targets);
   copy(on_device_.order, order_.order);
   copy(on_device_.first, order_.first);
 }
@@ -79,6 +93,7 @@ void Feed::allocate(Arena& arena) {
   on_device_.tokens = arena.array<int32_t>(row_tokens_);
   on_device_.starts = arena.array<int64_t>(rows_ + 1);
   on_device_.labels = arena.array<int32_t>(rows_);
+  if (target_count_ > 0) targets_ = arena.array<float>(target_count_);
   on_device_.order = arena.array<int32_t>(static_cast<int64_t>(order_.order.size()));
   on_device_.first = arena.array<int64_t>(static_cast<int64_t>(order_.first.size()));
   slots_ =

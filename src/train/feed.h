@@ -15,6 +15,8 @@ struct StepOrder {
   int64_t steps() const { return static_cast<int64_t>(first.size()) - 1; }
   // All rows in their order, `rows_at_once` a step.
   static StepOrder sequential(int64_t rows, int64_t rows_at_once);
+  // Of every step's rows the first half (0), which has one more where they are odd, or the rest (1).
+  StepOrder half(int which) const;
 };
 
 class Feed {
@@ -33,6 +35,7 @@ class Feed {
   void prepare(int64_t step);
   const BatchSlots& slots() const { return slots_; }
   const int64_t* first_step() const { return first_step_; }  // [1], on the device: of the window
+  const float* targets() const { return targets_; }          // Split::targets on the device; null without
 
  private:
   void allocate(Arena& arena);
@@ -46,6 +49,8 @@ class Feed {
   StepRows on_device_;
   BatchSlots slots_;
   int64_t* first_step_ = nullptr;
+  float* targets_ = nullptr;
+  int64_t target_count_ = 0;
   void* scratch_ = nullptr;
   int64_t prepared_ = -1;  // the window that is in the slots
 };

@@ -40,6 +40,7 @@ Session::Session(Device& device, const Bert& model, std::vector<Replica> replica
 }
 
 Session::~Session() {
+  exchange_.reset();
   replay_.reset();  // before the memory that its records name
   device_.release(memory_->activations);
   device_.release(memory_->parameters);
@@ -77,6 +78,7 @@ void Session::fill_tables(int64_t steps) {
   device_.copy_in(m.single_starts, numbers.data(), (1 + std::max(options_.batch_rows, eval_rows())) * sizeof(int32_t));
   if (options_.training) {
     ops.fill(m.m, 0.0f), ops.fill(m.v, 0.0f), ops.fill(m.tensors.grads, 0.0f);
+    for (const Tensor& grads : m.shard_grads) ops.fill(grads, 0.0f);
     const auto vocabulary = static_cast<int32_t>(model_.word->shape[0]);
     copy(m.last, std::vector<int32_t>(int64_t{vocabulary} * replicas(), 0));
     device_.copy_in(m.all_rows, numbers.data(), vocabulary * sizeof(int32_t));
@@ -122,6 +124,7 @@ void Session::set(int replica, const Parameter& p, std::span<const float> values
   if (p.sparse) catch_up();  // updates still owed belong to the values that go
   device_.copy_in(view(memory_->tensors.values, p).f32(replica), values.data(), values.size_bytes());
   weights_ready_ = false;
+  if (partner_) partner_->set(replica, p, values);
 }
 
 std::vector<float> Session::get(int replica, const Parameter& p) {
@@ -133,7 +136,7 @@ std::vector<float> Session::get(int replica, const Parameter& p) {
 
 std::vector<float> Session::gradient(int replica, const Parameter& p) {
   std::vector<float> values(p.shape.size(), 0.0f);
-  if (!p.sparse) {
+  if (!p.sparse || options_.shards > 1) {
     device_.copy_out(values.data(), view(memory_->tensors.grads, p).f32(replica), values.size() * sizeof(float));
     return values;
   }
@@ -178,34 +181,45 @@ void Session::adamw_rows(const int32_t* rows, const int32_t* count, int64_t most
 }
 
 void Session::catch_up() {
-  if (!options_.training || std::exchange(caught_up_, true)) return;
+  if (!options_.training || options_.shards > 1 || std::exchange(caught_up_, true)) return;
   adamw_rows(memory_->all_rows, memory_->row_count, model_.word->shape[0], {});
 }
 
 // Everything of a step up to the clipped gradient. Returns the loss [1].
 Tensor Session::forward_backward(const BertBatch& batch) {
-  check(options_.training, "a session without gradients cannot train");
-  Memory& m = *memory_;
-  Ops& ops = device_.ops();
-  quantize_weights();
-  adamw_rows(batch.segments.tokens, batch.segments.count, batch.segments.most, {});
-  Tape tape(ops, m.activations, replicas(), true);
-  m.tensors.dword = tape.tensor({batch.segments.most, model_.config().hidden});
-  const Var logits = mpq::forward(tape, model_, m.tensors, formats_, batch, {true, m.seeds, m.step});
-  const Tensor loss = cross_entropy(tape, logits, batch.labels);
-  tape.backward();
-  if (formats_.weights_scaled()) ops.quantize_weights_grad({formats_.weight_items(model_, m.tensors)});
-  ops.clip_norm({.flat = m.tensors.grads,
-                 .ranges = m.ranges,
-                 .rows = m.tensors.dword,
-                 .row_count = batch.segments.count,
-                 .limit = static_cast<float>(options_.clip),
-                 .norm = m.norm,
-                 .scale = m.scale});
+  check(options_.training && options_.shards == 1, "a session in shards trains by train_steps only");
+  const Tensor loss = gradients(batch, memory_->tensors, 0, 0);
+  clip(memory_->tensors.dword, batch.segments.count);
   return loss;
 }
 
-void Session::update(const BertBatch& batch) {
+Tensor Session::gradients(const BertBatch& batch, BertTensors& tensors, uint32_t first, int64_t batch_rows) {
+  Memory& m = *memory_;
+  Ops& ops = device_.ops();
+  quantize_weights();
+  if (options_.shards == 1) adamw_rows(batch.segments.tokens, batch.segments.count, batch.segments.most, {});
+  Tape tape(ops, m.activations, replicas(), true);
+  tensors.dword = tape.tensor({batch.segments.most, model_.config().hidden});
+  const Var logits = mpq::forward(tape, model_, tensors, formats_, batch, {true, m.seeds, m.step, first});
+  const Tensor loss = cross_entropy(tape, logits, batch.labels, batch.soft, batch_rows);
+  tape.backward();
+  if (formats_.weights_scaled()) ops.quantize_weights_grad({formats_.weight_items(model_, tensors)});
+  return loss;
+}
+
+// Beside the flat gradients: the word embedding's compact rows, or nothing.
+void Session::clip(const Tensor& rows, const int32_t* row_count) {
+  Memory& m = *memory_;
+  device_.ops().clip_norm({.flat = m.tensors.grads,
+                           .ranges = m.ranges,
+                           .rows = rows,
+                           .row_count = row_count,
+                           .limit = static_cast<float>(options_.clip),
+                           .norm = m.norm,
+                           .scale = m.scale});
+}
+
+void Session::adamw() {
   Memory& m = *memory_;
   device_.ops().adamw({.p = m.tensors.values,
                        .g = m.tensors.grads,
@@ -215,7 +229,11 @@ void Session::update(const BertBatch& batch) {
                        .scale = m.scale,
                        .table = m.table,
                        .step = m.step});
-  adamw_rows(batch.segments.tokens, batch.segments.count, batch.segments.most, m.tensors.dword);
+}
+
+void Session::update(const BertBatch& batch) {
+  adamw();
+  adamw_rows(batch.segments.tokens, batch.segments.count, batch.segments.most, memory_->tensors.dword);
 }
 
 Session::StepResult Session::result(const Tensor& loss) {
@@ -243,43 +261,64 @@ Session::StepResult Session::train_step(const Batch& batch) {
 }
 
 void Session::attach(const Split& split, StepOrder order) {
-  feed_ = std::make_unique<Feed>(device_, split, std::move(order), kWindow, true);
+  const auto targets = static_cast<int64_t>(split.targets.size());
+  check(targets == 0 || targets == split.row_count() * model_.config().classes, "{} soft targets for {} rows", targets,
+        split.row_count());
+  if (options_.shards > 1) return attach_shards(split, order);
+  feeds_.clear();
+  feeds_.push_back(std::make_unique<Feed>(device_, split, std::move(order), kWindow, true));
 }
 
-// The step's own place in memory, as large as the bucket of so many tokens.
-BertBatch Session::buffers(int64_t tokens, int32_t sequences) const {
+// The step's own place in memory, as large as the bucket of its tokens.
+BertBatch Session::buffers(const Feed& feed, int64_t step) const {
   const BatchSlots& b = memory_->batch;
-  const int64_t rows = std::min(device_.bucket(tokens), int64_t{sequences} * options_.max_tokens);
+  const int32_t sequences = feed.sequences(step);
+  const int64_t rows = std::min(device_.bucket(feed.tokens(step)), int64_t{sequences} * options_.max_tokens);
   return {.ragged = {b.starts, sequences, rows, options_.max_tokens},
           .single_rows = {memory_->single_starts, sequences, sequences, 1},
           .tokens = b.tokens,
           .segments = {b.segment_tokens, b.segment_starts, b.order, b.segment_count,
                        std::min<int64_t>(rows, model_.config().vocabulary)},
-          .labels = b.labels};
+          .labels = b.labels,
+          .soft = {feed.targets(), b.rows}};
+}
+
+// From a feed's slots to where the step reads it.
+void Session::load_batch(size_t feed, const BertBatch& batch) {
+  device_.ops().load_batch({.slots = feeds_[feed]->slots(),
+                            .to = memory_->batch,
+                            .step = memory_->step,
+                            .first_step = feeds_[feed]->first_step(),
+                            .sequences = batch.ragged.sequences});
+  memory_->activations.reset();
+}
+
+void Session::end_step(const Tensor& loss) {
+  device_.ops().end_step(
+      {.loss = loss, .norm = memory_->norm, .history = memory_->history, .slots = kWindow, .step = memory_->step});
 }
 
 void Session::enqueue_step(int64_t step) {
-  const BertBatch batch = buffers(feed_->tokens(step), feed_->sequences(step));
+  if (options_.shards > 1) return enqueue_shards(step);
+  const BertBatch batch = buffers(*feeds_[0], step);
   replay_->run(static_cast<uint64_t>(batch.ragged.rows) << 24 | static_cast<uint64_t>(batch.ragged.sequences), [&] {
-    device_.ops().load_batch({.slots = feed_->slots(),
-                              .to = memory_->batch,
-                              .step = memory_->step,
-                              .first_step = feed_->first_step(),
-                              .sequences = batch.ragged.sequences});
-    memory_->activations.reset();
+    load_batch(0, batch);
     const Tensor loss = forward_backward(batch);
     update(batch);
-    device_.ops().end_step(
-        {.loss = loss, .norm = memory_->norm, .history = memory_->history, .slots = kWindow, .step = memory_->step});
+    end_step(loss);
   });
 }
 
 std::vector<Session::StepResult> Session::train_steps(int64_t count) {
-  check(feed_ && step_ + count <= feed_->steps(), "{} steps from {} of the attached data", count, step_);
+  check(!feeds_.empty() && step_ + count <= feeds_[0]->steps(), "{} steps from {} of the attached data", count, step_);
+  return partner_ ? steps_on_both(count) : steps(count);
+}
+
+std::vector<Session::StepResult> Session::steps(int64_t count) {
   std::vector<StepResult> results;
   for (const int64_t end = step_ + count; step_ < end;) {
     const int64_t first = step_, last = std::min(end, (first / kWindow + 1) * kWindow);
-    feed_->prepare(first);
+    for (const auto& feed : feeds_) feed->prepare(first);
     for (; step_ < last; ++step_) {
       if (step_ % kWindow == 0) catch_up();
       enqueue_step(step_);
@@ -365,6 +404,7 @@ void Session::restore(int replica, const OptimizerState& state) {
   changed();
   const std::vector<int32_t> last(model_.word->shape[0] * replicas(), static_cast<int32_t>(step_));
   device_.copy_in(memory_->last, last.data(), last.size() * sizeof(int32_t));
+  if (partner_) partner_->restore(replica, state);
 }
 
 }  // namespace mpq

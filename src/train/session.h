@@ -28,6 +28,10 @@ struct SessionOptions {
   double clip = 1.0;       // of the gradient's global norm; 0: off
   bool decay_all = false;  // weight decay on every parameter, biases and LayerNorms included
   bool training = true;    // false: no gradients, no optimizer state
+  // 2: a batch's gradient is the sum of two halves' (StepOrder::half), each computed as if alone: the same bits from
+  // one device and from two. AdamW is then dense everywhere.
+  int shards = 1;
+  int shard = -1;  // the only one computed here, the other by a partner; -1: all of them
 };
 
 // The numbers that a checkpoint keeps beside the weights, to continue bit for bit.
@@ -39,6 +43,9 @@ struct OptimizerState {
 class Session {
  public:
   Session(Device& device, const Bert& model, std::vector<Replica> replicas, const SessionOptions& options);
+  // One replica on two devices of a kind, a shard each; `options` says so. Everything but training is done on the
+  // first.
+  Session(Device& first, Device& second, const Bert& model, const Replica& replica, SessionOptions options);
   ~Session();
 
   // Bytes of device memory that such a session takes, a data set not counted.
@@ -69,7 +76,7 @@ class Session {
   StepResult compute_gradients(const Batch& batch);
 
   // Training on a data set in the device's memory: step t takes the rows that the order names. train_steps does the
-  // next `count` steps without a word to the host in between.
+  // next `count` steps without a word to the host in between. The only way to train in shards.
   void attach(const Split& split, StepOrder order);
   std::vector<StepResult> train_steps(int64_t count);
 
@@ -86,17 +93,32 @@ class Session {
   // few steps touch are brought up to date, so that no step has to catch up on more.
   static constexpr int64_t kWindow = 64;
 
+  // Training in shards (session_shards.cpp).
+  void attach_shards(const Split& split, const StepOrder& order);
+  void enqueue_shards(int64_t step);
+  void shard_gradient(size_t feed, const BertBatch& batch, uint32_t first, int64_t batch_rows);
+  void update_from_shards();
+  Tensor loss_in(const Tensor& grads) const;
+  std::vector<StepResult> steps_on_both(int64_t count);
+
   struct Memory;
   void reserve(int64_t steps);
   void fill_tables(int64_t steps);
   BertBatch load(const Batch& batch);
-  BertBatch buffers(int64_t tokens, int32_t sequences) const;
+  BertBatch buffers(const Feed& feed, int64_t step) const;
   Tensor forward(const BertBatch& batch);
   std::vector<std::vector<float>> read_logits(const Tensor& logits);
   Tensor forward_backward(const BertBatch& batch);
+  // Of the rows from `first` on of a batch of `batch_rows` (0: all of it is here). Returns the loss [1].
+  Tensor gradients(const BertBatch& batch, BertTensors& tensors, uint32_t first, int64_t batch_rows);
+  void clip(const Tensor& rows, const int32_t* row_count);
+  void adamw();
   void update(const BertBatch& batch);
   void adamw_rows(const int32_t* rows, const int32_t* count, int64_t most, const Tensor& gradient);
   void enqueue_step(int64_t step);
+  void load_batch(size_t feed, const BertBatch& batch);
+  void end_step(const Tensor& loss);
+  std::vector<StepResult> steps(int64_t count);
   void catch_up();  // brings every row of the word embedding up to date
   void quantize_weights();
   void set_step(int64_t step);
@@ -110,9 +132,12 @@ class Session {
   SessionOptions options_;
   FormatTable formats_;
   std::unique_ptr<Memory> memory_;
-  std::unique_ptr<Feed> feed_;
+  std::vector<std::unique_ptr<Feed>> feeds_;  // one a shard computed here
   std::unique_ptr<Replay> replay_;
   int64_t step_ = 0;
+  std::vector<int64_t> step_rows_;      // in shards: rows of every step's whole batch
+  std::unique_ptr<Session> partner_;    // on the second device
+  std::unique_ptr<Exchange> exchange_;  // this device's end of the sums
   bool caught_up_ = false, weights_ready_ = false;
   std::vector<int32_t> last_tokens_;  // the distinct tokens of the last batch from the host
 };

@@ -29,7 +29,9 @@ void Session::Memory::allocate(Arena arena, const Bert& model, const FormatTable
   step = parameters.array<int64_t>(1);
   single_starts = parameters.array<int32_t>(std::max(options.batch_rows, options.eval_rows) + 1);
   if (!options.training) return;
-  tensors.grads = flat(dense, R);
+  if (options.shards == 1) tensors.grads = flat(dense, R);
+  for (int i = 0; options.shards > 1 && i < (options.shard < 0 ? options.shards : 1); ++i)
+    shard_grads.push_back(flat(size + 16, R));
   m = flat(size, R), v = flat(size, R);
   scale = parameters.tensor({1}, R), norm = parameters.tensor({1}, R);
   table_data = parameters.array<float>(3 * R * steps);
@@ -40,6 +42,10 @@ void Session::Memory::allocate(Arena arena, const Bert& model, const FormatTable
   history = parameters.array<float>(kWindow * R * 2);
   batch = batch_buffers(parameters, options.batch_rows, int64_t{options.batch_rows} * options.max_tokens, true);
   ranges = set.dense_ranges();
+  if (options.shards > 1) {
+    tensors.grads = shard_grads[0];
+    ranges.push_back({model.word->offset, model.word->offset + model.word->shape.size(), model.word->decay});
+  }
   if (options.decay_all)
     for (ParameterRange& r : ranges) r.decay = true;
 }
@@ -103,7 +109,7 @@ size_t Session::Memory::activation_bytes(const Bert& model, const FormatTable& f
   Arena arena;
   const BertBatch batch =
       upload(nullptr, arena,
-             largest_batch(train ? options.batch_rows : options.eval_rows,
+             largest_batch(train ? (options.batch_rows + options.shards - 1) / options.shards : options.eval_rows,
                            std::min(options.max_tokens, model.config().positions), model.config().vocabulary),
              nullptr, options.max_tokens);
   Tape tape(dry_ops(), arena, formats.replicas(), train);

@@ -10,6 +10,7 @@ struct Session::Memory {
   Arena parameters, activations;
   QuantSpec* specs = nullptr;  // [R][linears][4]
   BertTensors tensors;
+  std::vector<Tensor> shard_grads;  // of a sum of shards: one a shard computed here, [whole size, then the loss]
   Tensor m, v, scale, norm;
   AdamWTable table;
   float* table_data = nullptr;                                         // [3][R][steps]

@@ -31,6 +31,7 @@ struct Mask {
   uint64_t seed = 0;
   int64_t step = 0;
   uint32_t site = 0;
+  uint32_t first = 0;  // number of the first sequence
 };
 
 // What element e of the row addressed by (c1, c2) is multiplied with; the addressing rule of kernels/dropout.h.
@@ -38,8 +39,8 @@ template <class Real>
 Real dropout_factor(const Mask& m, uint32_t c1, uint32_t c2, int64_t e) {
   if (m.p <= 0) return 1;
   const auto low = static_cast<uint32_t>(m.seed), high = static_cast<uint32_t>(m.seed >> 32);
-  const Philox random = philox(static_cast<uint32_t>(e / 128 * 16 + e % 16), c1, c2, static_cast<uint32_t>(m.step), low,
-                               high ^ (m.site * 0x9E3779B9u + 0x7F4A7C15u));
+  const Philox random = philox(static_cast<uint32_t>(e / 128 * 16 + e % 16), c1, c2 + m.first,
+                               static_cast<uint32_t>(m.step), low, high ^ (m.site * 0x9E3779B9u + 0x7F4A7C15u));
   const int64_t half = e % 128 / 16;
   const uint32_t bits = random.word[half / 2] >> (half % 2 * 16) & 0xFFFF;
   return bits < std::lround(m.p * 65536) ? Real{0} : Real{1} / (Real{1} - Real(m.p));
@@ -369,27 +370,43 @@ Array<Real> softmax(const Real* x, int n) {
   for (Real& v : p) v /= sum;
   return p;
 }
+// Of distributions `targets` [B, classes].
 template <class Real>
-Real cross_entropy(const Array<Real>& logits, int classes, const std::vector<int32_t>& labels) {
+Real soft_cross_entropy(const Array<Real>& logits, int classes, const Array<Real>& targets) {
   Real loss = 0;
-  for (size_t b = 0; b < labels.size(); ++b) {
+  const size_t rows = logits.size() / classes;
+  for (size_t b = 0; b < rows; ++b) {
     const Real* x = &logits[b * classes];
     const Real top = *std::max_element(x, x + classes);
     Real sum = 0;
     for (int i = 0; i < classes; ++i) sum += std::exp(x[i] - top);
-    loss += std::log(sum) + top - x[labels[b]];
+    for (int i = 0; i < classes; ++i) loss += targets[b * classes + i] * (std::log(sum) + top - x[i]);
   }
-  return loss / static_cast<Real>(labels.size());
+  return loss / static_cast<Real>(rows);
+}
+template <class Real>
+Array<Real> soft_cross_entropy_grad(const Array<Real>& logits, int classes, const Array<Real>& targets) {
+  Array<Real> d;
+  const size_t rows = logits.size() / classes;
+  for (size_t b = 0; b < rows; ++b) {
+    const Array<Real> p = softmax(&logits[b * classes], classes);
+    for (int i = 0; i < classes; ++i) d.push_back((p[i] - targets[b * classes + i]) / static_cast<Real>(rows));
+  }
+  return d;
+}
+template <class Real>
+Array<Real> one_hot(const std::vector<int32_t>& labels, int classes) {
+  Array<Real> targets(labels.size() * classes, 0);
+  for (size_t b = 0; b < labels.size(); ++b) targets[b * classes + labels[b]] = 1;
+  return targets;
+}
+template <class Real>
+Real cross_entropy(const Array<Real>& logits, int classes, const std::vector<int32_t>& labels) {
+  return soft_cross_entropy(logits, classes, one_hot<Real>(labels, classes));
 }
 template <class Real>
 Array<Real> cross_entropy_grad(const Array<Real>& logits, int classes, const std::vector<int32_t>& labels) {
-  Array<Real> d;
-  for (size_t b = 0; b < labels.size(); ++b) {
-    Array<Real> p = softmax(&logits[b * classes], classes);
-    p[labels[b]] -= 1;
-    for (Real v : p) d.push_back(v / static_cast<Real>(labels.size()));
-  }
-  return d;
+  return soft_cross_entropy_grad(logits, classes, one_hot<Real>(labels, classes));
 }
 
 // ---- AdamW of one value, textbook form (Loshchilov & Hutter 2019, algorithm 2) ----
