@@ -85,6 +85,7 @@ class QuerySource {
 
 // Only what a tile of keys asks of a query needs context.
 constexpr int kQ = 0, kDcontext = 1, kContext = 2;
+// Nothing is under way while both scores and their gradients are held: sums for dk and dv leave no registers for it.
 template <Precision kPrecision, int kWidth>
 using KeyStream = RowStream<kPrecision, kWidth, 2, 3, 2, Parts<1, 0, 2, 1>>;
 
