@@ -51,17 +51,16 @@ Features embed(Tape& tape, const EmbedTerms& terms, const Ragged& ragged, const 
                       .quantized = plan.copies};
   tape.ops().embed(forward);
   x->wants_grad = terms.dword || terms.dposition || terms.dtype || terms.dgamma;
-  if (x->wants_grad)
-    tape.record([=, &tape] {
-      tape.ops().embed_grad({.forward = forward,
-                             .segments = segments,
-                             .dx = tape.grad_of(x),
-                             .dword = terms.dword,
-                             .dposition = terms.dposition,
-                             .dtype = terms.dtype,
-                             .dgamma = terms.dgamma,
-                             .dbeta = terms.dbeta});
-    });
+  tape.record(x, [=, &tape] {
+    tape.ops().embed_grad({.forward = forward,
+                           .segments = segments,
+                           .dx = tape.grad_of(x),
+                           .dword = terms.dword,
+                           .dposition = terms.dposition,
+                           .dtype = terms.dtype,
+                           .dgamma = terms.dgamma,
+                           .dbeta = terms.dbeta});
+  });
   return {x, plan.read, ragged, 3};
 }
 
@@ -90,11 +89,12 @@ bool wants_input_grad(const Features& x, const LinearTerms& terms) {
 
 void record_linear_grads(Tape& tape, const Features& x, std::vector<Linear1> forwards, std::vector<LinearTerms> terms,
                          std::vector<Var> results) {
-  bool any = false;
-  for (size_t i = 0; i < forwards.size(); ++i)
-    any |= results[i]->wants_grad = wants_input_grad(x, terms[i]) || terms[i].dw || terms[i].dbias;
-  if (!any) return;
-  tape.record([=, &tape] {
+  Var any = results[0];  // one that wants its gradient, if there is one
+  for (size_t i = 0; i < forwards.size(); ++i) {
+    results[i]->wants_grad = wants_input_grad(x, terms[i]) || terms[i].dw || terms[i].dbias;
+    if (results[i]->wants_grad) any = results[i];
+  }
+  tape.record(any, [=, &tape] {
     std::vector<Linear1Grad> grads;
     for (size_t i = 0; i < forwards.size(); ++i) {
       if (!results[i]->wants_grad) continue;
@@ -175,15 +175,14 @@ Features attention(Tape& tape, const AttentionInputs& in, const Dropout& dropout
                           .quantized = plan.copies};
   tape.ops().attention(forward);
   context->wants_grad = in.q->wants_grad || in.k->wants_grad || in.v->wants_grad;
-  if (context->wants_grad)
-    tape.record([=, &tape] {
-      // q, k and v have no other consumer: their gradients are set, never added to.
-      tape.ops().attention_grad({.forward = forward,
-                                 .dcontext = tape.grad_of(context),
-                                 .dq = tape.grad_target(in.q).grad,
-                                 .dk = tape.grad_target(in.k).grad,
-                                 .dv = tape.grad_target(in.v).grad});
-    });
+  tape.record(context, [=, &tape] {
+    // q, k and v have no other consumer: their gradients are set, never added to.
+    tape.ops().attention_grad({.forward = forward,
+                               .dcontext = tape.grad_of(context),
+                               .dq = tape.grad_target(in.q).grad,
+                               .dk = tape.grad_target(in.k).grad,
+                               .dv = tape.grad_target(in.v).grad});
+  });
   return {context, plan.read, in.queries, 3};
 }
 
@@ -205,16 +204,15 @@ Features residual_norm(Tape& tape, Var y, Var residual, const Ragged& ragged, co
                              .quantized = plan.copies};
   tape.ops().residual_norm(forward);
   x->wants_grad = y->wants_grad || residual->wants_grad || terms.dgamma;
-  if (x->wants_grad)
-    tape.record([=, &tape] {
-      // The last consumer of y and the last of the residual in forward order: both gradients are set here.
-      tape.ops().residual_norm_grad({.forward = forward,
-                                     .dx = tape.grad_of(x),
-                                     .dy = tape.grad_target(y).grad,
-                                     .dresidual = tape.grad_target(residual).grad,
-                                     .dgamma = terms.dgamma,
-                                     .dbeta = terms.dbeta});
-    });
+  tape.record(x, [=, &tape] {
+    // The last consumer of y and the last of the residual in forward order: both gradients are set here.
+    tape.ops().residual_norm_grad({.forward = forward,
+                                   .dx = tape.grad_of(x),
+                                   .dy = tape.grad_target(y).grad,
+                                   .dresidual = tape.grad_target(residual).grad,
+                                   .dgamma = terms.dgamma,
+                                   .dbeta = terms.dbeta});
+  });
   return {x, plan.read, ragged, rank};
 }
 
@@ -228,12 +226,11 @@ Features select_first(Tape& tape, const Features& x, const Ragged& single_rows) 
     tape.ops().select_first({.ragged = x.ragged, .x = x.read[0], .y = result.read[0]});
   }
   first->wants_grad = x.x->wants_grad;
-  if (first->wants_grad)
-    tape.record([=, &tape] {
-      const auto target = tape.grad_target(x.x);
-      tape.ops().select_first_grad(
-          {.ragged = x.ragged, .dy = tape.grad_of(first), .dx = target.grad, .accumulate = target.accumulate});
-    });
+  tape.record(first, [=, &tape] {
+    const auto target = tape.grad_target(x.x);
+    tape.ops().select_first_grad(
+        {.ragged = x.ragged, .dy = tape.grad_of(first), .dx = target.grad, .accumulate = target.accumulate});
+  });
   return result;
 }
 

@@ -47,8 +47,9 @@ class Tape {
   // The finished gradient of v; every consumer has run. Zeros if v has none.
   Tensor grad_of(Var v);
 
-  void record(std::function<void()> backward) {
-    if (recording_) log_.push_back(std::move(backward));
+  // The gradient of what made `result`.
+  void record(Var result, std::function<void()> backward) {
+    if (recording_ && result->wants_grad) log_.push_back(std::move(backward));
   }
   // To be trained by QuantizeGrad, when the gradients of all Linears are there.
   void train_format(const QuantizeGrad::Item& item) { trained_formats_.push_back(item); }
