@@ -34,6 +34,7 @@ class DryOps : public Ops {
   void end_step(const EndStep&) override {}
 };
 
+// One that listens to nothing.
 Ops& dry_ops();
 
 }  // namespace mpq
