@@ -75,6 +75,20 @@ TEST(Crew, ErrorsGoToWhoAskedAndThenToTheCaller) {
   EXPECT_EQ(caught, 1);
 }
 
+// A worker that is late must not take a task of the next job for one of the last.
+TEST(Parallel, ManyShortJobsOfTwoSizesRunEveryTaskOnce) {
+  const int before = threads();
+  set_threads(3);
+  std::atomic<int> count[64];
+  for (int round = 0; round < 40000; ++round) {
+    const int tasks = round % 2 ? 2 : 60;
+    for (int i = 0; i < tasks; ++i) count[i] = 0;
+    parallel_for(tasks, [&](int64_t i) { ++count[i]; });
+    for (int i = 0; i < tasks; ++i) ASSERT_EQ(count[i], 1) << "task " << i << " of round " << round;
+  }
+  set_threads(before);
+}
+
 TEST(Parallel, SeveralThreadsMayUseThePool) {
   constexpr int64_t n = 2000;
   Crew crew;

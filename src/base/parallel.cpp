@@ -59,13 +59,17 @@ class Pool {
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
  private:
-  static constexpr int kSpins = 4000;  // some tens of microseconds: the next job usually follows sooner
+  static constexpr uint64_t kClosed = 0xFFFFFFFF;  // no job has so many tasks
+  static constexpr int kSpins = 4000;              // some tens of microseconds: the next job usually follows sooner
 
   void publish(int64_t tasks) {
     {
       std::lock_guard lock(mutex_);
-      tasks_.store(tasks, std::memory_order_relaxed);
-      ticket_.store(((ticket_.load(std::memory_order_relaxed) >> 32) + 1) << 32, std::memory_order_release);
+      const uint64_t generation = ticket_.load(std::memory_order_relaxed) >> 32;
+      // First closed: a late worker that held its old ticket against the new number would claim a task by it.
+      ticket_.store(generation << 32 | kClosed, std::memory_order_relaxed);
+      tasks_.store(tasks, std::memory_order_release);
+      ticket_.store((generation + 1) << 32, std::memory_order_release);
     }
     wake_.notify_all();
   }
@@ -75,7 +79,7 @@ class Pool {
     uint64_t ticket = ticket_.load(std::memory_order_acquire);
     for (;;) {
       const auto i = static_cast<int64_t>(ticket & 0xFFFFFFFF);
-      if (ticket >> 32 != generation || i >= tasks_.load(std::memory_order_relaxed)) break;
+      if (ticket >> 32 != generation || i >= tasks_.load(std::memory_order_acquire)) break;
       if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel, std::memory_order_acquire))
         continue;
       run_task(i);
