@@ -63,7 +63,7 @@ class PickleMachine {
       case 'U':
         return push_text(reader_.number(1));  // Python 2's strings
       case 'c':
-        return push(read_global());
+        return push_global();
       case 0x80:
         return expect_protocol();
       default:
