@@ -84,10 +84,13 @@ struct Shares {
   }
 };
 
+// k and v. Two blocks of floats share a multiprocessor; stages are what TF32's second terms leave room for.
+template <Precision kPrecision, int kWidth>
+using ForwardStream = RowStream<kPrecision, kWidth, 2, 2, kPrecision == Precision::fp32 ? 2 : 3, Parts<1, 2, 1>>;
+
 template <Precision kPrecision, int kWidth>
 struct ForwardShared {
-  // Two blocks of floats share a multiprocessor; what TF32's second terms leave room for.
-  RowStream<kPrecision, kWidth, 2, kPrecision == Precision::fp32 ? 2 : 3> stream;  // k, v
+  typename ForwardStream<kPrecision, kWidth>::Shared rows;
   LeftRows<kPrecision, kWidth> q;
   Shares shares;
 };
@@ -100,37 +103,31 @@ __global__ void __launch_bounds__(kTileThreads, kPrecision == Precision::bf16 ? 
   extern __shared__ uint4 memory[];
   using Shared = ForwardShared<kPrecision, kWidth>;
   Shared& shared = *reinterpret_cast<Shared*>(memory);
-  auto& stream = shared.stream;
   const TilePlace place = find_tile(op.queries, blockIdx.x, kTileRows);
   const Head<true> head(op, stride, blockIdx.z, place.sequence, blockIdx.y, kWidth);
   if (place.first >= head.queries) return;
   const TileRows rows(place.first);
-  Sources<2> kv(head.of_keys(op.k), head.of_keys(op.v));
   const int steps = steps_of(head.keys);
-  const auto fetch = [&](int step) {
-    if (step < steps) stream.fetch(kv, step);
-    kv.next();
-    commit_copies();
-  };
-
-#pragma unroll
-  for (int step = 0; step < stream.kAhead; ++step) fetch(step);
+  ForwardStream<kPrecision, kWidth> stream(shared.rows, key_sources(head, op.k, op.v), steps);
+  stream.start(Unseen{});
   shared.q.set(head.of_queries(op.q), rows);
   Sums<kWidth> sums = {};
   Softmax softmax;
   KeyDropout dropout(op, head, rows);
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
-    stream.publish(step, [](int, int, float4) {});
+    stream.arrive(step, Unseen{});
     __syncthreads();  // all of the step is there, and nobody reads the step before it any more
-    fetch(step + stream.kAhead);
+    stream.template bring<0>(step, Unseen{});
     const int first = step * kStepRows + first_of_share();
     if (first >= head.keys) break;  // the last step
     dropout.draw(head, step);
     Scores s;
     scores(s, shared.q, stream.rows(0, step));
+    stream.template bring<1>(step, Unseen{});
     leave_out(s, head.keys - first);
     absorb<kPrecision, kWidth>(s, softmax, sums, head.scale * kScoreUnit<kPrecision>, dropout);
+    stream.template bring<2>(step, Unseen{});
     add_products<kPrecision>(sums, s, stream.rows(1, step));
   }
 
@@ -140,7 +137,7 @@ __global__ void __launch_bounds__(kTileThreads, kPrecision == Precision::bf16 ? 
     const float2 stats = shared.shares.template weigh<kPrecision>(row);
     if (place.first + row < head.queries) *head.stats(op, place.first + row) = stats;
   }
-  merge_and_store<kPrecision, kWidth>(stream, sums, head.of_queries(op.context), place.first,
+  merge_and_store<kPrecision, kWidth>(shared.rows, sums, head.of_queries(op.context), place.first,
                                       [&](int warp, int row) { return shared.shares.weight[warp][row]; });
 }
 

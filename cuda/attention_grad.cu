@@ -83,13 +83,16 @@ class QuerySource {
   uint32_t next_kept_ = 0xFFFFFFFF;
 };
 
-constexpr int kQ = 0, kDcontext = 1, kContext = 2;  // what a tile of keys fetches
+// Only what a tile of keys asks of a query needs context.
+constexpr int kQ = 0, kDcontext = 1, kContext = 2;
+// Nothing is under way while both scores and their gradients are held: sums for dk and dv leave no registers for it.
+template <Precision kPrecision, int kWidth>
+using KeyStream = RowStream<kPrecision, kWidth, 2, 3, 2, Parts<1, 0, 2, 1>>;
 
 template <Precision kPrecision, int kWidth>
 struct KeyShared {
   static constexpr int kQuerySteps = kPrecision == Precision::fp32 ? 1 : 2;  // what TF32's second terms leave room for
-  RowStream<kPrecision, kWidth, 2, 2> stream;                                // q, dcontext
-  Brought<kWidth> context;
+  typename KeyStream<kPrecision, kWidth>::Shared rows;
   LeftRows<kPrecision, kWidth> k, v;
   Query queries[kQuerySteps][kStepRows];
 };
@@ -117,45 +120,42 @@ __device__ __forceinline__ void key_tile(const AttentionGrad& op, KeyShared<kPre
   const Head<true> head(op.forward, stride, blockIdx.z, place.sequence, head_number, kWidth);
   if (place.first >= head.keys) return;
   const TileRows rows(place.first);
-  Sources<3> from(head.of_queries(op.forward.q), head.of_queries(op.dcontext), head.of_queries(op.forward.context));
   const int steps = steps_of(head.queries);
-  auto& stream = shared.stream;
   QuerySource source(op.forward, head, place.first);
-  const auto fetch = [&](int step) {
-    if (step >= steps) return;
-    stream.fetch(from, step);
-    shared.context.copy(from[kContext], from.there());
-    commit_copies();
-    source.fetch();
-    from.next();
-  };
-
-  fetch(0);
+  KeyStream<kPrecision, kWidth> stream(shared.rows, query_sources(head, op.forward.q, op.dcontext, op.forward.context),
+                                       steps);
+  float delta = 0;  // of the thread's part of the query that comes
+  const auto add_delta = [&](int, const float4(&x)[3]) { delta += dot(x[kDcontext], x[kContext]); };
+  source.fetch();
+  stream.start(add_delta);
   shared.k.set(head.of_keys(op.forward.k), rows);
   shared.v.set(head.of_keys(op.forward.v), rows);
   Sums<kWidth> dk = {}, dv = {};
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
     auto& queries = shared.queries[step % shared.kQuerySteps];
-    float delta = 0;  // of the thread's part of a query
-    stream.publish(step, [&](int n, int i, float4 x) {
-      if (n == kDcontext) delta += dot(x, shared.context[i]);
-    });
+    stream.arrive(step, add_delta);
     const Query query = source.template get<kPrecision>(delta);
+    delta = 0;
     if (shared.kQuerySteps == 1) __syncthreads();  // nobody reads the queries before these any more
     if (FragmentLane().t == 0) queries[row_brought()] = query;
     __syncthreads();  // all of the step is there, and nobody reads the step before it any more
-    fetch(step + 1);
+    if (step + 1 < steps) source.fetch();
+    stream.template bring<0>(step, add_delta);
     if (step * kStepRows + first_of_share() >= head.queries) break;  // the last step
     Scores s, dp;
     scores(s, shared.k, stream.rows(kQ, step));
     scores(dp, shared.v, stream.rows(kDcontext, step));
+    stream.template bring<1>(step, add_delta);
     differentiate<kPrecision>(s, dp, head, queries);
+    stream.template bring<2>(step, add_delta);
     add_products<kPrecision>(dv, s, stream.rows(kDcontext, step));
+    stream.template bring<3>(step, add_delta);
     add_products<kPrecision>(dk, dp, stream.rows(kQ, step));
   }
   const auto store = [&](const Sums<kWidth>& sums, const Tensor& to, float factor) {
-    merge_and_store<kPrecision, kWidth>(stream, sums, head.of_keys(to), place.first, [&](int, int) { return factor; });
+    merge_and_store<kPrecision, kWidth>(shared.rows, sums, head.of_keys(to), place.first,
+                                        [&](int, int) { return factor; });
   };
   store(dv, op.dv, 1);
   store(dk, op.dk, head.scale);
@@ -164,8 +164,11 @@ __device__ __forceinline__ void key_tile(const AttentionGrad& op, KeyShared<kPre
 // ---- dq: rows are queries, columns keys ----
 
 template <Precision kPrecision, int kWidth>
+using QueryStream = RowStream<kPrecision, kWidth, 2, 2, 2, Parts<2, 2>>;  // k, v
+
+template <Precision kPrecision, int kWidth>
 struct QueryShared {
-  RowStream<kPrecision, kWidth, 2, 2> stream;  // k, v
+  typename QueryStream<kPrecision, kWidth>::Shared rows;
   LeftRows<kPrecision, kWidth> q, dcontext;
 };
 
@@ -186,17 +189,9 @@ __device__ __forceinline__ void query_tile(const AttentionGrad& op, QueryShared<
   const Head<true> head(op.forward, stride, blockIdx.z, place.sequence, head_number, kWidth);
   if (place.first >= head.queries) return;
   const TileRows rows(place.first);
-  Sources<2> kv(head.of_keys(op.forward.k), head.of_keys(op.forward.v));
   const int steps = steps_of(head.keys);
-  auto& stream = shared.stream;
-  const auto fetch = [&](int step) {
-    if (step >= steps) return;
-    stream.fetch(kv, step);
-    kv.next();
-    commit_copies();
-  };
-
-  fetch(0);
+  QueryStream<kPrecision, kWidth> stream(shared.rows, key_sources(head, op.forward.k, op.forward.v), steps);
+  stream.start(Unseen{});
   const HeadRows<true> dcontext = head.of_queries(op.dcontext), context = head.of_queries(op.forward.context);
   shared.q.set(head.of_queries(op.forward.q), rows);
   shared.dcontext.set(dcontext, rows);
@@ -210,15 +205,16 @@ __device__ __forceinline__ void query_tile(const AttentionGrad& op, QueryShared<
   dropout.fetch(0);
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
-    stream.publish(step, [](int, int, float4) {});
+    stream.arrive(step, Unseen{});
     __syncthreads();  // all of the step is there, and nobody reads the step before it any more
-    fetch(step + 1);
+    stream.template bring<0>(step, Unseen{});
     const int first = step * kStepRows + first_of_share();
     if (first >= head.keys) break;  // the last step
     dropout.read(step, steps);
     Scores s, dp;
     scores(s, shared.q, stream.rows(0, step));
     scores(dp, shared.dcontext, stream.rows(1, step));
+    stream.template bring<1>(step, Unseen{});
     leave_out(s, head.keys - first);
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
@@ -227,7 +223,7 @@ __device__ __forceinline__ void query_tile(const AttentionGrad& op, QueryShared<
     }
     add_products<kPrecision>(dq, dp, stream.rows(0, step));
   }
-  merge_and_store<kPrecision, kWidth>(stream, dq, head.of_queries(op.dq), place.first,
+  merge_and_store<kPrecision, kWidth>(shared.rows, dq, head.of_queries(op.dq), place.first,
                                       [&](int, int) { return head.scale; });
 }
 

@@ -33,29 +33,35 @@ HD int steps_of(int rows) { return (rows + kStepRows - 1) / kStepRows; }
 static_assert(kTileThreads == 4 * kStepRows);
 __device__ __forceinline__ int row_brought() { return static_cast<int>(threadIdx.x / 4); }
 
-// The thread's parts of a step's rows of kCount tensors, step by step.
+// The thread's parts of a step's rows of kCount tensors of one shape, step by step: addresses that all threads share,
+// and one offset.
 template <int kCount>
 class Sources {
  public:
-  template <class... Rows>
-  __device__ __forceinline__ explicit Sources(const HeadRows<true>& first, const Rows&... more)
-      : at_{part_of(first), part_of(more)...}, left_(first.count - row_brought()), stride_(kStepRows * first.stride) {}
+  template <class... Tensors>
+  __device__ __forceinline__ Sources(const Head<true>& head, int first, int rows, const Tensors&... tensors)
+      : base_{tensors.f32(head.replica)...},
+        offset_((int64_t{first} + row_brought()) * head.stride + head.head * head.width + 4 * FragmentLane().t),
+        left_(rows - row_brought()),
+        stride_(kStepRows * head.stride) {}
 
-  __device__ __forceinline__ const float* operator[](int n) const { return at_[n]; }
+  __device__ __forceinline__ const float* operator[](int n) const { return base_[n] + offset_; }
   __device__ __forceinline__ bool there() const { return left_ > 0; }  // or the row is beyond the last one
-  __device__ __forceinline__ void next() {
-#pragma unroll
-    for (int n = 0; n < kCount; ++n) at_[n] += stride_;
-    left_ -= kStepRows;
-  }
+  __device__ __forceinline__ void next() { offset_ += stride_, left_ -= kStepRows; }
 
  private:
-  static __device__ __forceinline__ const float* part_of(const HeadRows<true>& rows) {
-    return rows.first + int64_t{row_brought()} * rows.stride + 4 * FragmentLane().t;
-  }
-  const float* at_[kCount];
+  const float* base_[kCount];
+  int64_t offset_;
   int left_, stride_;
 };
+template <class... Tensors>
+__device__ __forceinline__ auto query_sources(const Head<true>& head, const Tensors&... tensors) {
+  return Sources<sizeof...(Tensors)>(head, head.query_row, head.queries, tensors...);
+}
+template <class... Tensors>
+__device__ __forceinline__ auto key_sources(const Head<true>& head, const Tensors&... tensors) {
+  return Sources<sizeof...(Tensors)>(head, head.key_row, head.keys, tensors...);
+}
 
 // Right operands of several fragments.
 template <class T, int N>
@@ -105,48 +111,86 @@ class FloatRows {
   float4 at_[kStepRows * kFours];
 };
 
-// kCount operands, kStages steps of each.
-template <int kWidth, int kCount, int kStages>
-class FloatStream {
+// What each thread has brought of kCount tensors, for itself.
+template <int kWidth, int kCount>
+class Brought {
  public:
-  static constexpr int kAhead = kStages - 1;  // steps to fetch before the first one is needed
-
-  // To be committed.
-  template <int N>
-  __device__ __forceinline__ void fetch(const Sources<N>& from, int step) {
+  __device__ __forceinline__ void copy(int n, const float* from, bool there) {
 #pragma unroll
-    for (int n = 0; n < kCount; ++n) stage_[step % kStages][n].copy(from[n], from.there());
+    for (int i = 0; i < kWidth / 16; ++i) copy_async<16>(&at_[n][i][threadIdx.x], from + 16 * i, there);
   }
-  // Waits for what the thread has brought of the step, and shows it: see(operand, i, four t + 4 i of the row). Once all
-  // threads have done so, the rows are there.
-  template <class See>
-  __device__ __forceinline__ void publish(int step, See see) {
-    wait_for_copies<kAhead - 1>();
-#pragma unroll
-    for (int i = 0; i < kCount * kWidth / 16; ++i)
-      see(i % kCount, i / kCount, rows(i % kCount, step).brought(i / kCount));
-  }
-  __device__ __forceinline__ const FloatRows<kWidth>& rows(int n, int step) const { return stage_[step % kStages][n]; }
+  __device__ __forceinline__ float4 get(int n, int i) const { return at_[n][i][threadIdx.x]; }
 
  private:
-  FloatRows<kWidth> stage_[kStages][kCount];
+  float4 at_[kCount][kWidth / 16][kTileThreads];
+};
+template <int kWidth>
+class Brought<kWidth, 0> {};
+
+// A thread's side of a stream of kAll tensors: the first kCount are operands, their rows kept for kStages steps in
+// shared memory, and the rest are only shown to the thread that brings them. Here copies bring a whole step at once.
+template <int kWidth, int kCount, int kAll, int kStages>
+class FloatStream {
+ public:
+  struct Shared : Brought<kWidth, kAll - kCount> {
+    FloatRows<kWidth> stage[kStages][kCount];
+  };
+  __device__ __forceinline__ FloatStream(Shared& shared, const Sources<kAll>& from, int steps)
+      : shared_(shared), from_(from), steps_(steps) {}
+
+  // What must be under way before the first step. show(i, fours t + 4 i of a row of each tensor) is called once for all
+  // that the thread brings, by the time of `arrive` at its step.
+  template <class Show>
+  __device__ __forceinline__ void start(Show) {
+#pragma unroll
+    for (int step = 0; step < kAhead; ++step) copy(step);
+  }
+  // Part kPart of what comes while the products of `step` are made, once nobody reads the step before it any more: all
+  // threads call it for the parts in their order.
+  template <int kPart, class Show>
+  __device__ __forceinline__ void bring(int step, Show) {
+    if constexpr (kPart == 0) copy(step + kAhead);
+  }
+  // Once all threads have returned, the step's rows are there.
+  template <class Show>
+  __device__ __forceinline__ void arrive(int step, Show show) {
+    wait_for_copies<kAhead - 1>();
+#pragma unroll
+    for (int i = 0; i < kWidth / 16; ++i) {
+      float4 x[kAll];
+#pragma unroll
+      for (int n = 0; n < kCount; ++n) x[n] = rows(n, step).brought(i);
+      if constexpr (kAll > kCount)
+#pragma unroll
+        for (int n = kCount; n < kAll; ++n) x[n] = shared_.get(n - kCount, i);
+      show(i, x);
+    }
+  }
+  __device__ __forceinline__ const FloatRows<kWidth>& rows(int n, int step) const {
+    return shared_.stage[step % kStages][n];
+  }
+
+ private:
+  static constexpr int kAhead = kStages - 1;
+
+  __device__ __forceinline__ void copy(int step) {
+    if (step < steps_) {
+#pragma unroll
+      for (int n = 0; n < kCount; ++n) shared_.stage[step % kStages][n].copy(from_[n], from_.there());
+      if constexpr (kAll > kCount)
+#pragma unroll
+        for (int n = kCount; n < kAll; ++n) shared_.copy(n - kCount, from_[n], from_.there());
+      from_.next();
+    }
+    commit_copies();
+  }
+
+  Shared& shared_;
+  Sources<kAll> from_;
+  int steps_;
 };
 
 // ---- bf16 ----
-
-// What each thread has brought, for itself.
-template <int kWidth>
-class Brought {
- public:
-  __device__ __forceinline__ void copy(const float* from, bool there) {
-#pragma unroll
-    for (int i = 0; i < kWidth / 16; ++i) copy_async<16>(&at_[i][threadIdx.x], from + 16 * i, there);
-  }
-  __device__ __forceinline__ float4 operator[](int i) const { return at_[i][threadIdx.x]; }
-
- private:
-  float4 at_[kWidth / 16][kTileThreads];
-};
 
 // A share's rows are neighbours, in the order of their columns in the scores, and 16 bytes between rows keep eight of
 // them on different banks.
@@ -180,38 +224,93 @@ class RoundedRows {
   uint4 at_[kStepRows][kWidth / 8 + 1];
 };
 
-template <int kWidth, int kCount>
-class RoundedStream {
- public:
-  static constexpr int kAhead = 1;
-
-  template <int N>
-  __device__ __forceinline__ void fetch(const Sources<N>& from, int) {
-#pragma unroll
-    for (int n = 0; n < kCount; ++n) brought_[n].copy(from[n], from.there());
+// What comes of a row while the products of a step are made, part by part, in quarters of the row.
+template <int... kQuarters>
+struct Parts {
+  static constexpr int kCount = sizeof...(kQuarters);
+  // Quarters before a part.
+  static constexpr int before(int part) {
+    const int quarters[] = {kQuarters...};
+    int sum = 0;
+    for (int i = 0; i < part; ++i) sum += quarters[i];
+    return sum;
   }
-  template <class See>
-  __device__ __forceinline__ void publish(int step, See see) {
-    wait_for_copies<0>();
-#pragma unroll
-    for (int n = 0; n < kCount; ++n) {
-      float4 x[kWidth / 16];
-#pragma unroll
-      for (int i = 0; i < kWidth / 16; ++i) x[i] = brought_[n][i];
-#pragma unroll
-      for (int i = 0; i < kWidth / 16; ++i) see(n, i, x[i]), stage_[step % 2][n].set(i, x[i]);
-    }
-  }
-  __device__ __forceinline__ const RoundedRows<kWidth>& rows(int n, int step) const { return stage_[step % 2][n]; }
-
- private:
-  Brought<kWidth> brought_[kCount];
-  RoundedRows<kWidth> stage_[2][kCount];
+  static_assert((kQuarters + ...) == 4);
 };
 
-// A step's rows of kCount operands. `kStages` is what floats have room for.
-template <Precision kPrecision, int kWidth, int kCount, int kStages>
-using RowStream = std::conditional_t<kPrecision == Precision::bf16, RoundedStream<kWidth, kCount>,
-                                     FloatStream<kWidth, kCount, kStages>>;
+// The same functions. Rows pass through registers, so that shared memory sees them in 16 bits only: a part is loaded
+// when it is called for, and stored when the next one is.
+template <int kWidth, int kCount, int kAll, class RowParts>
+class RoundedStream {
+ public:
+  struct Shared {
+    RoundedRows<kWidth> stage[2][kCount];
+  };
+  __device__ __forceinline__ RoundedStream(Shared& shared, const Sources<kAll>& from, int steps)
+      : shared_(shared), from_(from), steps_(steps) {}
+
+  template <class Show>
+  __device__ __forceinline__ void start(Show show) {
+    float4 first[kFours][kAll];
+#pragma unroll
+    for (int i = 0; i < kFours; ++i) load(first[i], i);
+    from_.next();
+#pragma unroll
+    for (int i = 0; i < kFours; ++i) store(first[i], i, 0, show);
+  }
+  template <int kPart, class Show>
+  __device__ __forceinline__ void bring(int step, Show show) {
+    if constexpr (kPart > 0)
+      if (step + 1 < steps_) store_part<kPart - 1>(step + 1, show);
+#pragma unroll
+    for (int i = kFirst<kPart>; i < kFirst<kPart + 1>; ++i) load(coming_[i], i);
+    if constexpr (kPart == kLast) from_.next();
+  }
+  template <class Show>
+  __device__ __forceinline__ void arrive(int step, Show show) {
+    if (step > 0) store_part<kLast>(step, show);
+  }
+  __device__ __forceinline__ const RoundedRows<kWidth>& rows(int n, int step) const {
+    return shared_.stage[step % 2][n];
+  }
+
+ private:
+  static constexpr int kFours = kWidth / 16, kLast = RowParts::kCount - 1;
+  template <int kPart>
+  static constexpr int kFirst = RowParts::before(kPart) * kFours / 4;
+
+  __device__ __forceinline__ void load(float4 (&x)[kAll], int i) const {
+#pragma unroll
+    for (int n = 0; n < kAll; ++n)
+      x[n] = from_.there() ? __ldg(reinterpret_cast<const float4*>(from_[n] + 16 * i)) : float4{0, 0, 0, 0};
+  }
+  template <class Show>
+  __device__ __forceinline__ void store(const float4 (&x)[kAll], int i, int step, Show show) {
+#pragma unroll
+    for (int n = 0; n < kCount; ++n) shared_.stage[step % 2][n].set(i, x[n]);
+    show(i, x);
+  }
+  template <int kPart, class Show>
+  __device__ __forceinline__ void store_part(int step, Show show) {
+#pragma unroll
+    for (int i = kFirst<kPart>; i < kFirst<kPart + 1>; ++i) store(coming_[i], i, step, show);
+  }
+
+  Shared& shared_;
+  Sources<kAll> from_;
+  int steps_;
+  float4 coming_[kFours][kAll];
+};
+
+// Of kAll tensors, kCount of them operands. `kStages` is what floats have room for, `RowParts` what registers have.
+template <Precision kPrecision, int kWidth, int kCount, int kAll, int kStages, class RowParts>
+using RowStream = std::conditional_t<kPrecision == Precision::bf16, RoundedStream<kWidth, kCount, kAll, RowParts>,
+                                     FloatStream<kWidth, kCount, kAll, kStages>>;
+
+// Nobody looks at what comes.
+struct Unseen {
+  template <int N>
+  __device__ __forceinline__ void operator()(int, const float4 (&)[N]) const {}
+};
 
 }  // namespace mpq::attention

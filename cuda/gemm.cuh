@@ -127,9 +127,9 @@ class Lines {
 };
 
 // What a warp has summed up: [rows of 16][columns of 8][fragment].
-struct Sums {
+struct TileSums {
   float at[2][4][4] = {};
-  __device__ __forceinline__ void add(const Sums& other) {
+  __device__ __forceinline__ void add(const TileSums& other) {
 #pragma unroll
     for (int i = 0; i < 32; ++i) at[i / 16][i / 4 % 4][i % 4] += other.at[i / 16][i / 4 % 4][i % 4];
   }
@@ -164,7 +164,7 @@ class Terms {
 
   // Tensor cores cut what they add off where a float ends: 16 along k get a sum of their own, small products first,
   // which is then rounded into the others.
-  __device__ __forceinline__ void add_to(Sums& sums) const {
+  __device__ __forceinline__ void add_to(TileSums& sums) const {
 #pragma unroll
     for (int n = 0; n < 4; n += 2) {
       float sum[2][2][4] = {};
@@ -208,7 +208,7 @@ class Terms<Precision::bf16> {
       }
     }
   }
-  __device__ __forceinline__ void add_to(Sums& sums) const {
+  __device__ __forceinline__ void add_to(TileSums& sums) const {
 #pragma unroll
     for (int n = 0; n < 4; ++n)
 #pragma unroll
@@ -223,7 +223,7 @@ class Terms<Precision::bf16> {
 template <class Shape, Precision kPrecision, Along kAlongA, Along kAlongB>
 class Gemm {
  public:
-  // Sums in shared memory, on their way from fragments to rows: the strides let writes meet each bank once.
+  // TileSums in shared memory, on their way from fragments to rows: the strides let writes meet each bank once.
   static constexpr int kStride = kAlongB == Along::row ? kSpan + 8 : kSpan + 4;
   struct Shared {
     alignas(16) float tile[kThreadsOf<Shape> / kWarp][kSpan * kStride];
@@ -232,11 +232,11 @@ class Gemm {
   __device__ explicit Gemm(Shared& shared) : shared_(shared) {}
 
   // Where the halves of k are shared out, this warp's half of the sum.
-  __device__ __forceinline__ Sums run(const GemmSegment& segment) const {
-    Sums total;
+  __device__ __forceinline__ TileSums run(const GemmSegment& segment) const {
+    TileSums total;
 #pragma unroll 1
     for (int half = warp_id() % Shape::kSplit; half < kHalves; half += Shape::kSplit) {
-      Sums sums;
+      TileSums sums;
       multiply(segment, half, sums);
       if constexpr (Shape::kSplit > 1) return sums;
       total.add(sums);
@@ -256,7 +256,7 @@ class Gemm {
   }
   // visit(row of the tile, four neighbouring sums): all that this thread gets of the tile. All threads call it.
   template <class Visit>
-  __device__ __forceinline__ void for_each_four(const Sums& sums, Visit visit) const {
+  __device__ __forceinline__ void for_each_four(const TileSums& sums, Visit visit) const {
     const auto wait = [] { Shape::kSplit > 1 ? __syncthreads() : __syncwarp(); };
     wait();  // nobody reads sums of an earlier call any more
     put(sums, shared_.tile[warp_id()]);
@@ -280,7 +280,7 @@ class Gemm {
   static __device__ __forceinline__ int warp_n() { return warp_id() / Shape::kSplit % Shape::kWarpsN; }
 
   // Adds one half of a segment.
-  __device__ __forceinline__ void multiply(const GemmSegment& s, int half, Sums& sums) const {
+  __device__ __forceinline__ void multiply(const GemmSegment& s, int half, TileSums& sums) const {
     const int length = (s.last - s.first + kHalves * kDepth - 1) / (kHalves * kDepth) * kDepth;
     const int first = s.first + half * length, last = min(first + length, s.last);
     typename A::Place a_place(s.a, s.a_span + warp_m() * kSpan, first);
@@ -312,8 +312,8 @@ class Gemm {
     }
   }
 
-  // Sums of fragments to their rows and columns (Lines).
-  static __device__ __forceinline__ void put(const Sums& sums, float* tile) {
+  // TileSums of fragments to their rows and columns (Lines).
+  static __device__ __forceinline__ void put(const TileSums& sums, float* tile) {
     const int g = lane_id() / 4, t = lane_id() % 4;
 #pragma unroll
     for (int line = 0; line < 4; ++line) {

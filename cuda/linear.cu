@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(kThreadsOf<Shape>, kBlocksOf<Shape, kPrecision
   const LinearProblem& p = args.problem[share.problem];
   const int col0 = share.block * kColsOf<Shape>, col = col0 + Product::column();
 
-  const Sums sums = product.run({operand(p.x, r, rows), operand(p.w, r, p.w.rows), row0, col0, 0, p.x.cols});
+  const TileSums sums = product.run({operand(p.x, r, rows), operand(p.w, r, p.w.rows), row0, col0, 0, p.x.cols});
   const float4 bias = p.bias ? load_four<Shape::kWhole>(p.bias, r, 0, col) : float4{};
   product.for_each_four(sums, [&](int m, float4 x) {
     const int row = row0 + m;

@@ -62,7 +62,7 @@ __global__ void __launch_bounds__(kThreadsOf<Shape>, kBlocksOf<Shape, kPrecision
 
   for (int i = s.first; i < s.last; ++i) {
     const Matrices &dy = args.dy[i], &w = args.w[i];
-    const Sums sums = product.run({operand(dy, r, rows), operand(w, r, w.rows), row0, col0, 0, dy.cols});
+    const TileSums sums = product.run({operand(dy, r, rows), operand(w, r, w.rows), row0, col0, 0, dy.cols});
     with_format_gradient(args.format[i], r, [&](const auto& gradient) {
       product.for_each_four(sums, [&](int m, float4 dxq) {
         const int row = row0 + m;

@@ -36,11 +36,11 @@ __device__ void weight_tile(const WeightGradArgs& args, const Chunks& chunks, in
     if (row0 + m < dw.rows) store_four<Shape::kWhole>(dw, r, row0 + m, col, sum);
   };
   if constexpr (Shape::kSplit == 1) {
-    Sums total;
+    TileSums total;
     for (int first = chunks.first; first < chunks.last; first += kChunk) total.add(sum_of(first));
     product.for_each_four(total, store);
   } else {
-    const Sums sums = sum_of(chunks.first);
+    const TileSums sums = sum_of(chunks.first);
     if (!chunks.apart) return product.for_each_four(sums, store);
     constexpr int kFours = kRowsOf<Shape> * kColsOf<Shape> / 4;
     float4* parts = args.weight_sums + (int64_t{r} * args.weights.total + blockIdx.x) * args.chunks * kFours;

@@ -21,22 +21,60 @@ __global__ void __launch_bounds__(kQuantizeThreads)
                     ragged, counters);
 }
 
-// grid (sequences * parts, copies, R): `parts` blocks a sequence. `counted`: as in row_by_row.
-__global__ void __launch_bounds__(kQuantizeThreads)
-    quantize_sequences_kernel(const __grid_constant__ QuantizedCopies copies, const __grid_constant__ Tensor x,
-                              const __grid_constant__ Ragged ragged, bool counted, int parts, uint32_t* counters) {
+// Copies of sequences, each of which several blocks work for: blockIdx.x counts them sequence by sequence, blockIdx.y
+// copies, blockIdx.z replicas.
+struct Sequences {
+  QuantizedCopies copies;
+  Tensor x;
+  Ragged ragged;
+  int blocks;      // of a sequence
+  Survey surveys;  // [R][copies][sequences][passes][chunks]
+  int64_t survey_stride;
+};
+
+// What a block works for.
+struct Sequence {
+  const QuantizedCopy& copy;
+  const QuantSpec& spec;
+  int replica, block, rows;
+  int64_t cols, offset, number;
+
+  __device__ explicit Sequence(const Sequences& all)
+      : copy(all.copies.copy[blockIdx.y]),
+        spec(spec_of(copy.slot, static_cast<int>(blockIdx.z))),
+        replica(static_cast<int>(blockIdx.z)),
+        block(static_cast<int>(blockIdx.x) % all.blocks) {
+    const int sequence = static_cast<int>(blockIdx.x) / all.blocks, first = all.ragged.starts[sequence];
+    rows = all.ragged.starts[sequence + 1] - first;
+    cols = all.x.cols(), offset = first * cols;
+    number = (int64_t{replica} * gridDim.y + blockIdx.y) * all.ragged.sequences + sequence;
+  }
+  __device__ Survey survey(const Sequences& all) const {
+    Survey survey = all.surveys;
+    survey.parts += number * all.survey_stride;
+    return survey;
+  }
+};
+
+// A chunk a block.
+__global__ void __launch_bounds__(kSurveyThreads)
+    survey_sequences_kernel(const __grid_constant__ Sequences all, int pass) {
   begin_kernel();
-  const QuantizedCopy& copy = copies.copy[blockIdx.y];
-  const int replica = static_cast<int>(blockIdx.z);
-  const int sequences = static_cast<int>(gridDim.x) / parts, sequence = static_cast<int>(blockIdx.x) / parts;
-  const QuantSpec& spec = spec_of(copy.slot, replica);
-  if (row_by_row(spec, copies.features_rank, counted)) return;
-  const int first = ragged.starts[sequence], rows = ragged.starts[sequence + 1] - first;
-  const int64_t cols = x.cols(), offset = first * cols;
-  const int64_t tensor = (int64_t{replica} * gridDim.y + blockIdx.y) * sequences + sequence;
-  quantize_tensor(spec, Role::activation, {3, {1, rows, cols}}, trained_of(copy.slot, replica), 1.0f,
-                  x.f32(replica) + offset, copy.xq.f32(replica) + offset,
-                  {static_cast<int>(blockIdx.x) % parts, parts, counters + (parts > 1 ? 2 * tensor : 0)});
+  const Sequence s(all);
+  const int64_t size = s.rows * s.cols;
+  if (s.block < all.surveys.chunks.of(size))
+    survey_chunk(s.spec, all.x.f32(s.replica) + s.offset, size, s.block, pass, s.survey(all));
+}
+
+// `counted`: as in row_by_row.
+__global__ void __launch_bounds__(kQuantizeThreads)
+    quantize_sequences_kernel(const __grid_constant__ Sequences all, bool counted, uint32_t* counters) {
+  begin_kernel();
+  const Sequence s(all);
+  if (row_by_row(s.spec, all.copies.features_rank, counted)) return;
+  quantize_tensor(s.spec, Role::activation, {3, {1, s.rows, s.cols}}, trained_of(s.copy.slot, s.replica), 1.0f,
+                  all.x.f32(s.replica) + s.offset, s.copy.xq.f32(s.replica) + s.offset,
+                  {s.block, all.blocks, counters + (all.blocks > 1 ? 2 * s.number : 0), s.survey(all)});
 }
 
 // Enough blocks for a GPU, with four values a thread or more, and as many as the lane can count.
@@ -44,6 +82,21 @@ int parts_for(int64_t tensors, int64_t values) {
   constexpr int64_t kBlocks = 1024, kValues = 4 * kQuantizeThreads;
   if (2 * tensors > Lane::kCounters) return 1;
   return static_cast<int>(std::clamp<int64_t>(ceil_div(kBlocks, tensors), 1, ceil_div(values, kValues)));
+}
+
+// The passes before the quantizer, where some format asks for them.
+void survey(Sequences& all, const dim3& tensors, const Lane& lane) {
+  int passes = 0;
+  for (const QuantizedCopy& copy : all.copies) passes = std::max(passes, copy.slot.surveys);
+  if (passes == 0) return;
+  const int64_t longest = all.ragged.longest * all.x.cols(), count = int64_t{tensors.x} * tensors.y * tensors.z;
+  const Chunks chunks = chunks_for(lane.scratch_bytes, [&](const Chunks& c) { return count * passes * c.of(longest); });
+  all.blocks = static_cast<int>(chunks.of(longest));
+  all.surveys = {lane.scratch_as<SurveyPart>(), all.blocks, chunks};
+  all.survey_stride = int64_t{passes} * all.blocks;
+  for (int pass = 0; pass < passes; ++pass)
+    launch(survey_sequences_kernel, dim3(tensors.x * all.blocks, tensors.y, tensors.z), kSurveyThreads, 0, lane.stream,
+           all, pass);
 }
 
 }  // namespace
@@ -63,12 +116,12 @@ void quantize_sequence_copies(const QuantizedCopies& copies, const Tensor& x, co
   for (const QuantizedCopy& copy : copies)
     if (!copy.whole && (counted ? copy.slot.tiles_over_rows : copy.slot.over_sequence)) rest.add(copy);
   if (rest.count == 0) return;
-  const auto replicas = static_cast<unsigned>(rest.copy[0].xq.replicas);
-  const int64_t tensors = int64_t{ragged.sequences} * rest.count * replicas;
-  const int parts = parts_for(tensors, ragged.longest * x.cols());
-  const dim3 grid(static_cast<unsigned>(ragged.sequences * parts), rest.count, replicas);
-  launch(quantize_sequences_kernel, grid, kQuantizeThreads, 0, lane.stream, rest, x, ragged, counted, parts,
-         lane.counters);
+  Sequences all{rest, x, ragged};
+  const dim3 tensors(ragged.sequences, rest.count, static_cast<unsigned>(rest.copy[0].xq.replicas));
+  survey(all, tensors, lane);
+  all.blocks = parts_for(int64_t{tensors.x} * tensors.y * tensors.z, ragged.longest * x.cols());
+  launch(quantize_sequences_kernel, dim3(tensors.x * all.blocks, tensors.y, tensors.z), kQuantizeThreads, 0,
+         lane.stream, all, counted, lane.counters);
 }
 
 void quantize_copies(const QuantizedCopies& copies, const Tensor& x, const Ragged& ragged, const Lane& lane) {

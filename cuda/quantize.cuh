@@ -32,21 +32,17 @@ __device__ __forceinline__ bool looks_over_sequence(const QuantSpec& spec) {
 }
 // Whether a minimum over all tiles of a sequence shows in what its tiles of zeros become.
 __device__ __forceinline__ bool fills_zero_tiles(const QuantSpec& spec) {
-  return looks_over_sequence(spec) && visit(spec, [](const auto& format) {
-           if constexpr (TileFormat<std::remove_cvref_t<decltype(format)>>)
-             return format.fill_zero_tiles;
-           else
-             return false;
-         });
+  return looks_over_sequence(spec) &&
+         visit(spec, [](const auto& format) { return FillsZeroTiles<std::remove_cvref_t<decltype(format)>>; });
 }
 // Whether warps that have a row each can quantize a sequence. `counted`: they can find a minimum over all of its rows.
 __device__ __forceinline__ bool row_by_row(const QuantSpec& spec, int rank, bool counted) {
   return rank == 2 || (counted ? tile_reach(spec) : reach(spec, Role::activation)) != Reach::sequence;
 }
 
-// One row of an activation by one full warp, for formats row_by_row but those of fills_zero_tiles. x was written by
-// this warp, or is read-only; it may be xq; either may lie in global or shared memory. Afterwards the whole warp sees
-// xq. Not inlined: one copy of all formats a kernel file, and no registers of theirs where a kernel does other things.
+// One row of an activation by one full warp, for formats row_by_row without fills_zero_tiles. x was written by this
+// warp, or is read-only; it may be xq; either may lie in global or shared memory. Afterwards the whole warp sees xq.
+// Not inlined: one copy of all formats a kernel file, and no registers of theirs where a kernel does other things.
 static __device__ __noinline__ void quantize_row(const QuantSpec& spec, int rank, const float* x, float* xq, int cols,
                                                  const float* trained) {
   __syncwarp();
@@ -56,8 +52,12 @@ static __device__ __noinline__ void quantize_row(const QuantSpec& spec, int rank
       if (x != xq) map_row([](const auto& v) { return v; }, x, xq, cols);
     } else if constexpr (TileFormat<F>) {
       const Tiles tiles = format.tiles(Role::activation, one_row(rank, cols));
+      TileRules<F> rules{format, tiles.fold, 1.0f};
+      if constexpr (AsksForTensor<F>)
+        if (over_tensor(format)) rules.tensor = warp_statistic<TensorStatistic<F>>(x, cols);  // the row is all of it
+      __syncwarp();
       ZeroTiles zeros{false};
-      quantize_row_tiles(format, static_cast<int>(tiles.tile_cols), tiles.fold, 1.0f, x, xq, cols, zeros);
+      quantize_row_tiles(rules, static_cast<int>(tiles.tile_cols), x, xq, cols, zeros);
     } else if constexpr (TrainedFormat<F>) {
       map_row(chain(format.rule(trained), 1.0f), x, xq, cols);
     } else {
@@ -95,15 +95,14 @@ static __device__ __noinline__ void quantize_and_fill_row(const QuantSpec& spec,
                                                           int cols, const RowsTogether& all) {
   __syncwarp();
   visit(spec, [&](const auto& format) {
-    if constexpr (TileFormat<std::remove_cvref_t<decltype(format)>>) {
-      if constexpr (std::remove_cvref_t<decltype(format)>::fill_zero_tiles) {
-        const Tiles tiles = format.tiles(Role::activation, one_row(rank, cols));
-        ZeroTiles zeros{true};
-        quantize_row_tiles(format, static_cast<int>(tiles.tile_cols), tiles.fold, 1.0f, x, xq, cols, zeros);
-        if (uint32_t least; last_to_fill(zeros, all, least))
-          fill_waiting_zeros(tile_chain(format, 0, zero_fill(least), tiles.fold, 1.0f), all.xq, all.rows * cols,
-                             lane_id(), kWarp);
-      }
+    using F = std::remove_cvref_t<decltype(format)>;
+    if constexpr (FillsZeroTiles<F>) {
+      const Tiles tiles = format.tiles(Role::activation, one_row(rank, cols));
+      const TileRules<F> rules{format, tiles.fold, 1.0f};
+      ZeroTiles zeros{true};
+      quantize_row_tiles(rules, static_cast<int>(tiles.tile_cols), x, xq, cols, zeros);
+      if (uint32_t least; last_to_fill(zeros, all, least))
+        fill_waiting_zeros(rules.chain_of(from_bits(zero_fill(least))), all.xq, all.rows * cols, lane_id(), kWarp);
     }
   });
   __syncwarp();

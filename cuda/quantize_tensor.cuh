@@ -1,5 +1,6 @@
-// One whole tensor quantized by one or several blocks, in one pass over it.
+// One whole tensor quantized by one or several blocks, in one pass over it (after its surveys, cuda/survey.cuh).
 #pragma once
+#include "cuda/survey.cuh"
 #include "cuda/tiles.cuh"
 
 namespace mpq {
@@ -10,6 +11,7 @@ constexpr int kRowsAtOnce = kQuantizeThreads / kWarp;  // of a block: a warp eac
 struct Part {
   int index, count;    // this block, and how many share the tensor; at most 32,768
   uint32_t* counters;  // [2] of the tensor, zero before and after; unused where count is 1
+  Survey survey;       // of the tensor, where its format asks for one
 };
 
 // The bits of what all-zero tiles are filled with, or 0 where this block has nothing to fill: only the block that is
@@ -33,28 +35,30 @@ static __device__ uint32_t fill_when_last(const ZeroTiles& mine, const Part& par
   return waiting ? zero_fill(least) : 0;
 }
 
-__device__ __forceinline__ uint32_t block_max(uint32_t bits, int) {
-  __shared__ uint32_t of_warp[kRowsAtOnce];
-  bits = __reduce_max_sync(kAllLanes, bits);
-  if (lane_id() == 0) of_warp[threadIdx.x / kWarp] = bits;
-  __syncthreads();
-  for (int w = 0; w < kRowsAtOnce; ++w) bits = larger(bits, of_warp[w]);
-  __syncthreads();
-  return bits;
-}
+struct JoinBlock {
+  template <class Parts>
+  __device__ void operator()(Parts& parts, int) const {
+    __shared__ Parts of_warp[kRowsAtOnce];
+    join_lanes(parts, kWarp);
+    if (lane_id() == 0) of_warp[warp_id()] = parts;
+    __syncthreads();
+    for (int w = 0; w < kRowsAtOnce; ++w) parts.join(of_warp[w]);
+    __syncthreads();
+  }
+};
 
 // Tiles over rows: small ones by a few lanes each, large ones by the block.
 template <class F>
-__device__ void quantize_block_tiles(const F& format, const TileMap& map, const Part& part, float factor,
-                                     const float* x, float* y, ZeroTiles& zeros) {
+__device__ void quantize_block_tiles(const TileRules<F>& rules, const TileMap& map, const Part& part, const float* x,
+                                     float* y, ZeroTiles& zeros) {
   const int thread = static_cast<int>(threadIdx.x);
   if (map.tile_size() > 1024) {
     const Team team{kQuantizeThreads, part.index, part.count, 0, thread};
-    quantize_tiles(format, map, team, factor, x, y, zeros, block_max);
+    quantize_tiles(rules, map, team, x, y, zeros, JoinBlock{});
   } else {
     const int size = lanes_for(map.tile_size()), groups = kQuantizeThreads / size;
     const Team team{size, part.index * groups, part.count * groups, thread / size, thread % size};
-    quantize_tiles(format, map, team, factor, x, y, zeros, lanes_max);
+    quantize_tiles(rules, map, team, x, y, zeros, JoinLanes{});
   }
 }
 
@@ -65,6 +69,21 @@ __device__ void for_rows_of(const Part& part, int rows, const Body& body) {
   for (int row = part.index * kRowsAtOnce + warp; row < rows; row += part.count * kRowsAtOnce) body(row);
 }
 
+// A tensor whose format asks for a statistic of all of it: then tiles of rows, or nothing but the rule it gives.
+template <class F, class ForRows>
+__device__ void quantize_surveyed(TileRules<F> rules, int width, int64_t size, const Part& part, const float* x,
+                                  float* y, int cols, const ForRows& for_rows) {
+  const auto value = surveyed<WidestStatistic<F>>(part.survey, size);
+  if constexpr (AsksForTensor<F>) {
+    rules.tensor = value;
+    ZeroTiles zeros{false};
+    for_rows([&](int64_t at) { quantize_row_tiles(rules, width, x + at, y + at, cols, zeros); });
+  } else {
+    const auto map = rules.chain_of(value);
+    for_rows([&](int64_t at) { map_row(map, x + at, y + at, cols); });
+  }
+}
+
 // y = quantized x times factor for a tensor of that shape as MASE sees it, of less than 2^31 values; y may be x. Blocks
 // of kQuantizeThreads; all the tensor's blocks call it with the same arguments but part.index.
 static __device__ void quantize_tensor(const QuantSpec& spec, Role role, const QuantShape& shape, const float* trained,
@@ -72,25 +91,30 @@ static __device__ void quantize_tensor(const QuantSpec& spec, Role role, const Q
   const int cols = static_cast<int>(shape.d[shape.rank - 1]);
   const int rows = cols == 0 ? 0 : static_cast<int>(shape.size() / cols);
   if (rows == 0) return;
-  const auto offset = [&](int row) { return static_cast<int64_t>(row) * cols; };
+  const auto for_rows = [&](const auto& body) {
+    for_rows_of(part, rows, [&](int row) { body(static_cast<int64_t>(row) * cols); });
+  };
   visit(spec, [&](const auto& format) {
     using F = std::remove_cvref_t<decltype(format)>;
     if constexpr (TileFormat<F>) {
       const TileMap map(format.tiles(role, shape));
-      ZeroTiles zeros{F::fill_zero_tiles};
+      const TileRules<F> rules{format, map.fold, factor};
+      if constexpr (requires { format.over_tensor(); })
+        if (format.over_tensor())
+          return quantize_surveyed(rules, map.tile_cols, shape.size(), part, x, y, cols, for_rows);
+      ZeroTiles zeros{FillsZeroTiles<F>};
       if (map.tile_rows == 1)
-        for_rows_of(part, rows, [&](int row) {
-          quantize_row_tiles(format, map.tile_cols, map.fold, factor, x + offset(row), y + offset(row), cols, zeros);
-        });
-      else
-        quantize_block_tiles(format, map, part, factor, x, y, zeros);
+        for_rows([&](int64_t at) { quantize_row_tiles(rules, map.tile_cols, x + at, y + at, cols, zeros); });
+      else if constexpr (!TileStatistic<F>::Parts::ordered)
+        quantize_block_tiles(rules, map, part, x, y, zeros);
       if (!zeros.wait) return;
-      if (const uint32_t fill = fill_when_last(zeros, part))
-        fill_waiting_zeros(tile_chain(format, 0, fill, map.fold, factor), y, rows * cols, static_cast<int>(threadIdx.x),
-                           kQuantizeThreads);
+      if constexpr (FillsZeroTiles<F>)
+        if (const uint32_t fill = fill_when_last(zeros, part))
+          fill_waiting_zeros(rules.chain_of(from_bits(fill)), y, rows * cols, static_cast<int>(threadIdx.x),
+                             kQuantizeThreads);
     } else {
       const auto map_all = [&](const auto& rule) {
-        for_rows_of(part, rows, [&](int row) { map_row(chain(rule, factor), x + offset(row), y + offset(row), cols); });
+        for_rows([&](int64_t at) { map_row(chain(rule, factor), x + at, y + at, cols); });
       };
       if constexpr (TrainedFormat<F>)
         map_all(format.rule(trained));

@@ -8,15 +8,48 @@ namespace mpq {
 
 namespace {
 
+// Where the parts of all items' surveys lie: [R][items][passes][chunks].
+struct WeightSurveys {
+  SurveyPart* parts;
+  Chunks chunks;
+  int passes;
+
+  HD int64_t chunks_of(const WeightItem& item) const { return chunks.of(int64_t{item.rows} * item.cols); }
+  HD int64_t chunks_before(const WeightTable& table, int i) const {
+    int64_t sum = 0;
+    for (int k = 0; k < i; ++k) sum += chunks_of(table.items[k]);
+    return sum;
+  }
+  __device__ Survey of(const WeightTable& table, int i, int replica) const {
+    const int64_t before = replica * chunks_before(table, table.count) + chunks_before(table, i);
+    return {parts + passes * before, chunks_of(table.items[i]), chunks};
+  }
+};
+
+// grid (chunks of all items, 1, R).
+__global__ void __launch_bounds__(kSurveyThreads)
+    survey_weights_kernel(const __grid_constant__ WeightTable table, const __grid_constant__ WeightSurveys surveys,
+                          int pass) {
+  begin_kernel();
+  int i = 0, chunk = static_cast<int>(blockIdx.x);
+  for (; chunk >= surveys.chunks_of(table.items[i]); ++i) chunk -= static_cast<int>(surveys.chunks_of(table.items[i]));
+  const int replica = static_cast<int>(blockIdx.z);
+  const WeightItem& item = table.items[i];
+  survey_chunk(item.spec(replica), item.w[replica], int64_t{item.rows} * item.cols, chunk, pass,
+               surveys.of(table, i, replica));
+}
+
 // grid (blocks of all items, 1, R); every item is one tensor of quantize_tensor.
 __global__ void __launch_bounds__(kQuantizeThreads)
-    quantize_weights_kernel(const __grid_constant__ WeightTable table, uint32_t* counters) {
+    quantize_weights_kernel(const __grid_constant__ WeightTable table, const __grid_constant__ WeightSurveys surveys,
+                            uint32_t* counters) {
   begin_kernel();
   const int replica = static_cast<int>(blockIdx.z), i = table.find(static_cast<int>(blockIdx.x));
   const WeightItem& item = table.items[i];
   const float* gamma = item.gamma(replica);
   const Part part{static_cast<int>(blockIdx.x) - table.first_block[i], table.blocks_of(i),
-                  counters + 2 * (replica * table.count + i)};
+                  counters + 2 * (replica * table.count + i),
+                  surveys.passes > 0 ? surveys.of(table, i, replica) : Survey{}};
   quantize_tensor(item.spec(replica), item.role, item.shape(), nullptr, gamma ? magnitude(*gamma) : 1.0f,
                   item.w[replica], item.wq[replica], part);
 }
@@ -67,15 +100,31 @@ dim3 grid_of(const WeightTable& table, int replicas) {
   return {static_cast<unsigned>(table.blocks()), 1, static_cast<unsigned>(replicas)};
 }
 
+WeightSurveys survey_weights(const WeightTable& table, int passes, int replicas, const Lane& lane) {
+  const auto count = [&](const Chunks& chunks) {
+    return WeightSurveys{nullptr, chunks, passes}.chunks_before(table, table.count);
+  };
+  const Chunks chunks = chunks_for(lane.scratch_bytes, [&](const Chunks& c) { return replicas * passes * count(c); });
+  const WeightSurveys surveys{lane.scratch_as<SurveyPart>(), chunks, passes};
+  const dim3 grid(static_cast<unsigned>(count(chunks)), 1, static_cast<unsigned>(replicas));
+  for (int pass = 0; pass < passes; ++pass)
+    launch(survey_weights_kernel, grid, kSurveyThreads, 0, lane.stream, table, surveys, pass);
+  return surveys;
+}
+
 }  // namespace
 
 void CudaOps::quantize_weights(const QuantizeWeights& op) {
   if (op.items.empty()) return;
+  int passes = 0;
+  for (const QuantizeWeights::Item& item : op.items) passes = std::max(passes, item.slot.surveys);
   const Lane& side = fork();  // linear joins
   for_weight_tables(op.items, blocks_to_quantize, [&](const WeightTable& table) {
     const int replicas = op.items[0].wq.replicas;
     check(2 * replicas * table.count <= Lane::kCounters, "{} replicas of {} weights", replicas, table.count);
-    launch(quantize_weights_kernel, grid_of(table, replicas), kQuantizeThreads, 0, side.stream, table, side.counters);
+    const WeightSurveys surveys = survey_weights(table, passes, replicas, side);
+    launch(quantize_weights_kernel, grid_of(table, replicas), kQuantizeThreads, 0, side.stream, table, surveys,
+           side.counters);
   });
 }
 

@@ -1,6 +1,6 @@
 // Tiles (quant/tiles.h) quantized by groups of threads, and rows by warps: bit for bit what kernels/quantize.cpp does.
 #pragma once
-#include "cuda/common.cuh"
+#include "cuda/reduce.cuh"
 #include "quant/spec.h"
 
 namespace mpq {
@@ -20,18 +20,43 @@ template <class Rule>
 __device__ Chain<Rule> chain(const Rule& rule, float factor) {
   return {rule, -0.0f, factor};
 }
-// For a tile whose largest |x| has the bits `max`; `fill` stands in for zero where the format wants that.
+
+// A format, and what all tiles of a tensor share.
 template <class F>
-__device__ auto tile_chain(const F& format, uint32_t max, uint32_t fill, bool fold, float factor) {
-  const float m = from_bits(F::fill_zero_tiles && max == 0 ? fill : max);
-  return Chain<decltype(format.rule(m))>{format.rule(m), m != m ? m : fold ? 0.0f : -0.0f, factor};
-}
+struct TileRules {
+  using Statistic = TileStatistic<F>;
+  using Value = typename Statistic::Value;
+  using TensorValue = typename TensorStatistic<F>::Value;
+
+  const F& format;
+  bool fold;
+  float factor;
+  TensorValue tensor = {};
+
+  __device__ auto chain_of(const Value& tile) const {
+    using Rule = decltype(rule_of(format, tile, tensor));
+    const float zero = Statistic::spoils(tile) ? from_bits(0x7fc00000u) : fold ? 0.0f : -0.0f;
+    return Chain<Rule>{rule_of(format, tile, tensor), zero, factor};
+  }
+  // `fill` stands in for a maximum of zero, where the format wants that.
+  __device__ Value filled(const Value& tile, float fill) const {
+    if constexpr (FillsZeroTiles<F>)
+      return tile == 0.0f ? fill : tile;
+    else
+      return tile;
+  }
+};
 
 // All-zero tiles of formats that fill them with the smallest non-zero maximum of the whole tensor: where it matters
 // they wait until that is known, each zero of them as a NaN that no arithmetic makes, with the zero's sign.
 constexpr uint32_t kWaitingZero = 0x7fd5a5a5u;
-__device__ __forceinline__ float waiting_zero(float x) { return with_sign(from_bits(kWaitingZero), x); }
-__device__ __forceinline__ bool is_waiting_zero(float y) { return (to_bits(y) & 0x7fffffffu) == kWaitingZero; }
+__device__ __forceinline__ bool is_waiting_zero(float y) { return magnitude_bits(y) == kWaitingZero; }
+struct WaitingZero {
+  __device__ float operator()(float x) const { return with_sign(from_bits(kWaitingZero), x); }
+  __device__ float4 operator()(const float4& v) const {
+    return {(*this)(v.x), (*this)(v.y), (*this)(v.z), (*this)(v.w)};
+  }
+};
 
 struct ZeroTiles {
   bool wait;             // else they count as tiles of ones: the same where the format keeps within a row
@@ -39,15 +64,18 @@ struct ZeroTiles {
   uint32_t least = ~0u;  // bits of the smallest non-zero maximum seen by this thread; 0: NaN was among them
 
   // Of a tile's maximum: does the tile wait?
-  __device__ bool see(uint32_t max) {
+  __device__ bool see(float max) {
     if (!wait) return false;
     if (max == 0) return waiting = true;
-    const uint32_t value = max > 0x7f800000u ? 0u : max;
+    const uint32_t value = max != max ? 0u : to_bits(max);
     least = value < least ? value : least;
     return false;
   }
+  template <class Value>
+  __device__ bool see(const Value&) {  // no format with another statistic fills its tiles of zeros
+    return false;
+  }
 };
-constexpr uint32_t kOne = 0x3f800000u;
 
 // A tensor shared by `count` blocks (or warps), at most 65,535: one thread of each calls this once the values of all of
 // its threads are written and visible. The last one gets the smallest maximum of all and how many of them wait, the
@@ -64,7 +92,7 @@ __device__ __forceinline__ void share_zero_tiles(uint32_t& least, uint32_t& wait
   atomicExch(&counters[0], 0u);
 }
 __device__ __forceinline__ uint32_t zero_fill(uint32_t least) {
-  return least == 0 ? 0x7fc00000u : least == ~0u ? kOne : least;
+  return least == 0 ? 0x7fc00000u : least == ~0u ? to_bits(1.0f) : least;
 }
 // What waits in a tensor, by `threads` threads of which this is one.
 template <class Map>
@@ -81,17 +109,6 @@ __device__ void fill_waiting_zeros(const Map& map, float* y, int size, int threa
     for (int i = 0; i < kFlight; ++i)
       if (is_waiting_zero(v[i])) y[first + i * threads] = map(with_sign(0.0f, v[i]));
   }
-}
-
-__device__ __forceinline__ uint32_t larger(uint32_t a, uint32_t b) { return a > b ? a : b; }
-__device__ __forceinline__ uint32_t magnitude_bits(float x) { return to_bits(x) & 0x7fffffffu; }
-__device__ __forceinline__ uint32_t magnitude_bits(const float4& v) {
-  return larger(larger(magnitude_bits(v.x), magnitude_bits(v.y)), larger(magnitude_bits(v.z), magnitude_bits(v.w)));
-}
-// Over groups of 1, 2, 4 ... 32 lanes.
-__device__ __forceinline__ uint32_t lanes_max(uint32_t bits, int lanes) {
-  for (int offset = lanes / 2; offset > 0; offset /= 2) bits = larger(bits, __shfl_xor_sync(kAllLanes, bits, offset));
-  return bits;
 }
 
 // One row by one warp; y may be x.
@@ -147,10 +164,12 @@ __device__ __forceinline__ Team warp_team(int tile_size) {
   return {size, 0, kWarp / size, lane_id() / size, lane_id() % size};
 }
 
-// group_max(bits, size): the largest of a group. Every thread of the warp (or block) calls it, with as many tiles.
-template <class F, class GroupMax>
-__device__ void quantize_tiles(const F& format, const TileMap& map, const Team& team, float factor, const float* x,
-                               float* y, ZeroTiles& zeros, const GroupMax& group_max) {
+// Tiles of a statistic whose order is free. join(parts, size): of a group. Every thread of the warp (or block) calls
+// it, with as many tiles.
+template <class F, class Join>
+__device__ void quantize_tiles(const TileRules<F>& rules, const TileMap& map, const Team& team, const float* x,
+                               float* y, ZeroTiles& zeros, const Join& join) {
+  using S = TileStatistic<F>;
   for (int base = team.first; base < map.count; base += team.step) {
     const int tile = base + team.group;
     const bool here = tile < map.count;
@@ -158,40 +177,60 @@ __device__ void quantize_tiles(const F& format, const TileMap& map, const Team& 
     const int width = min(map.tile_cols, map.cols - col), height = min(map.tile_rows, map.rows - row);
     const int values = here ? width * height : 0;
     const auto place = [&](int i) { return (row + i / width) * map.cols + col + i % width; };
-    uint32_t max = 0;
+    typename S::Parts parts{};
 #pragma unroll 4
-    for (int i = team.rank; i < values; i += team.size) max = larger(max, magnitude_bits(x[place(i)]));
-    max = group_max(max, team.size);
-    const bool waits = here && zeros.see(max);
-    const auto through = tile_chain(format, max, kOne, map.fold, factor);
+    for (int i = team.rank; i < values; i += team.size) parts.join(S::parts(x[place(i)]));
+    join(parts, team.size);
+    const auto value = S::value(parts, values);
+    const bool waits = here && zeros.see(value);
+    const auto through = rules.chain_of(rules.filled(value, 1.0f));
     for (int i = team.rank; i < values; i += team.size) {
       const int at = place(i);
       const float v = x[at];
-      y[at] = waits ? waiting_zero(v) : through(v);
+      y[at] = waits ? WaitingZero{}(v) : through(v);
     }
   }
 }
 
-// Tiles of one row, by one warp.
+// A tile that is one run of values, by one warp.
 template <class F>
-__device__ void quantize_row_tiles(const F& format, int width, bool fold, float factor, const float* x, float* y,
-                                   int cols, ZeroTiles& zeros) {
-  const int lanes = width / 4;
-  const bool even = width % 4 == 0 && lanes <= kWarp && (lanes & (lanes - 1)) == 0 && cols % width == 0;
-  if (!even || !aligned(x) || !aligned(y)) {
-    const TileMap map(Tiles{1, 1, cols, 1, width, fold});
-    return quantize_tiles(format, map, warp_team(width), factor, x, y, zeros, lanes_max);
+__device__ void quantize_run(const TileRules<F>& rules, const float* x, float* y, int count, ZeroTiles& zeros) {
+  const auto value = warp_statistic<TileStatistic<F>>(x, count);
+  __syncwarp();  // y may be x
+  if (zeros.see(value))
+    map_row(WaitingZero{}, x, y, count);
+  else
+    map_row(rules.chain_of(rules.filled(value, 1.0f)), x, y, count);
+}
+
+// Tiles of one row, by one warp. Small ones several at once.
+template <class F>
+__device__ void quantize_row_tiles(const TileRules<F>& rules, int width, const float* x, float* y, int cols,
+                                   ZeroTiles& zeros) {
+  using S = TileStatistic<F>;
+  if (S::Parts::ordered || width > 4 * kWarp) {
+    for (int c = 0; c < cols; c += width) quantize_run(rules, x + c, y + c, min(width, cols - c), zeros);
+    return;
   }
-  for (int base = 0; base < cols; base += 4 * kWarp) {
-    const int c = base + 4 * lane_id();
-    const bool here = c < cols;
-    float4 v = {};
-    if (here) v = *reinterpret_cast<const float4*>(x + c);
-    const uint32_t max = lanes_max(magnitude_bits(v), lanes);
-    if (!here) continue;
-    *reinterpret_cast<float4*>(y + c) =
-        zeros.see(max) ? float4{waiting_zero(v.x), waiting_zero(v.y), waiting_zero(v.z), waiting_zero(v.w)}
-                       : tile_chain(format, max, kOne, fold, factor)(v);
+  if constexpr (!S::Parts::ordered) {
+    const int lanes = width / 4;
+    const bool even = width % 4 == 0 && (lanes & (lanes - 1)) == 0 && cols % width == 0;
+    if (!even || !aligned(x) || !aligned(y)) {
+      const TileMap map(Tiles{1, 1, cols, 1, width, rules.fold});
+      return quantize_tiles(rules, map, warp_team(width), x, y, zeros, JoinLanes{});
+    }
+    for (int base = 0; base < cols; base += 4 * kWarp) {
+      const int c = base + 4 * lane_id();
+      const bool here = c < cols;
+      float4 v = {};
+      if (here) v = *reinterpret_cast<const float4*>(x + c);
+      auto parts = parts_of<S>(v);
+      join_lanes(parts, lanes);
+      if (!here) continue;
+      const auto value = S::value(parts, width);
+      *reinterpret_cast<float4*>(y + c) =
+          zeros.see(value) ? WaitingZero{}(v) : rules.chain_of(rules.filled(value, 1.0f))(v);
+    }
   }
 }
 

@@ -4,11 +4,11 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
+#include "kernels/reduce.h"
+
 #include "kernels/isa_begin.h"
 namespace {
-
-// Values are handled in groups of this many, whatever the vector width, so that reductions have a fixed order.
-constexpr int lanes = 16;
 
 // x may equal y everywhere: the values are independent.
 template <class Rule>
@@ -26,23 +26,6 @@ void apply_in_tile(const Rule& rule, const float* x, float* y, int64_t count, fl
     for (int j = 0; j < lanes; ++j) y[i + j] = rule(x[i + j]) + zero;
   }
   for (; i < count; ++i) y[i] = rule(x[i]) + zero;
-}
-
-// Bits of max |x|: as unsigned integers NaN > infinity > numbers.
-uint32_t max_magnitude(const float* x, int64_t count, uint32_t max) {
-  uint32_t lane[lanes] = {};
-  int64_t i = 0;
-  for (; i + lanes <= count; i += lanes)
-    for (int j = 0; j < lanes; ++j) {
-      const uint32_t bits = to_bits(x[i + j]) & 0x7fffffffu;
-      lane[j] = bits > lane[j] ? bits : lane[j];
-    }
-  for (int j = 0; j < lanes; ++j) max = lane[j] > max ? lane[j] : max;
-  for (; i < count; ++i) {
-    const uint32_t bits = to_bits(x[i]) & 0x7fffffffu;
-    max = bits > max ? bits : max;
-  }
-  return max;
 }
 
 struct Tile {
@@ -68,38 +51,54 @@ class TileQuantizer {
 
   // All-zero tiles wait until the smallest non-zero maximum is known, where the format wants that.
   void run() {
-    for_each_tile(tiles_, [&](const Tile& tile) {
-      const uint32_t max = max_of(tile);
-      if (F::fill_zero_tiles && max == 0) return zero_tiles_.push_back(tile);
-      any_nan_ |= max > 0x7f800000u;
-      least_ = max < least_ ? max : least_;
-      add(tile, max);
-    });
-    const uint32_t fill = any_nan_ ? 0x7fc00000u : least_ == ~0u ? to_bits(1.0f) : least_;
-    for (const Tile& tile : zero_tiles_) add(tile, fill);
+    if constexpr (AsksForTensor<F>)
+      if (over_tensor(format_)) tensor_ = statistic<TensorStatistic<F>>(x_, tiles_.batches * tiles_.rows * tiles_.cols);
+    for_each_tile(tiles_, [&](const Tile& tile) { add(tile, statistic_of<TileStatistic<F>>(tile)); });
+    if constexpr (FillsZeroTiles<F>)
+      for (const Tile& tile : zero_tiles_) hold(tile, any_nan_ ? NAN : least_);
     flush();
   }
 
  private:
-  using Rule = decltype(std::declval<F>().rule(1.0f));
+  using Value = typename TileStatistic<F>::Value;
+  using TensorValue = typename TensorStatistic<F>::Value;
+  using Rule = decltype(rule_of(std::declval<F>(), Value{}, TensorValue{}));
 
-  uint32_t max_of(const Tile& tile) const {
-    uint32_t max = 0;
-    for (int64_t r = 0; r < tile.rows; ++r) max = max_magnitude(x_ + tile.start + r * tiles_.cols, tile.cols, max);
-    return max;
+  template <class S>
+  typename S::Value statistic_of(const Tile& tile) const {
+    const float* x = x_ + tile.start;
+    const bool one_run = tile.rows == 1 || tile.cols == tiles_.cols;
+    if constexpr (S::Parts::ordered) {
+      check(one_run, "a sum over a tile of {} rows that is no run of values", tile.rows);
+    } else if (!one_run) {
+      typename S::Parts all{};
+      for (int64_t r = 0; r < tile.rows; ++r) all.join(reduce<S>(x + r * tiles_.cols, tile.cols));
+      return S::value(all, tile.rows * tile.cols);
+    }
+    return statistic<S>(x, tile.rows * tile.cols);
   }
 
-  void add(const Tile& tile, uint32_t max) {
+  void add(const Tile& tile, const Value& value) {
+    if constexpr (FillsZeroTiles<F>) {
+      if (value == 0) return zero_tiles_.push_back(tile);
+      any_nan_ |= value != value;
+      least_ = none_yet_ || value < least_ ? value : least_;
+      none_yet_ = false;
+    }
+    hold(tile, value);
+  }
+
+  void hold(const Tile& tile, const Value& value) {
     group_[count_] = tile;
-    max_[count_++] = from_bits(max);
+    value_[count_++] = value;
     if (count_ == lanes) flush();
   }
 
   void flush() {
     Rule rule[lanes];
-    for (int i = 0; i < lanes; ++i) rule[i] = format_.rule(max_[i]);
+    for (int i = 0; i < lanes; ++i) rule[i] = rule_of(format_, value_[i], tensor_);
     for (int i = 0; i < count_; ++i) {
-      const float zero = max_[i] != max_[i] ? max_[i] : tiles_.fold ? 0.0f : -0.0f;
+      const float zero = TileStatistic<F>::spoils(value_[i]) ? NAN : tiles_.fold ? 0.0f : -0.0f;
       for (int64_t r = 0; r < group_[i].rows; ++r) {
         const int64_t at = group_[i].start + r * tiles_.cols;
         apply_in_tile(rule[i], x_ + at, y_ + at, group_[i].cols, zero);
@@ -113,10 +112,11 @@ class TileQuantizer {
   const float* const x_;
   float* const y_;
   Tile group_[lanes];
-  float max_[lanes] = {};
+  Value value_[lanes] = {};
+  TensorValue tensor_ = {};
   int count_ = 0;
-  uint32_t least_ = ~0u;
-  bool any_nan_ = false;
+  float least_ = 1;  // non-zero maximum; 1 where there is none
+  bool none_yet_ = true, any_nan_ = false;
   std::vector<Tile> zero_tiles_;
 };
 

@@ -5,6 +5,7 @@
 #include <map>
 #include <random>
 
+#include "autograd/ops.h"
 #include "base/file.h"
 #include "quant/linear_spec.h"
 #include "quant/quantize.h"
@@ -108,12 +109,12 @@ class DeviceFormatsTest : public DeviceTest {
         continue;
       }
       cases.emplace_back(spec, std::move(y));
-      if (cases.size() == 16) compare_group(cases, x, shape, role, run), cases.clear();
+      if (cases.size() == 16) compare_group(cases, x, shape, run), cases.clear();
     }
-    compare_group(cases, x, shape, role, run);
+    compare_group(cases, x, shape, run);
   }
 
-  void compare_group(const std::vector<std::pair<QuantSpec, Floats>>& cases, const Floats& x, Shape shape, Role role,
+  void compare_group(const std::vector<std::pair<QuantSpec, Floats>>& cases, const Floats& x, Shape shape,
                      const Run& run) {
     if (cases.empty()) return;
     rig_->reset();
@@ -121,8 +122,7 @@ class DeviceFormatsTest : public DeviceTest {
     std::vector<QuantSpec> specs;
     for (const auto& [spec, y] : cases) {
       specs.push_back(spec);
-      slot.over_sequence |= reach(spec, role) == Reach::sequence;
-      slot.tiles_over_rows |= tile_reach(spec) == Reach::sequence;
+      plan_for(slot, spec);
     }
     slot.specs = rig_->array(specs);
     Tensor from = rig_->tensor(shape, {x});
@@ -221,19 +221,21 @@ TEST_P(DeviceFormatsTest, OddShapes) {
   }
 }
 
-// What MASE computed.
+// What a library computed.
 TEST_P(DeviceFormatsTest, GoldenCases) {
-  const std::string folder = MPQ_SOURCE_DIR "/tests/golden/";
-  const SafeTensors tensors(folder + "quantizers.safetensors");
   reference::DeviceQuantizer on_device(*device_);
-  int cases = 0;
-  for (const auto& entry : nlohmann::json::parse(read_file(folder + "quantizers.json"))) {
-    const reference::QuantizerCase c(tensors, entry);
-    if (!reference::DeviceQuantizer::takes(c)) continue;
-    EXPECT_EQ(on_device.difference(c), "");
-    ++cases;
+  for (const std::string name : {"quantizers", "modern"}) {
+    const std::string golden = MPQ_SOURCE_DIR "/tests/golden/" + name;
+    const SafeTensors tensors(golden + ".safetensors");
+    int cases = 0;
+    for (const auto& entry : nlohmann::json::parse(read_file(golden + ".json"))) {
+      const reference::QuantizerCase c(tensors, entry);
+      if (!reference::DeviceQuantizer::takes(c)) continue;
+      EXPECT_EQ(on_device.difference(c), "");
+      ++cases;
+    }
+    EXPECT_GT(cases, 100) << name;
   }
-  EXPECT_GT(cases, 100);
 }
 
 }  // namespace

@@ -120,7 +120,7 @@ TYPED_TEST(EveryFormat, BadKeysAreUserErrors) {
   const auto with = [&](std::string_view key, const std::string& value) {  // the sample with one key replaced
     std::vector<std::string> parts;
     for (std::string_view part : split(keys, ','))
-      if (!part.starts_with(std::string(key) + "=")) parts.emplace_back(part);
+      if (!part.empty() && !part.starts_with(std::string(key) + "=")) parts.emplace_back(part);
     if (!value.empty()) parts.push_back(fmt::format("{}={}", key, value));
     return fmt::format("{}({})", name, join(parts, ","));
   };
@@ -184,6 +184,29 @@ TYPED_TEST(EveryFormat, RowsDoNotSeeEachOther) {
   }
 }
 
+TYPED_TEST(EveryFormat, EmptyTensorsStayEmpty) {
+  for (const QuantSpec& spec : this->samples())
+    for (const QuantShape& shape : {QuantShape{2, {0, 96, 1}}, QuantShape{2, {5, 0, 1}}, QuantShape{1, {0, 1, 1}}})
+      EXPECT_TRUE(quantized(spec, Role::weight, shape, {}).empty()) << to_text(spec);
+}
+
+// Ascending inside each tile of one row, or the whole tensor where there are no tiles.
+template <class F>
+void expect_ascending(const F& format, const QuantShape& shape, const std::vector<float>& y, const std::string& what) {
+  int64_t step = shape.size();
+  if constexpr (TileFormat<F>) step = format.tiles(Role::weight, shape).tile_cols;
+  for (int64_t first = 0; first < shape.size(); first += step)
+    EXPECT_TRUE(std::is_sorted(&y[first], &y[first] + std::min(step, shape.size() - first))) << what << " at " << first;
+}
+
+template <class F>
+bool claims_idempotent(const F& format) {
+  if constexpr (requires { format.idempotent(); })
+    return format.idempotent();
+  else
+    return requires { F::idempotent; };
+}
+
 TYPED_TEST(EveryFormat, KeepsItsPromises) {
   std::vector<float> x = normal(4096, 1.0f);
   for (int i = -2000; i <= 2000; ++i) x.push_back(std::ldexp(static_cast<float>(i), -9));
@@ -192,12 +215,13 @@ TYPED_TEST(EveryFormat, KeepsItsPromises) {
   const QuantShape shape{1, {static_cast<int64_t>(x.size()), 1, 1}};
   for (const QuantSpec& spec : this->samples()) {
     const std::vector<float> y = quantized(spec, Role::weight, shape, x);
-    if constexpr (requires { TypeParam::monotone; }) {
-      EXPECT_TRUE(std::is_sorted(y.begin(), y.end())) << to_text(spec);
-    }
-    if constexpr (requires { TypeParam::idempotent; }) {
-      EXPECT_EQ(quantized(spec, Role::weight, shape, y), y) << to_text(spec);
-    }
+    visit(spec, [&](const auto& format) {
+      using F = std::remove_cvref_t<decltype(format)>;
+      if constexpr (requires { F::monotone; }) expect_ascending(format, shape, y, to_text(spec));
+      if (claims_idempotent(format)) {
+        EXPECT_EQ(quantized(spec, Role::weight, shape, y), y) << to_text(spec);
+      }
+    });
   }
 }
 
@@ -211,14 +235,16 @@ TYPED_TEST(EveryFormat, GradientIsStraightThroughOrTrained) {
 }
 
 TEST(Formats, GoldenCases) {
-  const std::string folder = MPQ_SOURCE_DIR "/tests/golden/";
-  const SafeTensors tensors(folder + "quantizers.safetensors");
-  int cases = 0;
-  for (const auto& entry : nlohmann::json::parse(read_file(folder + "quantizers.json"))) {
-    for (Simd isa : available()) EXPECT_EQ(reference::difference({tensors, entry}, isa), "");
-    ++cases;
+  for (const std::string name : {"quantizers", "modern"}) {
+    const std::string golden = MPQ_SOURCE_DIR "/tests/golden/" + name;
+    const SafeTensors tensors(golden + ".safetensors");
+    int cases = 0;
+    for (const auto& entry : nlohmann::json::parse(read_file(golden + ".json"))) {
+      for (Simd isa : available()) EXPECT_EQ(reference::difference({tensors, entry}, isa), "");
+      ++cases;
+    }
+    EXPECT_GT(cases, 100) << name;
   }
-  EXPECT_GT(cases, 100);
 }
 
 TEST(Formats, UnknownNameListsTheKnown) {
@@ -239,6 +265,9 @@ TEST(Formats, KeysCannotContradict) {
   EXPECT_THROW(parse_format("binary_residual(levels=2,means=1:inf)"), UserError);
   EXPECT_THROW(parse_format("block_fp(width=7,exponent=8,block=1x2x3)"), UserError);
   EXPECT_THROW(parse_format("block_fp(width=7,exponent=8,block=0)"), UserError);
+  EXPECT_THROW(parse_format("mxfp(exponent=4,mantissa=2)"), UserError);
+  EXPECT_THROW(parse_format("mxfp(exponent=5,mantissa=3)"), UserError);
+  EXPECT_THROW(parse_format("ternary(rule=twn,per=16)"), UserError);
 }
 
 TEST(Formats, CanonicalText) {
@@ -251,6 +280,10 @@ TEST(Formats, CanonicalText) {
   EXPECT_EQ(canonical("mxint_hardware(width=9,exponent=4,tile=16)"), "mxint_hardware(width=9,exponent=4,tile=1x16)");
   EXPECT_EQ(canonical("binary_residual(levels=2,means=1:-0.25)"), "binary_residual(levels=2,means=1:-0.25)");
   EXPECT_EQ(canonical(" binary "), "binary()");
+  EXPECT_EQ(canonical("mxfp(mantissa=1,exponent=2,scale=floor)"), "mxfp(exponent=2,mantissa=1,block=32)");
+  EXPECT_EQ(canonical("nvfp4(global=amax)"), "nvfp4()");
+  EXPECT_EQ(canonical("scaled_integer(per=64,width=4,scheme=symmetric)"), "scaled_integer(width=4,per=64)");
+  EXPECT_EQ(canonical("ternary(per=row, rule=absmean)"), "ternary(rule=absmean,per=row)");
 }
 
 TEST(Formats, SpecialValuesByHand) {
@@ -273,6 +306,37 @@ TEST(Formats, SpecialValuesByHand) {
               "block_log");
   expect_same(quantized("mxint_hardware(width=9,exponent=4,tile=2)", {1, -1e-5f}), {1 - 0x1p-8f, -0x1p-8f},
               "mxint_hardware");
+}
+
+// By the formulas of the papers that each header names, worked out by hand.
+TEST(Formats, ModernValuesByHand) {
+  expect_same(quantized("mxfp(exponent=2,mantissa=1)", {6, 2.5f, 5, 0.25f, -0.25f, -0.3f}), {6, 2, 4, 0, -0.0f, -0.5f},
+              "ties to even, underflow keeps the sign");
+  expect_same(quantized("mxfp(exponent=2,mantissa=1)", {7.9f, 1}), {6, 1}, "floor clips");
+  expect_same(quantized("mxfp(exponent=2,mantissa=1,scale=rceil)", {7.9f, 1}), {8, 1}, "rceil does not");
+  expect_same(quantized("mxfp(exponent=4,mantissa=3)", {INFINITY, 0x1p120f, 1}), {INFINITY, 0x1p120f, 0}, "infinity");
+  expect_same(quantized("mxfp(exponent=4,mantissa=3,block=2)", {NAN, 1, 2}), {NAN, NAN, 2}, "NaN in its block");
+  expect_same(quantized("mxint(width=8)", {127.0f / 64, -127.9f / 64, -1.0f / 256}), {127.0f / 64, -127.0f / 64, 0},
+              "the lowest code is unused, no negative zero");
+  expect_same(quantized("mxint(width=8)", {INFINITY, 1}), {NAN, NAN}, "no infinity");
+  expect_same(quantized("nvfp4()", {0, -0.0f}), {0, -0.0f}, "zeros");
+  expect_same(quantized("nvfp4()", {INFINITY, 1}), {NAN, NAN}, "a tensor's scale is finite");
+  expect_same(quantized("nvfp4(global=none)", {INFINITY, 1344, -6}), {2688, 1344, -0.0f}, "448 * 6");
+  expect_same(quantized("scaled_integer(width=4,per=tensor)", {7, 2.5f, -3.5f, -0.0f}), {7, 2, -4, 0}, "ties to even");
+  expect_same(quantized("scaled_integer(width=2,scheme=affine,per=tensor)", {2, -1, 0.5f}), {2, -1, 0}, "a zero point");
+  expect_same(quantized("scaled_integer(width=8,per=1)", {0.3f, 0, NAN}), {0.3f, 0, NAN}, "groups of one");
+  expect_same(quantized("ternary(rule=twn,per=tensor)", {1, -3, 0.25f, -0.25f}), {2, -2, 0, 0}, "beyond 0.7875");
+  expect_same(quantized("ternary(rule=absmean,per=row)", {1, -3, 0.5f, -0.5f}), {1.25f, -1.25f, 0, 0}, "BitNet");
+  expect_same(quantized("binary_scaled(per=row)", {1, -3, -0.0f, -0.5f}), {1.125f, -1.125f, 1.125f, -1.125f}, "XNOR");
+}
+
+TEST(Formats, ScalesReachAsFarAsTheySay) {
+  const QuantShape shape{3, {2, 2, 2}};
+  const std::vector<float> x = {1, 2, 3, 4, 5, 6, 7, 127};
+  const auto of = [&](const char* text) { return quantized(parse_format(text), Role::activation, shape, x); };
+  expect_same(of("binary_scaled(per=row)"), {1.5f, 1.5f, 3.5f, 3.5f, 5.5f, 5.5f, 67, 67}, "rows");
+  expect_same(of("binary_scaled(per=tensor)"), std::vector<float>(8, 19.375f), "all of the operand");
+  expect_same(of("scaled_integer(width=8,per=tensor)"), x, "all of the operand");
 }
 
 TEST(Formats, OneNanReachesTilesOfZeros) {
@@ -316,6 +380,10 @@ TEST(Formats, Reach) {
   EXPECT_EQ(of("block_log(width=4,bias_width=4,block=1x16)"), Reach::sequence);
   EXPECT_EQ(of("mxint_hardware(width=9,exponent=4,tile=16)"), Reach::row);
   EXPECT_EQ(of("log(width=8)"), Reach::element);
+  EXPECT_EQ(of("nvfp4()"), Reach::sequence);
+  EXPECT_EQ(of("nvfp4(global=none)"), Reach::row);
+  EXPECT_EQ(of("scaled_integer(width=8,per=tensor)"), Reach::sequence);
+  EXPECT_EQ(of("scaled_integer(width=8,per=64)"), Reach::row);
 }
 
 TEST(Formats, StorageCountsWhatTilesShare) {
@@ -326,6 +394,11 @@ TEST(Formats, StorageCountsWhatTilesShare) {
   EXPECT_EQ(bits("block_fp(width=7,exponent=8,block=1x16)"), 7 + 8.0 * 24 / 320);  // 3 tiles in a row of 40
   EXPECT_EQ(bits("block_log(width=4,bias_width=6,block=16)"), 4 + 6.0 * 3 / 320);
   EXPECT_EQ(bits("binary_residual(levels=2)"), 2 + 64.0 / 320);
+  EXPECT_EQ(bits("mxfp(exponent=2,mantissa=3)"), 6 + 8.0 * 16 / 320);  // 2 blocks in a row of 40
+  EXPECT_EQ(bits("nvfp4()"), 4 + (8.0 * 24 + 32) / 320);
+  EXPECT_EQ(bits("nvfp4(global=none)"), 4 + 8.0 * 24 / 320);
+  EXPECT_EQ(bits("scaled_integer(width=4,scheme=affine,per=row)"), 4 + 36.0 * 8 / 320);
+  EXPECT_EQ(bits("ternary(rule=twn,per=tensor)"), 2 + 32.0 / 320);
 }
 
 TEST(BinaryResidual, GradientIsItsFormula) {

@@ -2,6 +2,7 @@
 // formulas of the straight-through gradient (MASE's binary_residual; src/quant/binary_residual.h names the source).
 #include <gtest/gtest.h>
 
+#include "autograd/ops.h"
 #include "quant/linear_spec.h"
 #include "quant/quantize.h"
 #include "tests/devices.h"
@@ -22,8 +23,7 @@ class QuantizedOpsTest : public DeviceTest {
     QuantSlot slot{.stride = 1};
     for (const std::string& t : texts) {
       specs.push_back(parse_format(t));
-      slot.over_sequence |= reach(specs.back(), Role::activation) == Reach::sequence;
-      slot.tiles_over_rows |= tile_reach(specs.back()) == Reach::sequence;
+      plan_for(slot, specs.back());
     }
     slot.specs = rig_->array(specs);
     return slot;

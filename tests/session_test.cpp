@@ -129,6 +129,8 @@ TEST_P(SessionTest, AReplicaHasTheBitsItHasAlone) {
                                     {"block_fp(width=6,exponent=8,bias=127,block=1x16)", 3, 2e-3},
                                     {"binary_residual(levels=2)", 4, 1e-3},
                                     {"block_fp(width=6,exponent=8,bias=127,block=*x16)", 6, 1e-3},
+                                    {"nvfp4()", 7, 1e-3},
+                                    {"x=ternary(rule=twn,per=tensor);w=ternary(rule=twn,per=tensor);b=none", 8, 1e-3},
                                     {"x=integer(width=8,frac=4);w=none;b=none", 5, 1e-3}};
   std::vector<Replica> replicas;
   for (const Wish& w : wishes) replicas.push_back(replica(model_, w));
@@ -197,7 +199,7 @@ TEST_P(SessionTest, StepsOnADataSetHaveTheBitsOfBatchesFromTheHost) {
     order.first.push_back(static_cast<int64_t>(order.order.size()));
   }
   for (const char* format : {"none", "block_fp(width=6,exponent=8,bias=127,block=*x16)",
-                             "block_log(width=4,bias_width=4,block=1x16)", "binary_residual(levels=2)"}) {
+                             "block_log(width=4,bias_width=4,block=1x16)", "binary_residual(levels=2)", "nvfp4()"}) {
     SCOPED_TRACE(format);
     const std::vector<Replica> replicas = {replica(model_, {format, 3, 1e-3}, steps),
                                            replica(model_, {"integer(width=8,frac=4)", 4, 2e-3}, steps)};

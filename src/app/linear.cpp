@@ -6,6 +6,7 @@
 
 #include "app/commands.h"
 #include "app/options.h"
+#include "autograd/ops.h"
 #include "base/error.h"
 #include "base/safetensors.h"
 #include "quant/quantize.h"
@@ -61,10 +62,12 @@ class LinearRun {
     device_.copy_in(t.data, values.data(), values.size_bytes());
     return t;
   }
-  const QuantSpec* on_device(const QuantSpec& spec) {
+  QuantSlot slot(const QuantSpec& spec, Tensor trained = {}) {
     auto* copy = arena_.array<QuantSpec>(1);
     device_.copy_in(copy, &spec, sizeof(spec));
-    return copy;
+    QuantSlot slot{.specs = copy, .trained = trained};
+    plan_for(slot, spec);
+    return slot;
   }
   std::vector<float> download(const Tensor& t) {
     std::vector<float> values(t.shape.size());
@@ -77,16 +80,16 @@ class LinearRun {
   void quantize_operands(LinearResult& result) {
     result.xq.resize(c_.x.size());
     quantize(spec_.x, Role::activation, quant_shape(c_.x_shape), c_.x.data(), result.xq.data(), trained_.data());
-    const QuantSlot input = trains() ? QuantSlot{on_device(spec_.x), 0, trained_tensor_} : QuantSlot{};
+    const QuantSlot input = trains() ? slot(spec_.x, trained_tensor_) : QuantSlot{};
     items_.push_back({.w = upload(c_.weight, {c_.outputs, c_.inputs()}),
                       .wq = arena_.tensor({c_.outputs, c_.inputs()}),
-                      .slot = {on_device(spec_.w), 0, {}},
+                      .slot = slot(spec_.w),
                       .role = Role::weight,
                       .input = input});
     if (!c_.bias.empty())
       items_.push_back({.w = upload(c_.bias, {c_.outputs}),
                         .wq = arena_.tensor({c_.outputs}),
-                        .slot = {on_device(spec_.b), 0, {}},
+                        .slot = slot(spec_.b),
                         .role = Role::bias});
     device_.ops().quantize_weights({items_});
     forward_.w = items_[0].wq;

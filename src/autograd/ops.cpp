@@ -2,7 +2,15 @@
 
 #include <algorithm>
 
+#include "quant/spec.h"
+
 namespace mpq {
+
+void plan_for(QuantSlot& slot, const QuantSpec& spec) {
+  slot.over_sequence |= reach(spec, Role::activation) == Reach::sequence;
+  slot.tiles_over_rows |= tile_reach(spec) == Reach::sequence;
+  slot.surveys = std::max(slot.surveys, surveys(spec));
+}
 
 CopyPlan plan_copies(Tape& tape, std::span<const Reader> readers, Tensor x, int rank) {
   CopyPlan plan;

@@ -9,6 +9,9 @@
 
 namespace mpq {
 
+// Adds to the slot's plan what the format of one of its replicas asks for.
+void plan_for(QuantSlot& slot, const QuantSpec& spec);
+
 // How one consumer wants to read a value: quantized by `slot`, or as it is (empty slot).
 struct Reader {
   QuantSlot slot;

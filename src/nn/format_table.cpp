@@ -71,10 +71,7 @@ FormatTable::FormatTable(const Bert& model, const std::vector<std::vector<Linear
 
 QuantSlot FormatTable::slot(int linear, int operand) const {
   QuantSlot slot{(specs_ ? specs_ : table_.data()) + linear * 4 + operand, int64_t{linears_} * 4};
-  for (int r = 0; r < replicas_; ++r) {
-    slot.over_sequence |= reach(spec(r, linear, operand), Role::activation) == Reach::sequence;
-    slot.tiles_over_rows |= tile_reach(spec(r, linear, operand)) == Reach::sequence;
-  }
+  for (int r = 0; r < replicas_; ++r) plan_for(slot, spec(r, linear, operand));
   return slot;
 }
 

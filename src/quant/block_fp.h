@@ -2,10 +2,16 @@
 // k / 2^M, M = width - 1 (width does not count the exponent). MASE, chop/nn/quantizers/block_fp.py.
 //
 // A format with tiles adds to integer.h's list:
-//   tiles(role, shape), reach(role)   how the tiles lie, and how far they reach
-//   tile_bits()                       storage of what a tile shares
-//   rule(max)                         as rule(), for a tile whose max |x| is given (never NaN: such a tile is all NaN)
-//   fill_zero_tiles                   MASE gives an all-zero tile the smallest non-zero maximum of the tensor
+//   tiles(role, shape)       how the tiles lie
+//   tile_bits()              storage of what a tile shares
+//   rule(max)                as rule(), for a tile whose max |x| is given (never NaN: such a tile is all NaN)
+//   reach(role)              how far a tile reaches, where it may hold several rows
+//   fill_zero_tiles          MASE gives an all-zero tile the smallest non-zero maximum of the tensor
+// and, where the rule asks for something else than max |x| (statistics.h):
+//   Statistic                its value goes to rule(value)
+//   TensorStatistic          also of the whole tensor: rule(max, value); tensor_bits()
+//   over_tensor()            whether the last one is really of the whole tensor, with these parameters; without
+//                            TensorStatistic: whether the tensor is one tile
 #pragma once
 #include <string_view>
 

@@ -36,7 +36,6 @@ struct MxintHardware {
   int tile_bits() const { return exponent; }
   HD Reach reach(Role role) const { return block_reach(tile, role); }
   HD Tiles tiles(Role, const QuantShape& shape) const { return dividing_tiles(tile, shape); }
-  static constexpr bool fill_zero_tiles = false;
 
   struct Rule {
     float power, lo, hi;

@@ -23,6 +23,9 @@ HD float with_sign(float magnitude, float sign) {
   return from_bits(to_bits(magnitude) | (to_bits(sign) & 0x80000000u));
 }
 
+HD bool finite(float v) { return v - v == 0.0f; }
+HD bool finite(double v) { return v - v == 0.0; }
+
 HD float clamp(float v, float lo, float hi) {  // NaN stays NaN
   v = v < lo ? lo : v;
   return v > hi ? hi : v;

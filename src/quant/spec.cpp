@@ -29,6 +29,10 @@ std::string block_text(const Block& b) { return extent_text(b.rows) + "x" + exte
 // A block [B] has the whole dimension for rows; a tile [B] has one row (MASE's rules).
 constexpr int block_rows = 0, tile_rows = 1;
 
+std::string per_allowed(PerKey groups) {
+  return groups == PerKey::with_groups ? "tensor, row or the columns of a group" : "tensor or row";
+}
+
 std::string reals_text(const float* values, int count) {
   std::vector<std::string> parts;
   for (int i = 0; i < count; ++i) parts.push_back(fmt::format("{}", values[i]));
@@ -48,6 +52,10 @@ class Lister {
   void choice(std::string_view name, int32_t&, std::initializer_list<std::string_view> words) {
     add(name, fmt::format("{}", fmt::join(words, "|")), *words.begin());
   }
+  void one_of(std::string_view name, int32_t&, std::initializer_list<std::string_view> words) {
+    add(name, fmt::format("{}", fmt::join(words, "|")), "");
+  }
+  void per(std::string_view name, int32_t&, PerKey groups) { add(name, per_allowed(groups), ""); }
   void block(std::string_view name, Block&) { add(name, "COLS or ROWSxCOLS, * = all (COLS alone: all rows)", ""); }
   void tile(std::string_view name, Block&) { add(name, "COLS or ROWSxCOLS, * = all (COLS alone: one row)", ""); }
   void reals(std::string_view name, float*, int, const float*, std::string_view fallback_text) {
@@ -67,6 +75,12 @@ class Printer {
   void integer(std::string_view name, int32_t& v, int, int, int, std::string_view) { add(name, std::to_string(v)); }
   void choice(std::string_view name, int32_t& v, std::initializer_list<std::string_view> words) {
     if (v != 0) add(name, words.begin()[v]);
+  }
+  void one_of(std::string_view name, int32_t& v, std::initializer_list<std::string_view> words) {
+    add(name, words.begin()[v]);
+  }
+  void per(std::string_view name, int32_t& v, PerKey) {
+    add(name, v == per_tensor ? "tensor" : v == per_row ? "row" : std::to_string(v));
   }
   void block(std::string_view name, Block& v) { add(name, v.rows == block_rows ? extent_text(v.cols) : block_text(v)); }
   void tile(std::string_view name, Block& v) { add(name, block_text(v)); }
@@ -97,11 +111,22 @@ class Parser {
   }
   void choice(std::string_view name, int32_t& v, std::initializer_list<std::string_view> words) {
     v = 0;
-    const auto* text = take(name);
-    if (!text) return;
-    const auto* word = std::find(words.begin(), words.end(), *text);
-    if (word == words.end()) fail_value(name, *text, fmt::format("{}", fmt::join(words, " or ")));
-    v = static_cast<int32_t>(word - words.begin());
+    if (const auto* text = take(name)) v = read_word(*text, name, words);
+  }
+  void one_of(std::string_view name, int32_t& v, std::initializer_list<std::string_view> words) {
+    v = read_word(required(name), name, words);
+  }
+  void per(std::string_view name, int32_t& v, PerKey groups) {
+    const std::string_view text = required(name);
+    const auto number = parse_int(text);
+    if (text == "tensor")
+      v = per_tensor;
+    else if (text == "row")
+      v = per_row;
+    else if (groups == PerKey::with_groups && number && *number >= 1 && *number <= INT32_MAX)
+      v = static_cast<int32_t>(*number);
+    else
+      fail_value(name, text, per_allowed(groups));
   }
   void block(std::string_view name, Block& v) { v = read_block(name, block_rows); }
   void tile(std::string_view name, Block& v) { v = read_block(name, tile_rows); }
@@ -151,6 +176,11 @@ class Parser {
     if (!number || *number < lo || *number > hi)
       fail_value(name, text, fmt::format("an integer from {} to {}", lo, hi));
     v = static_cast<int32_t>(*number);
+  }
+  int32_t read_word(std::string_view text, std::string_view name, std::initializer_list<std::string_view> words) {
+    const auto* word = std::find(words.begin(), words.end(), text);
+    if (word == words.end()) fail_value(name, text, fmt::format("{}", fmt::join(words, " or ")));
+    return static_cast<int32_t>(word - words.begin());
   }
   Block read_block(std::string_view name, int rows_if_absent) {
     const std::string_view text = required(name);
@@ -262,6 +292,7 @@ double bits_per_value(const QuantSpec& spec, int64_t rows, int64_t cols) {
     double shared = 32.0 * trained_count(spec);
     if constexpr (TileFormat<std::remove_cvref_t<decltype(format)>>)
       shared += static_cast<double>(format.tile_bits()) * format.tiles(Role::weight, {2, {rows, cols}}).count();
+    if constexpr (requires { format.tensor_bits(); }) shared += format.tensor_bits();
     return format.bits() + shared / values;
   });
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "quant/format_headers.h"
+#include "quant/statistics.h"
 #include "quant/tiles.h"
 
 namespace mpq {
@@ -63,10 +64,20 @@ std::string to_text(const QuantSpec& spec);
 // the all-zero tiles of MASE's block formats).
 HD Reach reach(const QuantSpec& spec, Role role) {
   return visit(spec, [&](const auto& format) {
+    using F = std::remove_cvref_t<decltype(format)>;
     if constexpr (requires { format.reach(role); })
       return format.reach(role);
+    else if constexpr (TileFormat<F>)
+      return over_tensor(format) ? Reach::sequence : Reach::row;
     else
       return Reach::element;
+  });
+}
+// Passes over the whole tensor before its first value can be quantized.
+HD int surveys(const QuantSpec& spec) {
+  return visit(spec, [](const auto& format) {
+    using F = std::remove_cvref_t<decltype(format)>;
+    return over_tensor(format) ? passes<WidestStatistic<F>>() : 0;
   });
 }
 // How far one of an activation's tiles reaches: less than its format where that also takes a minimum over all of them.

@@ -71,6 +71,21 @@ HD Tiles dividing_tiles(const Block& tile, const QuantShape& shape) {
 #endif
   return t;
 }
+// Rows run along the last dimension, whatever the role. 0: a whole row; else blocks from each row's start, the last one
+// of a row as long as what is left.
+HD Tiles row_tiles(int32_t block, const QuantShape& shape) {
+  Tiles t = cut({2, {1, shape.d[shape.rank - 1]}}, {1, block});
+  for (int i = 0; i + 1 < shape.rank; ++i) t.rows *= shape.d[i];
+  return t;
+}
+// The value of a key per=: which values share a scale.
+enum Per : int32_t { per_row = -1, per_tensor = 0 };         // else groups of so many columns
+enum class PerKey : uint8_t { tensor_or_row, with_groups };  // what a format allows there
+HD Tiles tiles_per(int32_t per, const QuantShape& shape) {
+  Tiles t = row_tiles(per > 0 ? per : 0, shape);
+  if (per == per_tensor) t.tile_rows = t.rows;
+  return t;
+}
 // row if no tile holds two rows of the tensor.
 HD Reach block_reach(const Block& block, Role role) {
   return role == Role::bias || block.rows == 1 ? Reach::row : Reach::sequence;

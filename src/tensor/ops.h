@@ -34,13 +34,15 @@ struct Dropout {
 
 // One format for each replica: replica r's is specs[r * stride]. `trained` holds what the format trains, [R][4]
 // (binary_residual: up to three means, then gamma); null where the specs' own values hold.
-// The specs lie in the device's memory; what the host has to know of them to plan stands beside the pointer.
+// The specs lie in the device's memory; what the host has to know of them to plan stands beside the pointer (plan_for
+// of autograd/ops.h sets it).
 struct QuantSlot {
   const QuantSpec* specs = nullptr;
   int64_t stride = 0;
   Tensor trained;
   // Some replica's format looks over a whole sequence (reach); its very tiles hold several rows (tile_reach).
   bool over_sequence = false, tiles_over_rows = false;
+  int surveys = 0;  // the most passes over its whole tensor that some replica's format begins with
   HD explicit operator bool() const { return specs != nullptr; }
 };
 

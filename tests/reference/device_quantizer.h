@@ -1,5 +1,6 @@
 // Golden cases of quantizers through a device's operations.
 #pragma once
+#include "autograd/ops.h"
 #include "tensor/device.h"
 #include "tests/reference/quantizer_case.h"
 
@@ -22,9 +23,8 @@ class DeviceQuantizer {
     const Shape shape = c.shape.rank == 1 ? Shape{cols} : Shape{rows, cols};
     const Tensor x = arena_.tensor(shape), y = arena_.tensor(shape);
     device_.copy_in(x.data, c.x.data(), c.x.size() * sizeof(float));
-    const QuantSlot slot{.specs = copied(&c.spec, 1),
-                         .over_sequence = reach(c.spec, c.role) == Reach::sequence,
-                         .tiles_over_rows = tile_reach(c.spec) == Reach::sequence};
+    QuantSlot slot{.specs = copied(&c.spec, 1)};
+    plan_for(slot, c.spec);
     if (c.role == Role::activation)
       quantize_rows(c, slot, x, y);
     else

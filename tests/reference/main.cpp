@@ -12,8 +12,9 @@ struct Group {
   Result (*run)(const Setting&);
   bool on_every_device;  // false: nothing in it computes on a device
 };
-constexpr Group groups[] = {{check_quantizers, true},   {check_layers, true},  {check_wordpiece, false},
-                            {check_imdb_tokens, false}, {check_hf_bert, true}, {check_tpe_traces, false}};
+constexpr Group groups[] = {{check_quantizers, true}, {check_modern, true},       {check_layers, true},
+                            {check_wordpiece, false}, {check_imdb_tokens, false}, {check_hf_bert, true},
+                            {check_tpe_traces, false}};
 
 void print(const Result& result) {
   if (!result.found) return fmt::print("{}: skipped, not in this folder\n", result.group);

@@ -46,8 +46,15 @@ struct QuantizerCase {
         x(tensors.read_f32(id + ".x")),
         expected(tensors.read_f32(id + ".y")) {
     if (x.size() != expected.size()) throw UserError(fmt::format("{}: x and y differ in size", id));
+    if (entry.contains("bits") && bits() != entry.at("bits").get<double>())
+      throw UserError(fmt::format("{} {}: {} bits, not {}", id, format, bits(), entry.at("bits").dump()));
   }
 
+  // Storage of the whole tensor.
+  double bits() const {
+    const int64_t cols = shape.d[shape.rank - 1], rows = cols == 0 ? 0 : shape.size() / cols;
+    return std::round(bits_per_value(spec, rows, cols) * static_cast<double>(rows * cols) * 1024) / 1024;
+  }
   // The first value of y that differs from the expected one, or nothing.
   std::string difference(const std::vector<float>& y, std::string_view where) const {
     const bool zeros_equal = spec.format == Format::integer && spec.integer.width == 1;

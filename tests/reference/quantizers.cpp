@@ -13,14 +13,12 @@ std::string difference_on_cpu(const QuantizerCase& c) {
   return {};
 }
 
-}  // namespace
-
-Result check_quantizers(const Setting& setting) {
-  Result result{.group = "quantizers"};
-  const auto list = setting.folder / "golden/quantizers.json";
+Result check(const Setting& setting, const std::string& name) {
+  Result result{.group = name};
+  const auto list = setting.folder / "golden" / (name + ".json");
   if (!std::filesystem::exists(list)) return result;
   result.found = true;
-  const SafeTensors tensors(setting.folder / "golden/quantizers.safetensors");
+  const SafeTensors tensors(setting.folder / "golden" / (name + ".safetensors"));
   std::optional<DeviceQuantizer> on_device;
   if (!setting.on_cpu()) on_device.emplace(setting.device);
   for (const auto& entry : nlohmann::json::parse(read_file(list))) {
@@ -37,5 +35,10 @@ Result check_quantizers(const Setting& setting) {
   }
   return result;
 }
+
+}  // namespace
+
+Result check_quantizers(const Setting& setting) { return check(setting, "quantizers"); }
+Result check_modern(const Setting& setting) { return check(setting, "modern"); }
 
 }  // namespace mpq::reference

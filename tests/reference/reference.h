@@ -28,6 +28,7 @@ struct Result {
 };
 
 Result check_quantizers(const Setting& setting);   // golden/quantizers.{json,safetensors}
+Result check_modern(const Setting& setting);       // golden/modern.{json,safetensors}, bits too
 Result check_layers(const Setting& setting);       // golden/layers.{json,safetensors}
 Result check_wordpiece(const Setting& setting);    // golden/wordpiece.jsonl
 Result check_imdb_tokens(const Setting& setting);  // golden/wordpiece_imdb_*.tsv with data/imdb/*.tsv.xz
