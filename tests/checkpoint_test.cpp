@@ -15,6 +15,7 @@
 #include "base/safetensors.h"
 #include "data/wordpiece.h"
 #include "tests/temporary_folder.h"
+#include "tests/torch_pickle.h"
 #include "train/bert_config_file.h"
 #include "train/hugging_face_names.h"
 
@@ -200,6 +201,40 @@ TEST_F(CheckpointTest, StartsFromAnEncoderAlone) {
   EXPECT_EQ(other->get(0, *model.classifier.weight), fresh_session("none", 8)->get(0, *model.classifier.weight));
 }
 
+// As the oldest models ship: a pickle with LayerNorm's old names and without the prefix, and a config without
+// model_type.
+TEST_F(CheckpointTest, StartsFromAPickledEncoder) {
+  auto session = fresh_session();
+  write(*session);
+  std::string items, storages;
+  std::vector<std::string> keys;
+  rewrite_tensors([&](Change& c) {
+    std::string name = c.name.starts_with("bert.") ? c.name.substr(5) : c.name;
+    if (name == "embeddings.LayerNorm.weight") name = "embeddings.LayerNorm.gamma";
+    std::vector<int64_t> strides(c.shape.size(), 1);
+    if (c.shape.size() == 2) strides[0] = c.shape[1];
+    const auto count = static_cast<int64_t>(c.values.size());
+    keys.push_back(c.name);
+    items += named(name, pickled_tensor(pickled_storage(c.name, count), 0, c.shape, strides));
+    storages += little_endian(c.values.size(), 8);
+    storages.append(reinterpret_cast<const char*>(c.values.data()), 4 * c.values.size());
+  });
+  const std::string pickle = legacy_torch_file("}" + items, keys, storages);
+  fs::remove(folder / "model.safetensors");
+  std::ofstream(folder / "pytorch_model.bin", std::ios::binary) << pickle;
+  Json config = Json::parse(std::ifstream(folder / "config.json"));
+  config.erase("model_type");
+  std::ofstream(folder / "config.json") << config;
+  const Checkpoint c = read_checkpoint(folder);
+  require_head(c);
+  auto other = make_session("none", 8);
+  load_into(*other, 0, c);
+  EXPECT_EQ(session->logits(small_batch()), other->logits(small_batch()));
+  EXPECT_THROW(check_checkpoint_target(folder), UserError) << "somebody's download is not replaced";
+  std::ofstream(folder / "pytorch_model.bin", std::ios::binary) << pickle.substr(0, pickle.size() - 1);
+  expect_refused({"pytorch_model.bin", "only plain tensors"});
+}
+
 TEST_F(CheckpointTest, OtherLabelsMakeTheClassifierFresh) {
   write(*fresh_session());
   Checkpoint c = read_checkpoint(folder);
@@ -318,8 +353,8 @@ TEST_F(CheckpointTest, FoldersWithoutWeightsSayWhatToDo) {
   expect_refused({"no such folder"});
   fs::create_directory(folder);
   expect_refused({"holds no model.safetensors"});
-  std::ofstream(folder / "pytorch_model.bin") << "x";
-  expect_refused({"pickle", "save_pretrained"});
+  std::ofstream(folder / "pytorch_model.bin.index.json") << "{}";
+  expect_refused({"several files"});
 }
 
 TEST_F(CheckpointTest, NothingElseIsReplaced) {

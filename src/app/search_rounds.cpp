@@ -11,6 +11,7 @@
 #include "base/statistics.h"
 #include "base/stop.h"
 #include "base/text.h"
+#include "train/checkpoint.h"
 
 namespace mpq {
 namespace {
@@ -18,9 +19,8 @@ namespace {
 // What decides a trial's result beside its formats; a stored study goes on only with the same.
 std::string recipe_of(const SearchOptions& o, const Setup& setup) {
   const TrainArgs& t = o.train;
-  const std::string start = setup.init
-                                ? "init " + sha256_hex(MappedFile(setup.init->folder / "model.safetensors").text())
-                                : "model " + t.model;
+  const std::string start =
+      setup.init ? "init " + sha256_hex(MappedFile(weights_file(setup.init->folder)).text()) : "model " + t.model;
   return fmt::format(
       "data {} select {} {} epochs {} batch {} lr {} warmup {} decay {} weight-decay {} dropout {} clip {} seed {} "
       "max-bits {}{}",

@@ -1,10 +1,7 @@
 #include "base/safetensors.h"
 
 #include <algorithm>
-#include <bit>
-#include <cstring>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <set>
 
 #include "base/error.h"
@@ -17,20 +14,6 @@ using Json = nlohmann::json;
 constexpr uint64_t max_header = 100'000'000;  // as in the reference implementation
 constexpr size_t max_tensors = 100'000;
 constexpr int max_depth = 3;  // {"name": {"shape": [...]}}
-
-struct DtypeSize {
-  std::string_view name;
-  int64_t bytes;
-};
-constexpr DtypeSize dtypes[] = {{"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"F8_E5M2", 1}, {"F8_E4M3", 1},
-                                {"I16", 2},  {"U16", 2}, {"F16", 2}, {"BF16", 2},    {"I32", 4},
-                                {"U32", 4},  {"F32", 4}, {"F64", 8}, {"I64", 8},     {"U64", 8}};
-
-std::optional<int64_t> dtype_bytes(std::string_view dtype) {
-  for (const DtypeSize& d : dtypes)
-    if (d.name == dtype) return d.bytes;
-  return {};
-}
 
 // Reads the header once without keeping it, and refuses what a DOM would hide or choke on: duplicate keys, deep
 // nesting, floods of tensors. UserError.
@@ -124,32 +107,10 @@ Metadata read_metadata(const Json& object) {
   return metadata;
 }
 
-float half_to_float(uint16_t half) {
-  const uint32_t sign = (half & 0x8000u) << 16, exponent = half >> 10 & 31, fraction = half & 1023;
-  if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | fraction << 13);
-  const float magnitude = exponent == 0 ? static_cast<float>(fraction) * 0x1p-24f
-                                        : std::bit_cast<float>((exponent + 112) << 23 | fraction << 13);
-  return std::bit_cast<float>(std::bit_cast<uint32_t>(magnitude) | sign);
-}
-
-template <class From, class To, class Convert>
-std::vector<To> converted(const SafeTensors::Entry& entry, Convert convert) {
-  std::vector<To> values(entry.count);
-  for (int64_t i = 0; i < entry.count; ++i) {
-    From from;
-    std::memcpy(&from, entry.data.data() + i * sizeof(From), sizeof(From));
-    values[i] = convert(from);
-  }
-  return values;
-}
-template <class From, class To>
-std::vector<To> cast(const SafeTensors::Entry& entry) {
-  return converted<From, To>(entry, [](From v) { return static_cast<To>(v); });
-}
-
 }  // namespace
 
-SafeTensors::SafeTensors(const std::filesystem::path& path) : path_(path), file_(path) {
+SafeTensors::SafeTensors(const std::filesystem::path& path)
+    : NamedTensors(path, "a safetensors file is expected"), file_(path) {
   const auto bytes = file_.bytes();
   if (bytes.size() < 8) fail("it is too short to be a safetensors file");
   const uint64_t length = little_endian_u64(bytes);
@@ -168,69 +129,32 @@ void SafeTensors::read_header(std::string_view header, std::span<const std::byte
   Guard guard;
   Json::sax_parse(header, &guard);
   const Json json = Json::parse(header);
+  std::vector<Entry> entries;
   for (const auto& [name, info] : json.items()) {
     if (name == "__metadata__") {
       metadata_ = read_metadata(info);
       continue;
     }
     try {
-      entries_.push_back(read_entry(name, info, buffer));
+      entries.push_back(read_entry(name, info, buffer));
     } catch (const UserError& error) {
       throw UserError(fmt::format("tensor \"{}\": {}", name, error.what()));
     }
   }
   const auto begin_of = [&](const Entry& e) { return e.data.data() - buffer.data(); };
-  std::stable_sort(entries_.begin(), entries_.end(), [&](const Entry& a, const Entry& b) {
+  std::stable_sort(entries.begin(), entries.end(), [&](const Entry& a, const Entry& b) {
     return std::pair(begin_of(a), a.data.size()) < std::pair(begin_of(b), b.data.size());
   });
   int64_t covered = 0;
-  for (size_t i = 0; i < entries_.size(); ++i) {
-    const Entry& entry = entries_[i];
+  for (const Entry& entry : entries) {
     if (begin_of(entry) != covered)
       throw UserError(
           fmt::format("tensor \"{}\": its data begins at {}, not at {}", entry.name, begin_of(entry), covered));
     covered += static_cast<int64_t>(entry.data.size());
-    index_[entry.name] = i;
   }
   if (covered != static_cast<int64_t>(buffer.size()))
     throw UserError(fmt::format("its tensors cover {} of {} bytes", covered, buffer.size()));
-}
-
-const SafeTensors::Entry* SafeTensors::find(std::string_view name) const {
-  const auto found = index_.find(name);
-  return found == index_.end() ? nullptr : &entries_[found->second];
-}
-
-const SafeTensors::Entry& SafeTensors::at(std::string_view name) const {
-  const Entry* entry = find(name);
-  if (!entry) fail(fmt::format("it has no tensor \"{}\"", name));
-  return *entry;
-}
-
-std::vector<float> SafeTensors::read_f32(std::string_view name) const {
-  const Entry& entry = at(name);
-  if (entry.dtype == "F32") return cast<float, float>(entry);
-  if (entry.dtype == "F64") return cast<double, float>(entry);
-  if (entry.dtype == "F16") return converted<uint16_t, float>(entry, half_to_float);
-  if (entry.dtype == "BF16")
-    return converted<uint16_t, float>(entry, [](uint16_t v) { return std::bit_cast<float>(uint32_t{v} << 16); });
-  fail(fmt::format("tensor \"{}\" is {}, not F32, F64, F16 or BF16", name, entry.dtype));
-}
-
-std::vector<int64_t> SafeTensors::read_i64(std::string_view name) const {
-  const Entry& entry = at(name);
-  if (entry.dtype == "I64" || entry.dtype == "U64") return cast<int64_t, int64_t>(entry);
-  if (entry.dtype == "I32") return cast<int32_t, int64_t>(entry);
-  if (entry.dtype == "U32") return cast<uint32_t, int64_t>(entry);
-  if (entry.dtype == "I16") return cast<int16_t, int64_t>(entry);
-  if (entry.dtype == "U16") return cast<uint16_t, int64_t>(entry);
-  if (entry.dtype == "I8") return cast<int8_t, int64_t>(entry);
-  if (entry.dtype == "U8" || entry.dtype == "BOOL") return cast<uint8_t, int64_t>(entry);
-  fail(fmt::format("tensor \"{}\" is {}, no integer type", name, entry.dtype));
-}
-
-void SafeTensors::fail(const std::string& what) const {
-  throw UserError(fmt::format("{}: {}", path_.string(), what), "a safetensors file is expected");
+  for (Entry& entry : entries) add(std::move(entry));
 }
 
 void write_safetensors(const std::filesystem::path& path, std::span<const SafeTensor> tensors,

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/safetensors.h"
 #include "base/text.h"
+#include "base/torch_file.h"
 #include "train/bert_config_file.h"
 #include "train/hugging_face_names.h"
 #include "train/initialise.h"
@@ -20,6 +21,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr const char* kConfig = "config.json";
 constexpr const char* kWeights = "model.safetensors";
+constexpr const char* kPickled = "pytorch_model.bin";  // what old models ship instead
 constexpr const char* kInfo = "mpq.json";
 constexpr const char* kTrained = "mpq.safetensors";  // apart, so that transformers sees no unknown tensor
 constexpr const char* kState = "training_state.json";
@@ -32,7 +34,7 @@ std::string to_text(const std::vector<int64_t>& shape) { return "[" + fmt::forma
 std::vector<int64_t> dims(const Shape& s) { return {s.dims, s.dims + s.rank}; }
 
 // A tensor of the file as the model wants it.
-std::vector<float> read_values(const SafeTensors& file, const SafeTensors::Entry& entry, const Parameter& p,
+std::vector<float> read_values(const NamedTensors& file, const NamedTensors::Entry& entry, const Parameter& p,
                                const fs::path& path) {
   if (entry.shape != dims(p.shape))
     throw UserError(fmt::format("{}: tensor {} is {}", path.string(), entry.name, to_text(entry.shape)),
@@ -46,8 +48,8 @@ std::vector<float> read_values(const SafeTensors& file, const SafeTensors::Entry
   return values;
 }
 
-void add_values(Checkpoint& c, const Bert& model, const SafeTensors& file, const fs::path& path) {
-  for (const SafeTensors::Entry& entry : file.entries()) {
+void add_values(Checkpoint& c, const Bert& model, const NamedTensors& file, const fs::path& path) {
+  for (const NamedTensors::Entry& entry : file.entries()) {
     const std::string name = canonical_name(entry.name);
     if (is_ignorable(name)) continue;
     const Parameter* p = model.parameters().find(name);
@@ -66,7 +68,7 @@ void add_values(Checkpoint& c, const Bert& model, const SafeTensors& file, const
 void check_encoder(const Checkpoint& c, const Bert& model) {
   for (const Parameter& p : model.parameters().all())
     if (!is_trained(p) && !is_head(p.name) && !c.values.contains(p.name))
-      throw UserError(fmt::format("{}: tensor {} is missing", (c.folder / kWeights).string(), p.name),
+      throw UserError(fmt::format("{}: tensor {} is missing", weights_file(c.folder).string(), p.name),
                       fmt::format("{} expected", to_text(dims(p.shape))));
 }
 
@@ -86,26 +88,20 @@ void read_info(Checkpoint& c, const Bert& model) {
   }
 }
 
-[[noreturn]] void fail_without_weights(const fs::path& folder) {
-  if (fs::exists(folder / "pytorch_model.bin"))
-    throw UserError(fmt::format("{} holds pytorch_model.bin, a pickle, which mpq does not open", folder.string()),
-                    "load it in transformers and save_pretrained it again: that writes model.safetensors");
-  if (fs::exists(folder / "model.safetensors.index.json"))
-    throw UserError(fmt::format("{} holds weights in several files", folder.string()),
-                    "save_pretrained(..., max_shard_size=\"100GB\") writes one file");
-  throw UserError(fmt::format("{} holds no {}", folder.string(), kWeights),
-                  "a checkpoint is a folder with config.json and model.safetensors");
+std::unique_ptr<NamedTensors> open_weights(const fs::path& path) {
+  if (path.filename() == kPickled) return std::make_unique<TorchFile>(path);
+  return std::make_unique<SafeTensors>(path);
 }
 
 Checkpoint read_once(const fs::path& folder) {
   if (!fs::is_directory(folder)) throw UserError(fmt::format("no checkpoint {}: no such folder", folder.string()));
-  if (!fs::exists(folder / kWeights)) fail_without_weights(folder);
+  const fs::path weights = weights_file(folder);
   const BertConfigFile config = read_bert_config(folder / kConfig);
   const Bert model(config.config);
   Checkpoint c{.folder = folder, .config = config.config, .labels = config.labels};
   c.formats.resize(model.linears().size());
   c.max_tokens = std::min(c.max_tokens, c.config.positions);
-  add_values(c, model, SafeTensors(folder / kWeights), folder / kWeights);
+  add_values(c, model, *open_weights(weights), weights);
   check_encoder(c, model);
   if (fs::exists(folder / kInfo)) read_info(c, model);
   if (fs::exists(folder / kTrained)) add_values(c, model, SafeTensors(folder / kTrained), folder / kTrained);
@@ -134,6 +130,17 @@ auto read_whole(const fs::path& folder, const Read& read) {
 
 }  // namespace
 
+fs::path weights_file(const fs::path& folder) {
+  for (const char* name : {kWeights, kPickled})
+    if (fs::exists(folder / name)) return folder / name;
+  for (const char* name : {kWeights, kPickled})
+    if (fs::exists(folder / (std::string(name) + ".index.json")))
+      throw UserError(fmt::format("{} holds weights in several files", folder.string()),
+                      "save_pretrained(..., max_shard_size=\"100GB\") writes one file");
+  throw UserError(fmt::format("{} holds no {}", folder.string(), kWeights),
+                  "a checkpoint is a folder with config.json and model.safetensors (or pytorch_model.bin)");
+}
+
 Checkpoint read_checkpoint(const fs::path& folder) {
   return read_whole(folder, [&] { return read_once(folder); });
 }
@@ -142,7 +149,7 @@ void require_head(const Checkpoint& c) {
   const Bert model(c.config);
   for (const Parameter& p : model.parameters().all())
     if (is_head(p.name) && !is_trained(p) && !c.values.contains(p.name))
-      throw UserError(fmt::format("{}: tensor {} is missing", (c.folder / kWeights).string(), p.name),
+      throw UserError(fmt::format("{}: tensor {} is missing", weights_file(c.folder).string(), p.name),
                       "this model has no classifier yet; mpq train --init trains one");
 }
 
@@ -263,7 +270,7 @@ void write_checkpoint(const fs::path& folder, Session& session, int replica, con
 
 namespace {
 
-std::vector<float> read_moments(const SafeTensors& file, const std::string& prefix, const Bert& model,
+std::vector<float> read_moments(const NamedTensors& file, const std::string& prefix, const Bert& model,
                                 const fs::path& path) {
   std::vector<float> flat(model.parameters().size(), 0.0f);
   for (const Parameter& p : model.parameters().all()) {

@@ -28,6 +28,9 @@ struct Checkpoint {
 // the encoder. The head (pooler, classifier) may be lacking: see require_head and initialise_from.
 Checkpoint read_checkpoint(const std::filesystem::path& folder);
 
+// model.safetensors, or pytorch_model.bin where an old model ships only that. UserError if the folder has neither.
+std::filesystem::path weights_file(const std::filesystem::path& folder);
+
 // UserError if pooler or classifier are lacking: the model can be trained, but says nothing yet.
 void require_head(const Checkpoint& checkpoint);
 // UserError if the tokenizer makes ids that the model has no row for.
