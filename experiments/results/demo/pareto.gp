@@ -24,9 +24,15 @@ plot 'pareto.tsv' every ::1::1 using 2:3 with points lc rgb '#80332288' pt 7 ps 
      'pareto.tsv' every ::57::57 using 2:3 with points lc rgb '#80AA4499' pt 12 ps 0.8 title 'binary', \
      'pareto.tsv' every ::58::59 using 2:3 with points lc rgb '#80999933' pt 10 ps 0.8 title 'binary_residual', \
      'pareto.tsv' every ::60::67 using 2:3 with points lc rgb '#800077BB' pt 2 ps 0.8 title 'mxint_hardware', \
-     'pareto.tsv' every ::68::68 using 2:3 with points lc rgb '#80777777' pt 1 ps 0.8 title 'binary_scaling', \
-     'pareto.tsv' every ::69::74 using 2:3 with steps lc rgb '#BB2222' lw 3 title 'Pareto front', \
-     'pareto.tsv' every ::75::76 using 2:3 with lines lc rgb 'black' dt 2 lw 2 title 'float32 (control)'
+     'pareto.tsv' every ::68::75 using 2:3 with points lc rgb '#80777777' pt 1 ps 0.8 title 'mxfp', \
+     'pareto.tsv' every ::76::83 using 2:3 with points lc rgb '#80332288' pt 7 ps 0.8 title 'mxint', \
+     'pareto.tsv' every ::84::89 using 2:3 with points lc rgb '#80CC6677' pt 5 ps 0.8 title 'nvfp4', \
+     'pareto.tsv' every ::90::97 using 2:3 with points lc rgb '#80117733' pt 9 ps 0.8 title 'scaled_integer', \
+     'pareto.tsv' every ::98::103 using 2:3 with points lc rgb '#80DDAA33' pt 13 ps 0.8 title 'binary_scaled', \
+     'pareto.tsv' every ::104::110 using 2:3 with points lc rgb '#8088CCEE' pt 11 ps 0.8 title 'ternary', \
+     'pareto.tsv' every ::111::111 using 2:3 with points lc rgb '#80882255' pt 6 ps 0.8 title 'binary_scaling', \
+     'pareto.tsv' every ::112::118 using 2:3 with steps lc rgb '#BB2222' lw 3 title 'Pareto front', \
+     'pareto.tsv' every ::119::120 using 2:3 with lines lc rgb 'black' dt 2 lw 2 title 'float32 (control)'
 set terminal pngcairo size 1350,810 background 'white' font 'sans,15' linewidth 1.5
 set output 'pareto.png'
 plot 'pareto.tsv' every ::1::1 using 2:3 with points lc rgb '#80332288' pt 7 ps 0.8 title 'none', \
@@ -40,6 +46,12 @@ plot 'pareto.tsv' every ::1::1 using 2:3 with points lc rgb '#80332288' pt 7 ps 
      'pareto.tsv' every ::57::57 using 2:3 with points lc rgb '#80AA4499' pt 12 ps 0.8 title 'binary', \
      'pareto.tsv' every ::58::59 using 2:3 with points lc rgb '#80999933' pt 10 ps 0.8 title 'binary_residual', \
      'pareto.tsv' every ::60::67 using 2:3 with points lc rgb '#800077BB' pt 2 ps 0.8 title 'mxint_hardware', \
-     'pareto.tsv' every ::68::68 using 2:3 with points lc rgb '#80777777' pt 1 ps 0.8 title 'binary_scaling', \
-     'pareto.tsv' every ::69::74 using 2:3 with steps lc rgb '#BB2222' lw 3 title 'Pareto front', \
-     'pareto.tsv' every ::75::76 using 2:3 with lines lc rgb 'black' dt 2 lw 2 title 'float32 (control)'
+     'pareto.tsv' every ::68::75 using 2:3 with points lc rgb '#80777777' pt 1 ps 0.8 title 'mxfp', \
+     'pareto.tsv' every ::76::83 using 2:3 with points lc rgb '#80332288' pt 7 ps 0.8 title 'mxint', \
+     'pareto.tsv' every ::84::89 using 2:3 with points lc rgb '#80CC6677' pt 5 ps 0.8 title 'nvfp4', \
+     'pareto.tsv' every ::90::97 using 2:3 with points lc rgb '#80117733' pt 9 ps 0.8 title 'scaled_integer', \
+     'pareto.tsv' every ::98::103 using 2:3 with points lc rgb '#80DDAA33' pt 13 ps 0.8 title 'binary_scaled', \
+     'pareto.tsv' every ::104::110 using 2:3 with points lc rgb '#8088CCEE' pt 11 ps 0.8 title 'ternary', \
+     'pareto.tsv' every ::111::111 using 2:3 with points lc rgb '#80882255' pt 6 ps 0.8 title 'binary_scaling', \
+     'pareto.tsv' every ::112::118 using 2:3 with steps lc rgb '#BB2222' lw 3 title 'Pareto front', \
+     'pareto.tsv' every ::119::120 using 2:3 with lines lc rgb 'black' dt 2 lw 2 title 'float32 (control)'
