@@ -80,7 +80,7 @@ class FloatRows {
   __device__ __forceinline__ void copy(const float* from, bool there) {
 #pragma unroll
     for (int i = 0; i < kWidth / 16; ++i)
-      copy_async<16>(&at_[place(row_brought(), FragmentLane().t + 4 * i)], from + 16 * i, there);
+      copy_async(&at_[place(row_brought(), FragmentLane().t + 4 * i)], from + 16 * i, there);
   }
   // Four t + 4 i of the thread's row.
   __device__ __forceinline__ float4 brought(int i) const { return four(row_brought(), FragmentLane().t + 4 * i); }
@@ -117,7 +117,7 @@ class Brought {
  public:
   __device__ __forceinline__ void copy(int n, const float* from, bool there) {
 #pragma unroll
-    for (int i = 0; i < kWidth / 16; ++i) copy_async<16>(&at_[n][i][threadIdx.x], from + 16 * i, there);
+    for (int i = 0; i < kWidth / 16; ++i) copy_async(&at_[n][i][threadIdx.x], from + 16 * i, there);
   }
   __device__ __forceinline__ float4 get(int n, int i) const { return at_[n][i][threadIdx.x]; }
 

@@ -45,7 +45,7 @@ struct LargeTile {  // little traffic
   static constexpr int kWarpsM = 4, kWarpsN = 2, kSplit = 1, kAhead = 1;
   static constexpr bool kWhole = true;
 };
-struct SquareTile {  // the same with less to keep for each
+struct SquareTile {  // for gradients of weights, whose sums over chunks take registers too
   static constexpr int kWarpsM = 2, kWarpsN = 2, kSplit = 1, kAhead = 2;
   static constexpr bool kWhole = true;
 };
@@ -223,7 +223,7 @@ class Terms<Precision::bf16> {
 template <class Shape, Precision kPrecision, Along kAlongA, Along kAlongB>
 class Gemm {
  public:
-  // TileSums in shared memory, on their way from fragments to rows: the strides let writes meet each bank once.
+  // Sums in shared memory, on their way from fragments to rows: the strides let writes meet each bank once.
   static constexpr int kStride = kAlongB == Along::row ? kSpan + 8 : kSpan + 4;
   struct Shared {
     alignas(16) float tile[kThreadsOf<Shape> / kWarp][kSpan * kStride];
@@ -312,7 +312,7 @@ class Gemm {
     }
   }
 
-  // TileSums of fragments to their rows and columns (Lines).
+  // Sums of fragments to their rows and columns (Lines).
   static __device__ __forceinline__ void put(const TileSums& sums, float* tile) {
     const int g = lane_id() / 4, t = lane_id() % 4;
 #pragma unroll

@@ -36,8 +36,7 @@ struct LinearArgs {
 };
 
 // dx = (accumulate ? dx : 0) + dy w of problem `first` through its input's format, then the same of the next up to
-// `last`.
-// Then the slope of the activation that made x.
+// `last`, then the slope of the activation that made x.
 struct InputSum {
   Matrices dx{};
   bool accumulate = false;

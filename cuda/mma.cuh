@@ -12,15 +12,6 @@ __device__ __forceinline__ uint32_t shared_address(const void* p) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(p));
 }
 
-// Four blocks of 8 x 4 floats: lanes 8i ... 8i + 7 point at the rows of block i; lane l gets of each block row l / 4,
-// column l % 4. (ldmatrix, made for 8 x 8 of 16 bits.)
-__device__ __forceinline__ void load_floats(float (&to)[4], const float* row) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=f"(to[0]), "=f"(to[1]), "=f"(to[2]), "=f"(to[3])
-               : "r"(shared_address(row))
-               : "memory");
-}
-
 // Four blocks of 8 x 8 of 16 bits: lanes 8i ... 8i + 7 point at the rows of block i. Lane l gets of each block row l /
 // 4, columns 2 (l % 4) and the next; or, transposed, column l / 4, rows 2 (l % 4) and the next.
 __device__ __forceinline__ void load_blocks(uint32_t (&to)[4], const void* row) {
@@ -45,13 +36,12 @@ __device__ __forceinline__ void multiply_add(float (&c)[4], const uint32_t (&a)[
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-// 16 or 4 bytes from global to shared memory; where `inside` does not hold, zeros, and `from` is not read. Lands by
+// 16 bytes from global to shared memory; where `inside` does not hold, zeros, and `from` is not read. Lands by
 // wait_for_copies.
-template <int kBytes>
 __device__ __forceinline__ void copy_async(void* to, const void* from, bool inside) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;"
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 16, %2;"
                :
-               : "r"(shared_address(to)), "l"(from), "n"(kBytes), "r"(inside ? kBytes : 0)
+               : "r"(shared_address(to)), "l"(from), "r"(inside ? 16 : 0)
                : "memory");
 }
 __device__ __forceinline__ void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }

@@ -2,7 +2,6 @@
 // values and tiles of zeros. Replica r quantizes by format r.
 #include <gtest/gtest.h>
 
-#include <map>
 #include <random>
 
 #include "autograd/ops.h"
@@ -16,22 +15,6 @@
 
 namespace mpq {
 namespace {
-
-// Every sample and every choice of formats.def, once.
-std::vector<QuantSpec> all_formats() {
-  std::map<std::string, QuantSpec> formats;
-  const auto add = [&](const QuantSpec& spec) { formats.emplace(to_text(spec), spec); };
-  for (const FormatInfo& f : format_list())
-    for (std::string_view text : f.samples) add(parse_format(text));
-  for (const Family& f : families())
-    for (std::string_view text : f.choices) {
-      const LinearSpec spec = parse_linear_spec(text);
-      add(spec.x), add(spec.w), add(spec.b);
-    }
-  std::vector<QuantSpec> specs;
-  for (const auto& [text, spec] : formats) specs.push_back(spec);
-  return specs;
-}
 
 // A zero tile takes its maximum from the rest of the tensor; of an activation whose format looks no further than a row
 // only finite values promise that it need not. So NaN and tiles of zeros meet in `mixed` only.
@@ -100,7 +83,7 @@ class DeviceFormatsTest : public DeviceTest {
   void compare(const Floats& x, Shape shape, Role role, bool reaching_only, const Run& run,
                const Reference& reference) {
     std::vector<std::pair<QuantSpec, Floats>> cases;
-    for (const QuantSpec& spec : all_formats()) {
+    for (const QuantSpec& spec : known_formats()) {
       if (reaching_only && reach(spec, role) != Reach::sequence) continue;
       Floats y(x.size());
       try {

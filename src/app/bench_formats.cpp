@@ -5,7 +5,6 @@
 #include <bit>
 #include <chrono>
 #include <cmath>
-#include <map>
 
 #include "app/bench.h"
 #include "base/parallel.h"
@@ -19,21 +18,9 @@ using Clock = std::chrono::steady_clock;
 // Patterns are quantized a slice at a time, as rows of a matrix; the CPU's part is shared out by rows.
 constexpr int64_t kCols = 1024;
 
-// The samples of every format and what families choose of them, each once.
 std::vector<QuantSpec> elementwise_formats() {
-  std::map<std::string, QuantSpec> formats;
-  const auto add = [&](const QuantSpec& spec) {
-    if (reach(spec, Role::activation) == Reach::element) formats.emplace(to_text(spec), spec);
-  };
-  for (const FormatInfo& format : format_list())
-    for (std::string_view text : format.samples) add(parse_format(text));
-  for (const Family& family : families())
-    for (std::string_view text : family.choices) {
-      const LinearSpec spec = parse_linear_spec(text);
-      add(spec.x), add(spec.w), add(spec.b);
-    }
-  std::vector<QuantSpec> specs;
-  for (const auto& [text, spec] : formats) specs.push_back(spec);
+  std::vector<QuantSpec> specs = known_formats();
+  std::erase_if(specs, [](const QuantSpec& spec) { return reach(spec, Role::activation) != Reach::element; });
   return specs;
 }
 

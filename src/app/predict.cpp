@@ -9,12 +9,12 @@
 #include <functional>
 #include <iostream>
 #include <memory>
-#include <numeric>
 
 #include "app/commands.h"
 #include "app/format_options.h"
 #include "app/options.h"
 #include "base/error.h"
+#include "base/statistics.h"
 #include "base/stop.h"
 #include "base/text.h"
 #include "data/loader.h"
@@ -68,15 +68,6 @@ class TextLines {
   int64_t number_ = 0;
   size_t batch_;
 };
-
-std::vector<double> softmax(std::span<const float> logits) {
-  const double top = *std::max_element(logits.begin(), logits.end());
-  std::vector<double> p;
-  for (const float logit : logits) p.push_back(std::exp(logit - top));
-  const double sum = std::accumulate(p.begin(), p.end(), 0.0);
-  for (double& value : p) value /= sum;
-  return p;
-}
 
 void print(const std::vector<std::string>& labels, std::span<const float> logits, bool json) {
   const std::string& label = labels[std::max_element(logits.begin(), logits.end()) - logits.begin()];

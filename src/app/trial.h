@@ -2,6 +2,7 @@
 #pragma once
 #include <filesystem>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -35,7 +36,11 @@ struct TrialSetting {
   Bert model{setup.config};
 
   int64_t steps() const { return plan_of(train).steps(setup.data.train.row_count()); }
-  Replica replica(const TrialJob& job) const { return {job.seed, schedule_of(train, steps()), job.formats}; }
+  std::vector<Replica> replicas(std::span<const TrialJob> jobs) const {
+    std::vector<Replica> all;
+    for (const TrialJob& job : jobs) all.push_back({job.seed, schedule_of(train, steps()), job.formats});
+    return all;
+  }
   SessionOptions session_options() const { return mpq::session_options(train, setup.data_options); }
 };
 

@@ -13,12 +13,6 @@ constexpr std::chrono::minutes kKeepEvery{5};
 
 struct AllDiverged {};
 
-std::vector<Replica> replicas_of(const TrialSetting& setting, std::span<const TrialJob> jobs) {
-  std::vector<Replica> replicas;
-  for (const TrialJob& job : jobs) replicas.push_back(setting.replica(job));
-  return replicas;
-}
-
 std::string title(std::span<const TrialJob> jobs) {
   return jobs.size() == 1 ? jobs[0].name : fmt::format("wave of {} trials", jobs.size());
 }
@@ -28,7 +22,7 @@ std::string title(std::span<const TrialJob> jobs) {
 TrialSession::TrialSession(Device& device, const TrialSetting& setting, std::span<const TrialJob> jobs, int64_t step)
     : setting_(setting),
       jobs_(jobs),
-      session_(device, setting.model, replicas_of(setting, jobs), setting.session_options()),
+      session_(device, setting.model, setting.replicas(jobs), setting.session_options()),
       running_(jobs.size()) {
   for (const TrialJob& job : jobs)
     check(job.seed == jobs[0].seed, "trials of the seeds {} and {} in one session", job.seed, jobs[0].seed);

@@ -51,7 +51,7 @@ std::vector<SessionJobs> WaveRunner::sessions(std::vector<TrialJob> jobs) const 
       return p.step != session.step || p.over_sequence != at->over_sequence;
     });
     for (auto p = at; p != end && session.jobs.size() < share; ++p) session.jobs.push_back(p->job);
-    const size_t count = fitting(replicas_of(session.jobs), setting_.session_options());
+    const size_t count = fitting(setting_.replicas(session.jobs), setting_.session_options());
     session.jobs.erase(session.jobs.begin() + static_cast<std::ptrdiff_t>(count), session.jobs.end());
     at += static_cast<std::ptrdiff_t>(session.jobs.size());
     sessions.push_back(std::move(session));
@@ -121,7 +121,7 @@ std::vector<Evaluation> WaveRunner::evaluate_kept(const std::vector<fs::path>& f
 }
 
 size_t WaveRunner::memory(std::span<const TrialJob> jobs) const {
-  return Session::memory(*devices_[0], model(), replicas_of(jobs), setting_.session_options());
+  return Session::memory(*devices_[0], model(), setting_.replicas(jobs), setting_.session_options());
 }
 
 const Device& WaveRunner::tightest() const {
@@ -143,12 +143,6 @@ size_t WaveRunner::fitting(std::span<const Replica> replicas, const SessionOptio
                       "a smaller --batch, --max-tokens or --model needs less");
     n = std::clamp<size_t>(n * budget / needed, 1, n - 1);
   }
-}
-
-std::vector<Replica> WaveRunner::replicas_of(std::span<const TrialJob> jobs) const {
-  std::vector<Replica> replicas;
-  for (const TrialJob& job : jobs) replicas.push_back(setting_.replica(job));
-  return replicas;
 }
 
 }  // namespace mpq

@@ -43,7 +43,6 @@ class WaveRunner {
 
  private:
   size_t fitting(std::span<const Replica> replicas, const SessionOptions& options) const;
-  std::vector<Replica> replicas_of(std::span<const TrialJob> jobs) const;
 
   const Device& tightest() const;  // the device with the least free memory
 

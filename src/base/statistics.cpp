@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "base/error.h"
 
@@ -63,6 +64,15 @@ Mean mean_of(std::span<const double> values) {
   }
   const double deviation = std::sqrt(squares / (n - 1)), half = t975(values.size() - 1) * deviation / std::sqrt(n);
   return {mean, deviation, {mean - half, mean + half}};
+}
+
+std::vector<double> softmax(std::span<const float> logits) {
+  const double top = *std::max_element(logits.begin(), logits.end());
+  std::vector<double> p;
+  for (const float logit : logits) p.push_back(std::exp(logit - top));
+  const double sum = std::accumulate(p.begin(), p.end(), 0.0);
+  for (double& value : p) value /= sum;
+  return p;
 }
 
 }  // namespace mpq

@@ -1,7 +1,8 @@
-// How sure a measured accuracy is.
+// How sure a measured accuracy is, and how sure a classifier is.
 #pragma once
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace mpq {
 
@@ -22,5 +23,7 @@ struct Mean {
   Interval interval;       // 95 %, Student's t with n - 1 degrees of freedom; infinite for n = 1
 };
 Mean mean_of(std::span<const double> values);
+
+std::vector<double> softmax(std::span<const float> logits);  // at least one
 
 }  // namespace mpq

@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <map>
 #include <optional>
-#include <vector>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -103,6 +103,21 @@ std::string to_text(const LinearSpec& spec) {
 
 double bits_per_weight(const LinearSpec& spec, int64_t rows, int64_t cols) {
   return bits_per_value(spec.w, rows, cols);
+}
+
+std::vector<QuantSpec> known_formats() {
+  std::map<std::string, QuantSpec> formats;
+  const auto add = [&](const QuantSpec& spec) { formats.emplace(to_text(spec), spec); };
+  for (const FormatInfo& format : format_list())
+    for (std::string_view text : format.samples) add(parse_format(text));
+  for (const Family& family : families())
+    for (std::string_view text : family.choices) {
+      const LinearSpec spec = parse_linear_spec(text);
+      add(spec.x), add(spec.w), add(spec.b);
+    }
+  std::vector<QuantSpec> specs;
+  for (const auto& [text, spec] : formats) specs.push_back(spec);
+  return specs;
 }
 
 }  // namespace mpq

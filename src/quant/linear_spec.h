@@ -4,6 +4,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "quant/spec.h"
 
@@ -27,5 +28,8 @@ struct Family {
 };
 std::span<const Family> families();
 const Family& find_family(std::string_view name);  // UserError lists the known ones
+
+// Every format's samples and what families choose, each once: for tests and measurements.
+std::vector<QuantSpec> known_formats();
 
 }  // namespace mpq

@@ -189,6 +189,7 @@ void Session::catch_up() {
 // Everything of a step up to the clipped gradient. Returns the loss [1].
 Tensor Session::forward_backward(const BertBatch& batch) {
   check(options_.training && options_.shards == 1, "a session in shards trains by train_steps only");
+  quantize_weights();
   const Tensor loss = gradients(batch, memory_->tensors, 0, 0);
   clip(memory_->tensors.dword, batch.segments.count);
   return loss;
@@ -197,7 +198,6 @@ Tensor Session::forward_backward(const BertBatch& batch) {
 Tensor Session::gradients(const BertBatch& batch, BertTensors& tensors, uint32_t first, int64_t batch_rows) {
   Memory& m = *memory_;
   Ops& ops = device_.ops();
-  quantize_weights();
   if (options_.shards == 1 && word_trained())
     adamw_rows(batch.segments.tokens, batch.segments.count, batch.segments.most, {});
   Tape tape(ops, m.activations, replicas(), true);

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/sha256.h"
+#include "base/statistics.h"
 #include "base/text.h"
 #include "train/session.h"
 
@@ -91,13 +92,8 @@ int32_t longest_row(const Split& split) {
 void add_opinions(SoftLabels& opinions, const char* name, const Split& split, std::span<const float> logits) {
   const size_t classes = opinions.label_names.size();
   for (size_t r = 0; r < split.texts.size(); ++r) {
-    const auto x = logits.subspan(r * classes, classes);
-    const float top = *std::max_element(x.begin(), x.end());
-    SoftLabels::Row row{name, split.texts[r], {}};
-    double sum = 0;
-    for (const float logit : x) sum += std::exp(static_cast<double>(logit) - top);
-    for (const float logit : x) row.p.push_back(static_cast<float>(std::exp(static_cast<double>(logit) - top) / sum));
-    opinions.rows.push_back(std::move(row));
+    const std::vector<double> p = softmax(logits.subspan(r * classes, classes));
+    opinions.rows.push_back({name, split.texts[r], {p.begin(), p.end()}});
   }
 }
 
