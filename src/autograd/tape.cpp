@@ -19,6 +19,13 @@ Tensor Tape::grad_of(Var v) {
   return v->grad;
 }
 
+void Tape::pass_grad(Var from, Var to) {
+  const Tensor grad = grad_of(from);
+  if (to->has_grad) return ops_.add(grad, to->grad);
+  to->grad = grad;
+  to->has_grad = true;
+}
+
 void Tape::backward() {
   for (auto step = log_.rbegin(); step != log_.rend(); ++step) (*step)();
   log_.clear();

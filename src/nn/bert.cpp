@@ -40,7 +40,23 @@ BertConfig parse_model(const std::string& text) {
   return c;
 }
 
+std::vector<std::string> square_linears(const BertConfig& config) {
+  std::vector<std::string> names;
+  for (int l = 0; l < config.layers; ++l) {
+    const std::string n = fmt::format("bert.encoder.layer.{}.", l);
+    for (const char* part : {"attention.self.query", "attention.self.key", "attention.self.value",
+                             "attention.output.dense", "intermediate.dense", "output.dense"})
+      if (std::string_view(part).starts_with("attention.") || config.hidden == config.ffn) names.push_back(n + part);
+  }
+  names.push_back("bert.pooler.dense");
+  return names;
+}
+
 Linear Bert::add_linear(const std::string& name, int out, int in) {
+  if (config_.identities.contains(name)) {
+    check(out == in, "{} of {} inputs and {} outputs is no identity", name, in, out);
+    return {.name = name};
+  }
   Linear linear{name, &parameters_.add(name + ".weight", {out, in}, true),
                 &parameters_.add(name + ".bias", {out}, false), nullptr, static_cast<int>(linears_.size())};
   linears_.push_back(nullptr);  // filled when the Linear has its final place
@@ -78,6 +94,7 @@ Bert::Bert(const BertConfig& config) : config_(config) {
 // What formats train.
 void Bert::add_quantizers() {
   const auto add = [&](Linear& linear) {
+    if (linear.is_identity()) return;
     linear.trained = &parameters_.add(linear.name + ".quantizer", {4}, false);
     linears_[linear.index] = &linear;
   };
