@@ -7,18 +7,22 @@ namespace {
 
 std::string options_of(const TrialJob& job) {
   std::string text = job.recipe + " seed " + std::to_string(job.seed);
+  if (job.epochs) text += fmt::format(" epochs {}", *job.epochs);
+  if (!job.start.empty()) text += " from " + job.start.filename().string();
   for (const LinearSpec& spec : job.formats) text += " " + to_text(spec);
   return text;
 }
 
 }  // namespace
 
-std::optional<KeptTrial> read_kept(const TrialSetting& setting, const TrialJob& job) {
+std::optional<KeptTrial> read_kept(const TrialJob& job) {
   if (job.running.empty() || !std::filesystem::exists(job.running)) return {};
   try {
-    auto state = read_training_state(job.running, setting.model, options_of(job));
+    auto state = read_training_state(job.running, *job.model, options_of(job));
     if (!state) return {};
-    return KeptTrial{read_checkpoint(job.running), std::move(*state)};
+    KeptTrial kept{read_checkpoint(job.running), std::move(*state)};
+    if (!(kept.weights.config == job.model->config())) throw UserError("its state is of another architecture");
+    return kept;
   } catch (const UserError& error) {
     log().warn("{} starts from its beginning: {}", job.name, error.what());
     return {};

@@ -22,16 +22,23 @@ std::string title(std::span<const TrialJob> jobs) {
 TrialSession::TrialSession(Device& device, const TrialSetting& setting, std::span<const TrialJob> jobs, int64_t step)
     : setting_(setting),
       jobs_(jobs),
-      session_(device, setting.model, setting.replicas(jobs), setting.session_options()),
+      session_(device, *jobs[0].model, setting.replicas(jobs), setting.session_options(jobs[0])),
       running_(jobs.size()) {
   for (const TrialJob& job : jobs)
     check(job.seed == jobs[0].seed, "trials of the seeds {} and {} in one session", job.seed, jobs[0].seed);
-  if (step == 0) start_weights(session_, setting.setup);
+  if (step == 0) start();
   for (int r = 0; r < replicas() && step > 0; ++r) go_on(r, step);
 }
 
+void TrialSession::start() {
+  const auto elsewhere = [](const TrialJob& job) { return !job.start.empty(); };
+  if (!std::all_of(jobs_.begin(), jobs_.end(), elsewhere)) start_weights(session_, setting_.setup);
+  for (int r = 0; r < replicas(); ++r)
+    if (elsewhere(jobs_[r])) load_into(session_, r, read_checkpoint(jobs_[r].start));
+}
+
 void TrialSession::go_on(int replica, int64_t step) {
-  auto kept = read_kept(setting_, jobs_[replica]);
+  auto kept = read_kept(jobs_[replica]);
   if (!kept || kept->state.optimizer.step != step)
     throw UserError(fmt::format("{}: its state vanished while the search started", jobs_[replica].running.string()),
                     "the same command starts the trial anew");
@@ -54,9 +61,9 @@ void TrialSession::run(const Split& split, const std::function<void()>& alive, b
 }
 
 void TrialSession::train(const std::function<void()>& alive, bool shown) {
-  TrainPlan plan = plan_of(setting_.train);
+  TrainPlan plan = plan_of(setting_.train_of(jobs_[0]));
   plan.data_seed = jobs_[0].seed;
-  Progress progress(title(jobs_), setting_.steps(), "steps", session_.step());
+  Progress progress(title(jobs_), setting_.steps(jobs_[0]), "steps", session_.step());
   mpq::train(session_, setting_.setup.data.train, plan, [&](const Progressed& steps) {
     for (const Session::StepResult& step : steps.results) add(step);
     if (all_diverged()) throw AllDiverged{};
