@@ -115,8 +115,12 @@ std::string ArchitectureSpace::recipe() const {
 }
 
 std::string describe_architecture(const BertConfig& c) {
-  std::string text = fmt::format("{} layers, {} heads, {}/{}", c.layers, c.heads, c.hidden, c.ffn);
-  if (const size_t n = c.identities.size()) text += fmt::format(", {} {}", n, n == 1 ? "identity" : "identities");
+  const auto count = [](size_t n, const char* one, const char* many) {
+    return fmt::format("{} {}", n, n == 1 ? one : many);
+  };
+  std::string text = fmt::format("{}, {}, {}/{}", count(static_cast<size_t>(c.layers), "layer", "layers"),
+                                 count(static_cast<size_t>(c.heads), "head", "heads"), c.hidden, c.ffn);
+  if (!c.identities.empty()) text += ", " + count(c.identities.size(), "identity", "identities");
   return text;
 }
 

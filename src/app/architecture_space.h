@@ -24,7 +24,8 @@ class ArchitectureSpace final : public TrialSpace {
   ArchitectureSpace(const SearchOptions& options, const std::string& sampler, std::shared_ptr<const Bert> base,
                     Compression compression);
 
-  // num_layers, num_heads, hidden_size, intermediate_size; further, a square Linear each, NAME_type: linear or identity.
+  // num_layers, num_heads, hidden_size, intermediate_size; further, a square Linear each, NAME_type: linear or
+  // identity.
   SearchSpace parameters() const override;
   FurtherParameters further() const override;
   Candidate candidate(const FrozenTrial& trial) const override;

@@ -48,7 +48,8 @@ void declare(CommandLine& line, SearchOptions& o) {
   line.option("replicas", o.replicas, "N",
               "trials trained together in a session, of all studies, with the same results; 0: what suits the device",
               {.min = 0, .max = 4096});
-  line.option("sampler", o.sampler, "tpe|random|grid[,...]", "how trials are proposed; of several, each has its studies");
+  line.option("sampler", o.sampler, "tpe|random|grid[,...]",
+              "how trials are proposed; of several, each has its studies");
   line.option("max-bits", o.max_bits, "B",
               "average bits a Linear weight, scales counted; trials over it are not trained", {.above = 0});
   line.option("max-parameters", o.max_parameters, "N", "likewise of the model's parameters", {.min = 1});

@@ -22,7 +22,8 @@ Cells size_header(const SearchStyle& style) {
 }
 Cells size_cells(const ModelSize& size, const SearchStyle& style) {
   if (style.architectures)
-    return {std::to_string(size.parameters), std::to_string(size.multiply_adds), fmt::format("{:.2f}", size.megabytes())};
+    return {std::to_string(size.parameters), std::to_string(size.multiply_adds),
+            fmt::format("{:.2f}", size.megabytes())};
   return {fmt::format("{:.2f}", size.bits_per_weight), fmt::format("{:.2f}", size.bits_per_parameter)};
 }
 
@@ -69,7 +70,8 @@ void add_baseline(const KnownBaseline& b, const std::string& selection, Table& t
   const Hits& hits = selection == "test" ? b.test : b.valid;
   const Interval interval = wilson_interval(hits.correct, hits.rows);
   Cells row{"n-gram baseline", percent_point(hits.accuracy()), fmt::format("{:.4f}", interval.low),
-            fmt::format("{:.4f}", interval.high), percent_point(selection == "test" ? std::nullopt : b.test.accuracy())};
+            fmt::format("{:.4f}", interval.high),
+            percent_point(selection == "test" ? std::nullopt : b.test.accuracy())};
   row.resize(table.header.size(), "-");
   table.add(row);
 }

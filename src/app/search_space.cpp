@@ -20,11 +20,13 @@ std::vector<std::string> samplers(const SearchOptions& options) {
 }
 
 PlannedStudy control(const std::string& name, const SearchOptions& options, const std::shared_ptr<const Bert>& base) {
-  return {name, samplers(options)[0], std::make_unique<FormatSpace>(FormatChoices{"none", {"none"}}, base, false), true};
+  return {name, samplers(options)[0], std::make_unique<FormatSpace>(FormatChoices{"none", {"none"}}, base, false),
+          true};
 }
 
 SearchPlan architecture_plan(const SearchOptions& options, const std::shared_ptr<const Bert>& base) {
-  SearchPlan plan{.subject = "study", .control = "--model " + options.train.model, .architectures = true, .studies = {}};
+  SearchPlan plan{
+      .subject = "study", .control = "--model " + options.train.model, .architectures = true, .studies = {}};
   plan.studies.push_back(control("control", options, base));
   const auto all = samplers(options);
   for (const std::string& sampler : all)

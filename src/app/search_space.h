@@ -1,5 +1,5 @@
-// What a search tries. A study of it has a space: parameters, and the model that a trial's parameters stand for. Another
-// space is a file with a class, and a line in search_space.cpp.
+// What a search tries. A study of it has a space: parameters, and the model that a trial's parameters stand for.
+// Another space is a file with a class, and a line in search_space.cpp.
 #pragma once
 #include <memory>
 #include <optional>

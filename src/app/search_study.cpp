@@ -181,7 +181,8 @@ TrialJob SearchStudy::job(const FrozenTrial& trial, uint64_t seed, const Finishe
     job.epochs = candidate.epochs_after;
     job.start = in_float;
     job.finished = [in_float, finished](Session& session, int replica, TrialResult result) {
-      if (fs::exists(in_float / kSeconds)) result.seconds += parse_double(trim(read_file(in_float / kSeconds))).value_or(0);
+      if (fs::exists(in_float / kSeconds))
+        result.seconds += parse_double(trim(read_file(in_float / kSeconds))).value_or(0);
       finished(session, replica, result);
     };
     return job;
