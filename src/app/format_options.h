@@ -1,4 +1,4 @@
-// --format and --layer-format: which number formats the Linears of a model get.
+// --format and --layer-format: which number formats the Linears and embedding tables of a model get.
 #pragma once
 #include <string>
 #include <vector>
@@ -13,7 +13,7 @@ struct FormatArgs {
   std::vector<std::string> layers;  // NAME=SPEC or PATTERN=SPEC, later ones win
 
   void add_to(CommandLine& line);
-  // One spec a Linear, starting from `before`. UserError for a bad spec or a name or pattern without a Linear.
+  // For every row (nn/model_formats.h), starting from `before`. UserError for a bad spec, or a name or pattern of none.
   std::vector<LinearSpec> resolve(const Bert& model, std::vector<LinearSpec> before) const;
 };
 

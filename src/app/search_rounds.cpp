@@ -25,9 +25,10 @@ std::string recipe_of(const SearchOptions& o, const Setup& setup) {
       setup.init ? "init " + sha256_hex(MappedFile(weights_file(setup.init->folder)).text()) : "model " + t.model;
   return fmt::format(
       "data {} select {} {} epochs {} batch {} lr {} warmup {} decay {} weight-decay {} dropout {} clip {} seed {} "
-      "max-bits {}{}{}",
+      "max-bits {}{}{}{}",
       setup.data.fingerprint, o.select, start, t.epochs, t.batch, t.lr, t.warmup, t.decay, t.weight_decay, t.dropout,
       t.clip, t.seed, o.max_bits ? fmt::format("{}", *o.max_bits) : "none",
+      o.max_bits && o.budget == "model" ? " a parameter" : "",
       o.max_parameters ? fmt::format(" max-parameters {}", *o.max_parameters) : "", o.machine.precision_in_recipe());
 }
 
@@ -65,7 +66,9 @@ Search::Search(const SearchOptions& options, const Setup& setup, const Devices& 
   for (const auto& study : studies_) finished_ += study->result().finished;
 }
 
-SearchStyle Search::style() const { return {plan_.subject, plan_.control, options_.select, plan_.architectures}; }
+SearchStyle Search::style() const {
+  return {plan_.subject, plan_.control, options_.select, plan_.architectures, options_.budget == "model"};
+}
 
 void Search::print_plan(const Devices& devices) const {
   size_t memory = 0, together = 0;
@@ -124,7 +127,8 @@ void Search::print_trial(const SearchStudy& study, const FrozenTrial& trial) {
   const std::string seconds = attribute("mpq:seconds"), same = attribute("mpq:same_as");
   std::string line = fmt::format("[{}/{}] {} trial {}: ", ++finished_, planned_, study.name(), trial.number);
   if (trial.values.empty())
-    line += fmt::format("{}, {} bits, {} parameters", to_text(trial.state), attribute("mpq:bits"),
+    line += fmt::format("{}, {} bits, {} parameters", to_text(trial.state),
+                        attribute(options_.budget == "model" ? "mpq:bits_per_parameter" : "mpq:bits"),
                         attribute("mpq:parameters"));
   else
     line += fmt::format("{:.4f}", trial.values[0]);

@@ -129,10 +129,7 @@ class Run {
   }
 
   std::vector<LinearSpec> formats() const {
-    const size_t count = model_.linears().size();
-    std::vector<LinearSpec> before = setup_.init ? setup_.init->formats : std::vector<LinearSpec>(count);
-    before.resize(count);
-    return options_.formats.resolve(model_, before);
+    return options_.formats.resolve(model_, setup_.init ? setup_.init->formats : std::vector<LinearSpec>{});
   }
 
   // Everything that decides the bits of a run; equal fingerprints may continue each other.

@@ -24,7 +24,7 @@ struct TrialResult {
 struct TrialJob {
   std::string name;  // for the progress line
   std::shared_ptr<const Bert> model;
-  std::vector<LinearSpec> formats;  // one a Linear
+  std::vector<LinearSpec> formats;  // nn/model_formats.h
   uint64_t seed;                    // initialisation, order of the rows, dropout
   std::filesystem::path running;    // where its state is kept while it runs; empty: nowhere
   std::string recipe;               // what else decides its result: only a state of the same recipe is continued

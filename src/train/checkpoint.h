@@ -18,7 +18,7 @@ struct Checkpoint {
   BertConfig config;
   std::vector<std::string> labels;                   // [config.classes]
   std::map<std::string, std::vector<float>> values;  // by parameter name; without those the file lacks
-  std::vector<LinearSpec> formats;                   // one a Linear; `none` in a folder that names no format
+  std::vector<LinearSpec> formats;                   // nn/model_formats.h; `none` in a folder that names no format
   int max_tokens = 512;                              // how texts were cut in training
   Truncate truncate = Truncate::Head;
 };

@@ -18,7 +18,7 @@ namespace mpq {
 struct Replica {
   uint64_t seed = 42;  // initialisation and dropout
   Schedule schedule;
-  std::vector<LinearSpec> formats;  // one a Linear
+  std::vector<LinearSpec> formats;  // nn/model_formats.h
 };
 
 struct SessionOptions {
@@ -122,6 +122,8 @@ class Session {
   bool word_trained() const { return !model_.word->frozen; }
   void catch_up();  // brings every row of the word embedding up to date
   void quantize_weights();
+  void quantize_tables(const QuantizeWeights::Rows& words);
+  void tables_of_step(const BertBatch& batch);
   void set_step(int64_t step);
   StepResult result(const Tensor& loss);
   void read_history(int64_t first, int64_t last, std::vector<StepResult>& results);

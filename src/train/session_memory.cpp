@@ -26,7 +26,7 @@ void Session::Memory::allocate(Arena arena, const Bert& model, const FormatTable
   const int64_t size = set.size(), dense = set.dense_size(), vocabulary = model.word->shape[0];
   specs = parameters.array<QuantSpec>(static_cast<int64_t>(formats.table().size()));
   tensors.values = flat(size, R);
-  if (formats.weights_quantized()) tensors.quantized = flat(dense, R);
+  if (const int64_t quantized = formats.quantized_size(model)) tensors.quantized = flat(quantized, R);
   seeds = parameters.array<uint64_t>(R);
   step = parameters.array<int64_t>(1);
   single_starts = parameters.array<int32_t>(std::max(options.batch_rows, options.eval_rows) + 1);
