@@ -55,8 +55,11 @@ SessionOptions session_options(const TrainArgs& train, const DataOptions& data) 
 }
 
 void start_weights(Session& session, const Setup& setup) {
-  if (!setup.init) return session.initialise();
-  for (int r = 0; r < session.replicas(); ++r) load_into(session, r, *setup.init);
+  if (!setup.init) session.initialise();
+  for (int r = 0; r < session.replicas(); ++r) {
+    if (setup.init) load_into(session, r, *setup.init);
+    if (session.replica(r).pruning.weights && session.masks(r).empty()) session.prune(r);
+  }
 }
 
 std::string describe(const BertConfig& c) {

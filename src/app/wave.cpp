@@ -106,7 +106,7 @@ std::vector<Evaluation> WaveRunner::evaluate_kept(const std::vector<fs::path>& f
   std::vector<Replica> replicas;
   for (const fs::path& folder : folders) {
     checkpoints.push_back(read_checkpoint(folder));
-    replicas.push_back({.formats = checkpoints.back().formats});
+    replicas.push_back({.formats = checkpoints.back().formats, .pruning = checkpoints.back().pruning});
   }
   std::vector<Evaluation> all;
   while (all.size() < folders.size()) {
