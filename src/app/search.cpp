@@ -67,6 +67,9 @@ void declare(CommandLine& line, SearchOptions& o) {
   line.choice("identity", o.identity, {"auto", "yes", "no"},
               "whether every Linear as wide as its input may be the identity; auto: not with the grid");
   line.option("compress", o.compress, "SPEC", "nas-compression: what every Linear takes within the trial");
+  line.option("prune-weights", o.prune_weights, "SPEC",
+              "nas-compression: how weights are pruned there: l1(sparsity=0.5), random(sparsity=0.5), none");
+  line.option("prune-activations", o.prune_activations, "SPEC", "nas-compression: likewise inputs of Linears");
   line.option("post-epochs", o.post_epochs, "N", "nas-compression: epochs after that, in its third study",
               {.min = 0, .max = 1e6});
   o.data.add_to(line);
@@ -79,7 +82,8 @@ void check_names(const SearchOptions& options, const CommandLine& line) {
   const SearchPlan plan = plan_search(options, std::make_shared<const Bert>(BertConfig{}));
   if (plan.architectures && !options.train.init.empty())
     throw UserError(fmt::format("--init with --space {}", options.space), "architectures start from random weights");
-  for (const char* name : {"layers", "heads", "hidden", "ffn", "identity", "compress", "post-epochs"})
+  for (const char* name : {"layers", "heads", "hidden", "ffn", "identity", "compress", "prune-weights",
+                           "prune-activations", "post-epochs"})
     if (!plan.architectures && line.given(name))
       throw UserError(fmt::format("--{} without a search of architectures", name), "--space nas searches them");
 }

@@ -31,8 +31,11 @@ void check_tiles(const LinearSpec& spec, const Linear& linear) {
 
 }  // namespace
 
-FormatTable::FormatTable(const Bert& model, const std::vector<std::vector<LinearSpec>>& specs)
-    : replicas_(static_cast<int>(specs.size())), linears_(static_cast<int>(model.linears().size())) {
+FormatTable::FormatTable(const Bert& model, const std::vector<std::vector<LinearSpec>>& specs,
+                         const std::vector<Pruning>& prunings)
+    : replicas_(static_cast<int>(specs.size())),
+      linears_(static_cast<int>(model.linears().size())),
+      pruning_(model, prunings) {
   for (const auto& replica : specs) {
     check(static_cast<int>(replica.size()) == linears_, "{} specs for {} Linears", replica.size(), linears_);
     for (int i = 0; i < linears_; ++i) {
