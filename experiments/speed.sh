@@ -31,9 +31,6 @@ for ((round = 1; round <= ROUNDS; ++round)); do
   bench train "${base[@]}" >>"$rounds/mpq_base"
   peer --ways graph --steps 100 "${base[@]}" >>"$rounds/peer_base"
 done
-echo "quantization-aware steps" >&2
-bench qat >"$rounds/qat"
-
 table=$RESULTS/speed.tsv
 mkdir -p "$RESULTS"
 [[ -s $table ]] || printf 'date\tcommit\twhat\tbefore\tafter\tratio\tdevice\n' >"$table"
@@ -57,6 +54,8 @@ if [[ $DEVICE != cpu ]]; then
   record "bert-base train, batch 32, reviews/s (before: PyTorch graph)" "$(best reviews_per_s <"$rounds/peer_base")" \
     "$(best train_rows_per_s <"$rounds/mpq_base")"
 fi
+echo "quantization-aware steps" >&2
+bench qat >"$rounds/qat"
 "$PYTHON" -c '
 import json, sys
 for row in json.loads(open(sys.argv[1]).readlines()[-1])["qat"]:
