@@ -12,7 +12,7 @@ namespace {
 
 std::shared_ptr<const Bert> base() { return std::make_shared<const Bert>(BertConfig{.vocabulary = 90, .classes = 3}); }
 ArchitectureSpace space(const SearchOptions& options = {}, const std::string& sampler = "tpe",
-                        const Compression& compression = {"nas", "", 0}) {
+                        const Compression& compression = {"nas", ""}) {
   return {options, sampler, base(), compression};
 }
 
@@ -130,6 +130,9 @@ TEST(ArchitectureSpace, CompressedWithinTheTrial) {
   EXPECT_EQ(candidate(1).epochs_after, 0);
   EXPECT_EQ(candidate(2).epochs_after, 2);
   EXPECT_EQ(to_text(candidate(1).formats[0]), "integer(width=8,frac=4)");
+  EXPECT_EQ(candidate(2).pruning.weights.sparsity, 0.5f);
+  EXPECT_FALSE(candidate(2).pruning.activations);
+  EXPECT_FALSE(candidate(0).pruning);
 }
 
 TEST(ArchitectureSpace, WhatMakesNoModelIsRefused) {
@@ -138,7 +141,8 @@ TEST(ArchitectureSpace, WhatMakesNoModelIsRefused) {
         SearchOptions{.hidden = "100"}, SearchOptions{.hidden = "128,128"}, SearchOptions{.heads = "32"},
         SearchOptions{.ffn = "99999999"}})
     EXPECT_THROW(space(bad), UserError);
-  EXPECT_THROW(space({}, "tpe", {"x", "integer(width=99)", 0}), UserError);
+  EXPECT_THROW(space({}, "tpe", {"x", "integer(width=99)"}), UserError);
+  EXPECT_THROW(compressions({.space = "nas-compression", .prune_weights = "l1(sparsity=1)"}), UserError);
 }
 
 }  // namespace

@@ -81,7 +81,9 @@ TEST_P(IdentityTest, AReplicaHasTheBitsItHasAlone) {
       const Bert model(square(names));
       const Replica one = replica(model, {.format = format});
       const auto alone = open_session(*device_, model, {one});
-      const auto among = open_session(*device_, model, {replica(model, {.seed = 7}), one, replica(model, {format, 8})});
+      Replica pruned = replica(model, {format, 8});
+      pruned.pruning.activations = parse_prune_spec("l1(sparsity=0.3)", Role::activation);
+      const auto among = open_session(*device_, model, {replica(model, {.seed = 7}), one, pruned});
       while (alone->step() < 3) alone->train_step(batch_at(alone->step())), among->train_step(batch_at(among->step()));
       expect_same_bits(everything(*alone, 0), everything(*among, 1));
       for (const Floats& values : everything(*alone, 0))

@@ -262,7 +262,7 @@ constexpr const char* kSmallSpace = " --layers 1,2 --heads 1,2 --hidden 16 --ffn
 
 TEST_F(SearchCommandTest, ArchitecturesKilledAndContinuedEndWithTheSameTable) {
   const std::string what =
-      "--space nas --sampler tpe,grid --trials 7 --parallel 2 --epochs 3 --checkpoint-every 4 "
+      "--space nas --sampler tpe,grid --trials 5 --parallel 2 --epochs 3 --checkpoint-every 6 "
       "--confirm 1" +
       std::string(kSmallSpace);
   ASSERT_EQ(search("whole", what).code, 0);
@@ -294,7 +294,7 @@ TEST_F(SearchCommandTest, SharingASessionChangesNoArchitecturesResult) {
 
 TEST_F(SearchCommandTest, CompressedWithinTheTrialKilledAndContinued) {
   const std::string what =
-      "--space nas-compression --trials 3 --epochs 4 --post-epochs 2 --checkpoint-every 5 "
+      "--space nas-compression --trials 2 --epochs 4 --post-epochs 2 "
       "--confirm 1 --compress \"integer(width=6,frac=3)\" --json" +
       std::string(kSmallSpace);
   const Outcome whole = search("whole", what);
@@ -323,7 +323,7 @@ TEST_F(SearchCommandTest, AWinningArchitectureIsACheckpoint) {
   for (const FrozenTrial& t : trials("out", "nas")) pruned += t.state == TrialState::pruned;
   EXPECT_GT(pruned, 0);
   const std::string model = fmt::format("{{}}/out/models/search-nas/trial-{}", winner.at("winner").get<int>());
-  const Outcome eval = mpq("eval --checkpoint " + model + " --data {}/test.tsv --json");
+  const Outcome eval = mpq("eval --checkpoint " + model + " --data {}/data.tsv --test {}/test.tsv --json");
   ASSERT_EQ(eval.code, 0) << eval.err;
   const Outcome inspect = mpq("inspect --checkpoint " + model + " --tokens 24 --json");
   ASSERT_EQ(inspect.code, 0) << inspect.err;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "quant/tiles.h"
 
 namespace mpq {
 namespace {
@@ -47,8 +48,11 @@ std::string type_of(const std::string& linear) { return linear + "_type"; }
 }  // namespace
 
 std::vector<Compression> compressions(const SearchOptions& o) {
-  if (o.space == "nas") return {{"nas", "", 0}};
-  return {{"nas", "", 0}, {"nas-compressed", o.compress, 0}, {"nas-compressed-trained", o.compress, o.post_epochs}};
+  const Compression none{.name = "nas", .formats = ""};
+  if (o.space == "nas") return {none};
+  const Pruning pruning{parse_prune_spec(o.prune_weights, Role::weight),
+                        parse_prune_spec(o.prune_activations, Role::activation)};
+  return {none, {"nas-compressed", o.compress, pruning, 0}, {"nas-compressed-trained", o.compress, pruning, o.post_epochs}};
 }
 
 ArchitectureSpace::ArchitectureSpace(const SearchOptions& o, const std::string& sampler,
@@ -96,6 +100,7 @@ Candidate ArchitectureSpace::candidate(const BertConfig& config) const {
   candidate.formats.resize(candidate.model->linears().size());
   if (compression_.formats.empty()) return candidate;
   std::fill(candidate.formats.begin(), candidate.formats.end(), parse_linear_spec(compression_.formats));
+  candidate.pruning = compression_.pruning;
   candidate.epochs_after = compression_.epochs;
   return candidate;
 }
@@ -110,7 +115,8 @@ Candidate ArchitectureSpace::largest() const {
 std::string ArchitectureSpace::recipe() const {
   std::string text = identities_ ? " with identities" : "";
   if (!compression_.formats.empty())
-    text += fmt::format(" compressed to {}, then {} epochs", compression_.formats, compression_.epochs);
+    text += fmt::format(" compressed to {} {}, then {} epochs", compression_.formats,
+                        to_text(compression_.pruning, *base_), compression_.epochs);
   return text;
 }
 

@@ -12,7 +12,8 @@ namespace mpq {
 struct Compression {
   std::string name;     // of the study
   std::string formats;  // of every Linear, as a spec's text; empty: the model stays as it is
-  double epochs = 0;    // trained after it
+  Pruning pruning = {};
+  double epochs = 0;  // trained after it
 };
 // Of --space nas: nothing. Of nas-compression: nothing; --compress; --compress and --post-epochs.
 std::vector<Compression> compressions(const SearchOptions& options);

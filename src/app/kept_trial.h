@@ -12,7 +12,7 @@ struct KeptTrial {
 };
 
 // Nothing where there is none. A damaged one, or one of another trial, costs time and nothing else: a warning.
-std::optional<KeptTrial> read_kept(const TrialJob& job);
+std::optional<KeptTrial> read_kept(const TrialSetting& setting, const TrialJob& job);
 
 // Adds the optimizer's part to `state` while it writes.
 void write_kept(const TrialSetting& setting, const TrialJob& job, Session& session, int replica, TrainingState& state);

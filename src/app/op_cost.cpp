@@ -155,6 +155,23 @@ OpCost cost_of(Device& device, const QuantizedCopies& copies, const Tensor& x, c
 
 OpCost cost_of(const SelectFirst& op) { return {0, Traffic().read(op.x, op.ragged.sequences).write(op.y).bytes()}; }
 
+OpCost cost_of(Device& device, std::span<const Prune> ops) {
+  Traffic t;
+  const double rows = rows_of(device, ops[0].ragged);
+  for (const Prune& op : ops) t.read(op.x, rows).write(op.threshold, rows).write(op.pruned, rows);
+  return {0, t.bytes()};
+}
+
+OpCost cost_of(Device& device, std::span<const PruneGrad> ops) {
+  Traffic t;
+  const double rows = rows_of(device, ops[0].forward.ragged);
+  for (const PruneGrad& op : ops) {
+    t.read(op.forward.x, rows).read(op.forward.threshold, rows).read(op.dpruned, rows).write(op.dx, rows);
+    if (op.accumulate) t.read(op.dx, rows);
+  }
+  return {0, t.bytes()};
+}
+
 OpCost cost_of(Device& device, const SelectFirstGrad& op) {
   if (op.accumulate)
     return {0, Traffic().read(op.dy).read(op.dx, op.ragged.sequences).write(op.dx, op.ragged.sequences).bytes()};

@@ -70,6 +70,9 @@ void declare(CommandLine& line, SearchOptions& o) {
   line.choice("identity", o.identity, {"auto", "yes", "no"},
               "whether every Linear as wide as its input may be the identity; auto: not with the grid");
   line.option("compress", o.compress, "SPEC", "nas-compression: what every Linear takes within the trial");
+  line.option("prune-weights", o.prune_weights, "SPEC",
+              "nas-compression: how weights are pruned there: l1(sparsity=0.5), random(sparsity=0.5), none");
+  line.option("prune-activations", o.prune_activations, "SPEC", "nas-compression: likewise inputs of Linears");
   line.option("post-epochs", o.post_epochs, "N", "nas-compression: epochs after that, in its third study",
               {.min = 0, .max = 1e6});
   o.data.add_to(line);
@@ -85,7 +88,8 @@ void check_names(const SearchOptions& options, const CommandLine& line) {
   if (plan.architectures && options.embeddings)
     throw UserError(fmt::format("--embeddings with --space {}", options.space),
                     "a search of architectures leaves them in float");
-  for (const char* name : {"layers", "heads", "hidden", "ffn", "identity", "compress", "post-epochs"})
+  for (const char* name : {"layers", "heads", "hidden", "ffn", "identity", "compress", "prune-weights",
+                           "prune-activations", "post-epochs"})
     if (!plan.architectures && line.given(name))
       throw UserError(fmt::format("--{} without a search of architectures", name), "--space nas searches them");
 }

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "app/search_options.h"
-#include "nn/bert.h"
+#include "nn/pruning.h"
 #include "search/study.h"
 
 namespace mpq {
@@ -16,7 +16,9 @@ namespace mpq {
 struct Candidate {
   std::shared_ptr<const Bert> model;
   std::vector<LinearSpec> formats;  // nn/model_formats.h
-  // Where set, the model is trained in float first; then it takes its formats and is trained for so many epochs more.
+  Pruning pruning = {};
+  // Where set, the model is trained in float first; then it is pruned, takes its formats, and is trained for so many
+  // epochs more.
   std::optional<double> epochs_after = {};
 };
 

@@ -66,6 +66,7 @@ TrialJob SearchStudy::largest() const {
   return {.name = name(),
           .model = candidate.model,
           .formats = candidate.formats,
+          .pruning = candidate.pruning,
           .seed = options_.train.seed,
           .running = {},
           .recipe = {},
@@ -172,6 +173,7 @@ TrialJob SearchStudy::job(const FrozenTrial& trial, uint64_t seed, const Finishe
   TrialJob job{.name = fmt::format("{} trial {}", name(), trial.number),
                .model = candidate.model,
                .formats = candidate.formats,
+               .pruning = candidate.pruning,
                .seed = seed,
                .running = running,
                .recipe = recipe_,
@@ -189,6 +191,7 @@ TrialJob SearchStudy::job(const FrozenTrial& trial, uint64_t seed, const Finishe
     return job;
   }
   job.formats.assign(job.formats.size(), {});
+  job.pruning = {};
   job.finished = [this, in_float, running, finished](Session& session, int replica, const TrialResult& result) {
     if (result.diverged) return finished(session, replica, result);
     runner_.write(in_float, session, replica);

@@ -49,7 +49,7 @@ class Run {
         frozen_(options.freeze.apply(model_)),
         plan_(plan_of(options.train)),
         steps_(plan_.steps(setup.data.train.row_count())),
-        replica_{options.train.seed, schedule_of(options.train, steps_), formats()},
+        replica_{options.train.seed, schedule_of(options.train, steps_), formats(), pruning()},
         session_(open_session(devices)) {}
 
   void start() {
@@ -132,18 +132,22 @@ class Run {
     return options_.formats.resolve(model_, setup_.init ? setup_.init->formats : std::vector<LinearSpec>{});
   }
 
+  Pruning pruning() const { return setup_.init ? setup_.init->pruning : Pruning{}; }
+
   // Everything that decides the bits of a run; equal fingerprints may continue each other.
   std::string fingerprint() const {
     const TrainArgs& t = options_.train;
     std::string specs;
     for (const LinearSpec& s : replica_.formats) specs += to_text(s) + "|";
     return fmt::format(
-        "data {} model {} init {} epochs {} batch {} lr {} warmup {} decay {} wd {} dropout {} clip {} seed {} formats "
-        "{}{}{}{}",
-        setup_.data.fingerprint, t.init.empty() ? t.model : "", t.init, t.epochs, t.batch, t.lr, t.warmup, t.decay,
-        t.weight_decay, t.dropout, t.clip, t.seed, specs, options_.machine.precision_in_recipe(),
-        options_.shards > 1 ? fmt::format(" shards {}", options_.shards) : "",
-        frozen_.empty() ? "" : " frozen " + join(frozen_, ","));
+               "data {} model {} init {} epochs {} batch {} lr {} warmup {} decay {} wd {} dropout {} clip {} seed {} "
+               "formats "
+               "{}{}{}{}",
+               setup_.data.fingerprint, t.init.empty() ? t.model : "", t.init, t.epochs, t.batch, t.lr, t.warmup,
+               t.decay, t.weight_decay, t.dropout, t.clip, t.seed, specs, options_.machine.precision_in_recipe(),
+               options_.shards > 1 ? fmt::format(" shards {}", options_.shards) : "",
+               frozen_.empty() ? "" : " frozen " + join(frozen_, ",")) +
+           (replica_.pruning ? " pruning " + to_text(replica_.pruning, model_) : "");
   }
 
   static void estimate(double seconds_a_step, int64_t left) {

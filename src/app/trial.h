@@ -25,6 +25,7 @@ struct TrialJob {
   std::string name;  // for the progress line
   std::shared_ptr<const Bert> model;
   std::vector<LinearSpec> formats;  // nn/model_formats.h
+  Pruning pruning = {};             // masks of weights are drawn from the weights it starts from; none: as --init does
   uint64_t seed;                    // initialisation, order of the rows, dropout
   std::filesystem::path running;    // where its state is kept while it runs; empty: nowhere
   std::string recipe;               // what else decides its result: only a state of the same recipe is continued
@@ -47,8 +48,12 @@ struct TrialSetting {
   int64_t steps(const TrialJob& job) const { return plan_of(train_of(job)).steps(setup.data.train.row_count()); }
   std::vector<Replica> replicas(std::span<const TrialJob> jobs) const {
     std::vector<Replica> all;
-    for (const TrialJob& job : jobs) all.push_back({job.seed, schedule_of(train, steps(job)), job.formats});
+    for (const TrialJob& job : jobs)
+      all.push_back({job.seed, schedule_of(train, steps(job)), job.formats, pruning_of(job)});
     return all;
+  }
+  Pruning pruning_of(const TrialJob& job) const {
+    return job.pruning || !setup.init ? job.pruning : setup.init->pruning;
   }
   SessionOptions session_options(const TrialJob& job) const {
     return mpq::session_options(train_of(job), setup.data_options);

@@ -31,14 +31,12 @@ TrialSession::TrialSession(Device& device, const TrialSetting& setting, std::spa
 }
 
 void TrialSession::start() {
-  const auto elsewhere = [](const TrialJob& job) { return !job.start.empty(); };
-  if (!std::all_of(jobs_.begin(), jobs_.end(), elsewhere)) start_weights(session_, setting_.setup);
-  for (int r = 0; r < replicas(); ++r)
-    if (elsewhere(jobs_[r])) load_into(session_, r, read_checkpoint(jobs_[r].start));
+  if (jobs_[0].start.empty()) return start_weights(session_, setting_.setup);
+  for (int r = 0; r < replicas(); ++r) start_weights(session_, r, read_checkpoint(jobs_[r].start));
 }
 
 void TrialSession::go_on(int replica, int64_t step) {
-  auto kept = read_kept(jobs_[replica]);
+  auto kept = read_kept(setting_, jobs_[replica]);
   if (!kept || kept->state.optimizer.step != step)
     throw UserError(fmt::format("{}: its state vanished while the search started", jobs_[replica].running.string()),
                     "the same command starts the trial anew");

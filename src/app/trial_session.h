@@ -9,7 +9,8 @@ namespace mpq {
 
 class TrialSession {
  public:
-  // Jobs of one seed, architecture and number of steps, whose kept states stand at `step` (0: they start).
+  // Jobs of one seed, architecture and number of steps, all of which start from a checkpoint of their own or none, and
+  // whose kept states stand at `step` (0: they start).
   TrialSession(Device& device, const TrialSetting& setting, std::span<const TrialJob> jobs, int64_t step);
 
   // Trains, evaluates on `split` and hands each job its result, in order. A trial that diverges goes on as dead weight

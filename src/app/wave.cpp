@@ -28,7 +28,9 @@ struct Placed {
   size_t architecture;  // the number of the first job that has it
 
   // Equal: they may share a session. Ascending: the order of the sessions.
-  auto key() const { return std::tuple(-step, over_sequence, architecture, job.epochs.value_or(-1)); }
+  auto key() const {
+    return std::tuple(-step, over_sequence, architecture, job.epochs.value_or(-1), job.start.empty());
+  }
 };
 
 size_t architecture_of(const std::vector<TrialJob>& jobs, const BertConfig& config) {
@@ -47,7 +49,7 @@ std::vector<SessionJobs> WaveRunner::sessions(std::vector<TrialJob> jobs) const 
   const size_t share = (jobs.size() + devices_.size() - 1) / devices_.size();
   std::vector<Placed> placed;
   for (const TrialJob& job : jobs) {
-    const auto kept = read_kept(job);
+    const auto kept = read_kept(setting_, job);
     placed.push_back({job, kept ? kept->state.optimizer.step : 0, looks_over_sequence(job),
                       architecture_of(jobs, job.model->config())});
   }
@@ -115,7 +117,7 @@ std::vector<Evaluation> WaveRunner::evaluate_kept(const std::vector<fs::path>& f
     const Bert model(checkpoints[all.size()].config);
     std::vector<Replica> replicas;  // the next ones of one architecture
     for (size_t i = all.size(); i < folders.size() && checkpoints[i].config == model.config(); ++i)
-      replicas.push_back({.formats = checkpoints[i].formats});
+      replicas.push_back({.formats = checkpoints[i].formats, .pruning = checkpoints[i].pruning});
     replicas.resize(fitting(model, replicas, options));
     Session session(*devices_[0], model, replicas, options);
     for (int r = 0; r < session.replicas(); ++r) load_into(session, r, checkpoints[all.size() + r]);

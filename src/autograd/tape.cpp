@@ -20,9 +20,9 @@ Tensor Tape::grad_of(Var v) {
 }
 
 void Tape::pass_grad(Var from, Var to) {
-  const Tensor grad = grad_of(from);
-  if (to->has_grad) return ops_.add(grad, to->grad);
-  to->grad = grad;
+  if (!from->has_grad) return;
+  if (to->has_grad) return ops_.add(from->grad, to->grad);
+  to->grad = from->grad;
   to->has_grad = true;
 }
 

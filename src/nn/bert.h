@@ -96,13 +96,17 @@ struct BertBatch {
   TokenSegments segments;      // training only
   const int32_t* labels;       // [B]; training only
   SoftTargets soft = {};       // instead of the labels, where a teacher has spoken
+  // [B]: what random pruning knows the sequences by in evaluation; null, and in training: their place in the batch.
+  const int32_t* numbers = nullptr;
 };
 
+// What random numbers are drawn by; without dropout (`on` is false) random pruning still draws.
 struct DropoutState {
   bool on = false;
-  const uint64_t* seeds = nullptr;  // [R]
-  const int64_t* step = nullptr;    // [1]
-  uint32_t first = 0;               // the first sequence's number
+  const uint64_t* seeds = nullptr;        // [R]
+  const int64_t* step = nullptr;          // [1]
+  uint32_t first = 0;                     // the first sequence's number
+  const uint64_t* prune_seeds = nullptr;  // [R]
 };
 
 class FormatTable;  // nn/format_table.h

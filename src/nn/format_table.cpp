@@ -38,10 +38,12 @@ void check_tiles(const LinearSpec& spec, const EmbeddingTable& table) {
 
 }  // namespace
 
-FormatTable::FormatTable(const Bert& model, const std::vector<std::vector<LinearSpec>>& specs)
+FormatTable::FormatTable(const Bert& model, const std::vector<std::vector<LinearSpec>>& specs,
+                         const std::vector<Pruning>& prunings)
     : replicas_(static_cast<int>(specs.size())),
       linears_(static_cast<int>(model.linears().size())),
-      rows_(model.format_rows()) {
+      rows_(model.format_rows()),
+      pruning_(model, prunings) {
   for (const auto& replica : specs) add_specs(model, replica);
   const int word = model.tables()[0].index;
   for (const EmbeddingTable& table : model.tables()) weights_quantized_ |= any(table.index, kW);

@@ -10,6 +10,7 @@
 namespace mpq {
 
 struct QuantSpec;  // quant/spec.h
+struct PruneSpec;  // quant/prune_spec.h
 enum class Role : uint8_t;
 
 // Rows of a ragged batch: sequence b owns rows starts[b] ... starts[b + 1] - 1. A batch of single rows (pooler,
@@ -204,6 +205,31 @@ struct ResidualNormGrad {
   Tensor dgamma, dbeta;  // [C], or both empty (frozen)
 };
 
+// How a Linear's input is pruned, for each replica: replica r's is specs[r * stride], in the device's memory.
+struct PruneSlot {
+  const PruneSpec* specs = nullptr;
+  int64_t stride = 0;
+  HD explicit operator bool() const { return specs != nullptr; }
+};
+
+// pruned = x where the replica's spec keeps it, else 0. l1 keeps what lies above the quantile of its row's magnitudes
+// (quant/quantile.h). random draws as Dropout does, by the replica's sparsity and without a scale.
+struct Prune {
+  Ragged ragged;
+  PruneSlot slot;
+  Dropout draw;                      // its p is not used
+  const int32_t* numbers = nullptr;  // [B], of the sequences, instead of their place in the batch
+  Tensor x;                          // [T, C]
+  Tensor threshold;                  // [T], of l1: saved for the gradient
+  Tensor pruned;                     // [T, C]
+};
+// dx = (accumulate ? dx : 0) + dpruned where x was kept.
+struct PruneGrad {
+  Prune forward;
+  Tensor dpruned, dx;  // [T, C]
+  bool accumulate = false;
+};
+
 // y = first row of every sequence; the gradient puts zeros elsewhere, or adds to the first rows only.
 struct SelectFirst {
   Ragged ragged;
@@ -357,6 +383,8 @@ class Ops {
   virtual void attention_grad(const AttentionGrad&) = 0;
   virtual void residual_norm(const ResidualNorm&) = 0;
   virtual void residual_norm_grad(const ResidualNormGrad&) = 0;
+  virtual void prune(std::span<const Prune>) = 0;           // of one x, up to three (for Q, K, V)
+  virtual void prune_grad(std::span<const PruneGrad>) = 0;  // into one dx, in order
   virtual void select_first(const SelectFirst&) = 0;
   virtual void select_first_grad(const SelectFirstGrad&) = 0;
   virtual void cross_entropy(const CrossEntropy&) = 0;
@@ -366,6 +394,7 @@ class Ops {
   virtual void quantize_copies(const QuantizedCopies&, const Tensor& x, const Ragged&) = 0;
   virtual void add(const Tensor& from, const Tensor& to) = 0;  // to += from
   virtual void fill(const Tensor& t, float value) = 0;
+  virtual void apply_mask(const Tensor& mask, const Tensor& to) = 0;  // to = 0 where mask is 0
   virtual void scatter_rows(const ScatterRows&) = 0;
   virtual void prepare_batches(const PrepareBatches&) = 0;
   virtual size_t prepare_scratch(int64_t tokens) = 0;  // bytes

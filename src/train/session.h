@@ -19,6 +19,7 @@ struct Replica {
   uint64_t seed = 42;  // initialisation and dropout
   Schedule schedule;
   std::vector<LinearSpec> formats;  // nn/model_formats.h
+  Pruning pruning = {};
 };
 
 struct SessionOptions {
@@ -85,6 +86,13 @@ class Session {
   // The same for all rows of a split. `progress(rows done)` may throw Stopped.
   std::vector<std::vector<float>> logits(const Split& split, const std::function<void(int64_t)>& progress);
 
+  // Masks of weights, where the replica prunes them: drawn from its weights as they are, or taken over. From then on a
+  // pruned weight is exactly zero, whatever its format makes of a zero, without gradient or moments. prune() again
+  // takes more away and gives nothing back.
+  void prune(int replica);
+  void set_masks(int replica, const WeightMasks& masks);
+  const WeightMasks& masks(int replica) const { return masks_[replica]; }
+
   OptimizerState optimizer_state(int replica);
   void restore(int replica, const OptimizerState& state);
 
@@ -124,6 +132,7 @@ class Session {
   void quantize_weights();
   void quantize_tables(const QuantizeWeights::Rows& words);
   void tables_of_step(const BertBatch& batch);
+  void mask_gradients();
   void set_step(int64_t step);
   StepResult result(const Tensor& loss);
   void read_history(int64_t first, int64_t last, std::vector<StepResult>& results);
@@ -141,6 +150,7 @@ class Session {
   std::vector<int64_t> step_rows_;      // in shards: rows of every step's whole batch
   std::unique_ptr<Session> partner_;    // on the second device
   std::unique_ptr<Exchange> exchange_;  // this device's end of the sums
+  std::vector<WeightMasks> masks_;      // of every replica, where its weights are pruned
   bool caught_up_ = false, weights_ready_ = false;
   std::vector<int32_t> last_tokens_;  // the distinct tokens of the last batch from the host
 };
