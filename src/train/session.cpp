@@ -168,7 +168,7 @@ BertBatch Session::load(const Batch& batch) {
 void Session::quantize_weights() {
   const auto items = formats_.weight_items(model_, memory_->tensors);
   if (!items.empty()) device_.ops().quantize_weights({items});
-  if (memory_->mask && memory_->tensors.quantized) device_.ops().apply_mask(memory_->mask, memory_->tensors.quantized);
+  mask(memory_->tensors.quantized);
 }
 
 void Session::quantize_tables(const QuantizeWeights::Rows& words) {
@@ -237,7 +237,7 @@ Tensor Session::gradients(const BertBatch& batch, BertTensors& tensors, uint32_t
 // Beside the flat gradients: the word embedding's compact rows, or nothing.
 void Session::clip(const Tensor& rows, const int32_t* row_count) {
   Memory& m = *memory_;
-  mask_gradients();
+  mask(m.tensors.grads);
   device_.ops().clip_norm({.flat = m.tensors.grads,
                            .ranges = m.ranges,
                            .rows = rows,

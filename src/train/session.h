@@ -132,7 +132,7 @@ class Session {
   void quantize_weights();
   void quantize_tables(const QuantizeWeights::Rows& words);
   void tables_of_step(const BertBatch& batch);
-  void mask_gradients();
+  void mask(const Tensor& flat);  // where weights are pruned
   void set_step(int64_t step);
   StepResult result(const Tensor& loss);
   void read_history(int64_t first, int64_t last, std::vector<StepResult>& results);
