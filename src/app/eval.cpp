@@ -92,7 +92,8 @@ int run_eval(const Args& args) {
                         data.train, 0, [&](Session& session) { load_into(session, 0, checkpoint); })[0];
   line.announce();
 
-  Session session(*device, model, {{.formats = formats}}, {.max_tokens = data_options.max_tokens, .training = false});
+  Session session(*device, model, {{.formats = formats, .pruning = checkpoint.pruning}},
+                  {.max_tokens = data_options.max_tokens, .training = false});
   load_into(session, 0, checkpoint);
   const auto result = summary(evaluate_with_progress(session, split, "evaluating " + split_name)[0], checkpoint.labels);
   if (line.json())

@@ -52,7 +52,7 @@ class Run {
         frozen_(options.freeze.apply(model_)),
         plan_(plan_of(options.train)),
         steps_(plan_.steps(setup.data.train.row_count())),
-        replica_{options.train.seed, schedule_of(options.train, steps_), formats(*devices[0])},
+        replica_{options.train.seed, schedule_of(options.train, steps_), formats(*devices[0]), pruning()},
         session_({replica_}, float_steps(options.train, steps_),
                  [this, &devices](const std::vector<Replica>& r) { return open_session(devices, r[0]); }) {}
 
@@ -147,6 +147,8 @@ class Run {
                                       [this](Session& session) { start_weights(session, setup_); })[0];
   }
 
+  Pruning pruning() const { return setup_.init ? setup_.init->pruning : Pruning{}; }
+
   // Everything that decides the bits of a run; equal fingerprints may continue each other.
   std::string fingerprint() const {
     const TrainArgs& t = options_.train;
@@ -155,7 +157,8 @@ class Run {
     return fmt::format("data {} model {} init {} {} formats {}{}{}{}", setup_.data.fingerprint,
                        t.init.empty() ? t.model : "", t.init, t.recipe(), specs, options_.machine.precision_in_recipe(),
                        options_.shards > 1 ? fmt::format(" shards {}", options_.shards) : "",
-                       frozen_.empty() ? "" : " frozen " + join(frozen_, ","));
+                       frozen_.empty() ? "" : " frozen " + join(frozen_, ",")) +
+           (replica_.pruning ? " pruning " + to_text(replica_.pruning, model_) : "");
   }
 
   static void estimate(double seconds_a_step, int64_t left) {

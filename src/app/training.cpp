@@ -17,6 +17,10 @@ DataOptions with_tokenizer(DataOptions options, const std::string& init) {
   return options;
 }
 
+void prune_once(Session& session, int replica) {
+  if (session.replica(replica).pruning.weights && session.masks(replica).empty()) session.prune(replica);
+}
+
 }  // namespace
 
 Setup::Setup(DataOptions options, const TrainArgs& train)
@@ -69,8 +73,17 @@ SessionOptions session_options(const TrainArgs& train, const DataOptions& data) 
 }
 
 void start_weights(Session& session, const Setup& setup) {
-  if (!setup.init) return session.initialise();
-  for (int r = 0; r < session.replicas(); ++r) load_into(session, r, *setup.init);
+  if (!setup.init) session.initialise();
+  for (int r = 0; r < session.replicas(); ++r)
+    if (setup.init)
+      start_weights(session, r, *setup.init);
+    else
+      prune_once(session, r);
+}
+
+void start_weights(Session& session, int replica, const Checkpoint& checkpoint) {
+  load_into(session, replica, checkpoint);
+  prune_once(session, replica);
 }
 
 std::string describe(const BertConfig& c) {

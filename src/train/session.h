@@ -19,6 +19,7 @@ struct Replica {
   uint64_t seed = 42;  // initialisation and dropout
   Schedule schedule;
   std::vector<LinearSpec> formats;  // one a Linear
+  Pruning pruning = {};
 };
 
 struct SessionOptions {
@@ -89,6 +90,13 @@ class Session {
   using SeeInput = std::function<void(const Linear& linear, std::span<const float> x)>;
   void observe(const Batch& batch, const SeeInput& see);
 
+  // Masks of weights, where the replica prunes them: drawn from its weights as they are, or taken over. From then on a
+  // pruned weight is exactly zero, whatever its format makes of a zero, without gradient or moments. prune() again
+  // takes more away and gives nothing back.
+  void prune(int replica);
+  void set_masks(int replica, const WeightMasks& masks);
+  const WeightMasks& masks(int replica) const { return masks_[replica]; }
+
   OptimizerState optimizer_state(int replica);
   void restore(int replica, const OptimizerState& state);
 
@@ -126,6 +134,7 @@ class Session {
   bool word_trained() const { return !model_.word->frozen; }
   void catch_up();  // brings every row of the word embedding up to date
   void quantize_weights();
+  void mask_gradients();
   void set_step(int64_t step);
   StepResult result(const Tensor& loss);
   void read_history(int64_t first, int64_t last, std::vector<StepResult>& results);
@@ -143,6 +152,7 @@ class Session {
   std::vector<int64_t> step_rows_;      // in shards: rows of every step's whole batch
   std::unique_ptr<Session> partner_;    // on the second device
   std::unique_ptr<Exchange> exchange_;  // this device's end of the sums
+  std::vector<WeightMasks> masks_;      // of every replica, where its weights are pruned
   bool caught_up_ = false, weights_ready_ = false;
   std::vector<int32_t> last_tokens_;  // the distinct tokens of the last batch from the host
 };
