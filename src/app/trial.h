@@ -44,6 +44,9 @@ struct TrialJob {
   std::filesystem::path start = {};   // the checkpoint it starts from, where it is not --init
 };
 
+// Of jobs that train the same (studies that propose alike) one, which hands its result to all of them.
+std::vector<TrialJob> once_each(const std::vector<TrialJob>& jobs);
+
 // What all trials of a search share.
 struct TrialSetting {
   const Setup& setup;

@@ -16,8 +16,9 @@ struct SessionJobs {
 
 class WaveRunner {
  public:
-  // Devices of one kind. At most `replicas` trials a session; 0: what suits a device.
-  WaveRunner(std::vector<Device*> devices, const Setup& setup, const TrainArgs& train, int replicas);
+  // Devices of one kind; `lanes` of them share a machine's memory. At most `replicas` trials a session; 0: what suits a
+  // device.
+  WaveRunner(std::vector<Device*> devices, const Setup& setup, const TrainArgs& train, int replicas, int lanes = 1);
 
   // The sessions that train these jobs. Together are those of one architecture whose states stand at the same step and
   // that train for as many epochs; those whose formats look over a sequence (they would slow down a whole session) have
@@ -50,6 +51,7 @@ class WaveRunner {
   std::vector<Device*> devices_;
   TrialSetting setting_;
   size_t most_;  // replicas a session
+  int lanes_;
 };
 
 }  // namespace mpq
