@@ -155,6 +155,24 @@ TEST_P(WaveTest, EveryArchitectureHasItsSessions) {
   EXPECT_EQ(left_, expected);
 }
 
+TEST_P(WaveTest, EqualJobsAreTrainedOnce) {
+  std::vector<TrialJob> all = jobs({plain, other, "none"});
+  std::vector<double> seconds;
+  for (const size_t twin : {0, 0, 2}) {
+    all.push_back(all[twin]);
+    all.back().finished = [&seconds](Session&, int, const TrialResult& result) { seconds.push_back(result.seconds); };
+  }
+  all.back().epochs = 1;  // the third one's is none
+  for (size_t i = 0; i < 3; ++i) all[i].running.clear();
+  const std::vector<TrialJob> once = once_each(all);
+  ASSERT_EQ(once.size(), 4u);
+  const WaveRunner one = runner(1);
+  run(one, {{{once[0]}, 0}});
+  ASSERT_EQ(seconds.size(), 2u);
+  EXPECT_NEAR(seconds[0], seconds[1], 1e-9 + seconds[0] * 1e-9);
+  EXPECT_NEAR(seconds[0], left_.at(plain).result.seconds, 1e-9 + seconds[0] * 1e-9);
+}
+
 TEST_P(WaveTest, ATrialMayStartFromACheckpointOfItsOwn) {
   train_.epochs = 2;
   const WaveRunner two = runner(2);

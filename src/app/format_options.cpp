@@ -9,9 +9,9 @@
 namespace mpq {
 namespace {
 
-LinearSpec parse_option(const std::string& option, const Bert& model, int row, const std::string& text) {
+OpenLinear parse_option(const std::string& option, const Bert& model, int row, const std::string& text) {
   try {
-    return parse_row_format(model, row, text);
+    return parse_open_row(model, row, text);
   } catch (const UserError& error) {
     throw UserError(fmt::format("{}: {}", option, error.what()), error.hint());
   }
@@ -26,7 +26,9 @@ void FormatArgs::add_to(CommandLine& line) {
             "names; may be repeated, later ones win");
 }
 
-std::vector<LinearSpec> FormatArgs::resolve(const Bert& model, std::vector<LinearSpec> specs) const {
+std::vector<OpenLinear> FormatArgs::parse(const Bert& model, const std::vector<LinearSpec>& before) const {
+  std::vector<OpenLinear> specs;
+  for (const LinearSpec& spec : before) specs.push_back(known(spec));
   specs.resize(std::max(specs.size(), model.linears().size()));
   if (!format.empty()) std::fill_n(specs.begin(), model.linears().size(), parse_option("--format", model, 0, format));
   const std::vector<std::string> names = format_names(model);
@@ -39,6 +41,17 @@ std::vector<LinearSpec> FormatArgs::resolve(const Bert& model, std::vector<Linea
       if (i >= specs.size()) specs.resize(names.size());
       specs[i] = parse_option(option, model, static_cast<int>(i), text.substr(equals + 1));
     }
+  }
+  return specs;
+}
+
+std::vector<LinearSpec> FormatArgs::resolve(const Bert& model, const std::vector<LinearSpec>& before) const {
+  std::vector<LinearSpec> specs;
+  for (const OpenLinear& linear : parse(model, before)) {
+    if (linear.open())
+      throw UserError("a scale `auto` is chosen by data, and there are none here",
+                      "write the number; mpq train, eval, sweep and quantize choose one");
+    specs.push_back(linear.closed());
   }
   return specs;
 }

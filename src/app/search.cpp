@@ -50,6 +50,9 @@ void declare(CommandLine& line, SearchOptions& o) {
   line.option("replicas", o.replicas, "N",
               "trials trained together in a session, of all studies, with the same results; 0: what suits the device",
               {.min = 0, .max = 4096});
+  line.option("lanes", o.lanes, "N",
+              "sessions side by side on each device, with the same results: for models too small to fill a GPU",
+              {.min = 1, .max = 64});
   line.option("sampler", o.sampler, "tpe|random|grid[,...]",
               "how trials are proposed; of several, each has its studies");
   line.option("max-bits", o.max_bits, "B", "average bits, scales counted; trials over it are not trained",
@@ -80,6 +83,14 @@ void declare(CommandLine& line, SearchOptions& o) {
   o.machine.add_to(line);
 }
 
+// Every device, as often as there are lanes.
+Devices open_lanes(const SearchOptions& options) {
+  Devices devices = options.machine.open_all();
+  for (int lane = 1; lane < options.lanes; ++lane)
+    for (auto& device : options.machine.open_all()) devices.push_back(std::move(device));
+  return devices;
+}
+
 // Before anything long: a wrong name would else show only after the base model is trained.
 void check_names(const SearchOptions& options, const CommandLine& line) {
   const SearchPlan plan = plan_search(options, std::make_shared<const Bert>(BertConfig{}));
@@ -100,9 +111,11 @@ int run_search(const Args& args) {
   SearchOptions options;
   CommandLine line(
       "search",
-      "mpq search --family all|NAME[,NAME] [data] [training] [--mode all-layers|per-layer] [--trials N]\n\nFor every "
-      "family a study: trials "
-      "train the model with the formats that the sampler proposes and are compared on\nthe validation split; the "
+      "mpq search --family all|NAME[,NAME] [data] [training] [--mode all-layers|per-layer] [--trials N]\nmpq search "
+      "--space lab3-task1|nas|nas-compression ...\n\nFor every "
+      "family, or part of a named space, a study: trials "
+      "train the model with the formats, or the architecture, that the sampler proposes and are compared on\nthe "
+      "validation split; the "
       "winner and the float control "
       "meet the test split once. Kill it, run it again: it goes on.\nWith nothing else it runs on the built-in "
       "corpus.\n\n"
@@ -115,7 +128,7 @@ int run_search(const Args& args) {
   options.machine.apply();
   install_stop_signals();
   if (options.storage.empty()) options.storage = "sqlite:///" + (fs::path(options.out) / "study.db").string();
-  const Devices devices = options.machine.open_all();
+  const Devices devices = open_lanes(options);
   make_folders(options.out);
 
   if (is_demo(options)) prepare_demo(options, line, *devices[0]);

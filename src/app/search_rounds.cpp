@@ -8,12 +8,10 @@
 #include <numeric>
 #include <thread>
 
-#include "base/file.h"
-#include "base/sha256.h"
+#include "app/recipe.h"
 #include "base/statistics.h"
 #include "base/stop.h"
 #include "base/text.h"
-#include "train/checkpoint.h"
 
 namespace mpq {
 namespace {
@@ -21,14 +19,9 @@ namespace {
 // What decides a trial's result beside its formats; a stored study goes on only with the same.
 std::string recipe_of(const SearchOptions& o, const Setup& setup) {
   const TrainArgs& t = o.train;
-  const std::string start =
-      setup.init ? "init " + sha256_hex(MappedFile(weights_file(setup.init->folder)).text()) : "model " + t.model;
   return fmt::format(
-      "data {} select {} {} epochs {} batch {} lr {} warmup {} decay {} weight-decay {} dropout {} clip {} seed {} "
-      "max-bits {}{}{}{}",
-      setup.data.fingerprint, o.select, start, t.epochs, t.batch, t.lr, t.warmup, t.decay, t.weight_decay, t.dropout,
-      t.clip, t.seed, o.max_bits ? fmt::format("{}", *o.max_bits) : "none",
-      o.max_bits && o.budget == "model" ? " a parameter" : "",
+      "data {} select {} {} {} max-bits {}{}{}{}", setup.data.fingerprint, o.select, start_recipe(setup, t), t.recipe(),
+      o.max_bits ? fmt::format("{}", *o.max_bits) : "none", o.max_bits && o.budget == "model" ? " a parameter" : "",
       o.max_parameters ? fmt::format(" max-parameters {}", *o.max_parameters) : "", o.machine.precision_in_recipe());
 }
 
@@ -54,7 +47,7 @@ Search::Search(const SearchOptions& options, const Setup& setup, const Devices& 
       setup_(setup),
       test_selects_(options.select == "test"),
       plan_(plan_search(options, std::make_shared<const Bert>(setup.config))),
-      runner_(pointers(devices), setup, options_.train, options_.replicas) {
+      runner_(pointers(devices), setup, options_.train, options_.replicas, options_.lanes) {
   const std::string recipe = recipe_of(options, setup);
   for (const PlannedStudy& plan : plan_.studies) {
     studies_.push_back(std::make_unique<SearchStudy>(plan, options, runner_, storage, recipe));
@@ -106,16 +99,16 @@ bool Search::run_round() {
       for (TrialJob& job : study->jobs([&](const FrozenTrial& trial) { print_trial(*study, trial); }))
         jobs.push_back(std::move(job));
     if (jobs.empty()) return any;
-    train(std::move(jobs), selection());
+    train(jobs, selection());
   }
 }
 
-void Search::train(std::vector<TrialJob> jobs, const Split& split) {
+void Search::train(const std::vector<TrialJob>& jobs, const Split& split) {
   const auto alive = [&] {
     for (auto& study : studies_) study->heartbeat();
     estimate();
   };
-  runner_.run(runner_.sessions(std::move(jobs)), split, alive);
+  runner_.run(runner_.sessions(once_each(jobs)), split, alive);
   estimate();
 }
 
@@ -192,7 +185,7 @@ void Search::restore_lost_models(const std::vector<StudyResult>& results) {
       if (auto job = studies_[i]->lost_model()) lost.push_back(std::move(*job));
     }
     if (lost.empty()) return;
-    train(std::move(lost), selection());
+    train(lost, selection());
   }
 }
 
@@ -206,7 +199,7 @@ void Search::confirm_winners(std::vector<StudyResult>& results) {
         if (results[i].winner >= 0)
           if (auto job = studies_[i]->confirmation(seed)) jobs.push_back(std::move(*job));
       if (jobs.empty()) break;
-      train(std::move(jobs), setup_.data.test);
+      train(jobs, setup_.data.test);
     }
     for (size_t i = 0; i < results.size(); ++i)
       if (results[i].winner >= 0) results[i].confirmed.push_back(*studies_[i]->confirmed(seed));

@@ -21,7 +21,7 @@ class Search {
 
  private:
   bool run_round();
-  void train(std::vector<TrialJob> jobs, const Split& split);
+  void train(const std::vector<TrialJob>& jobs, const Split& split);
   void print_trial(const SearchStudy& study, const FrozenTrial& trial);
   void estimate();
   bool others_run() const;

@@ -40,10 +40,12 @@ size_t architecture_of(const std::vector<TrialJob>& jobs, const BertConfig& conf
 
 }  // namespace
 
-WaveRunner::WaveRunner(std::vector<Device*> devices, const Setup& setup, const TrainArgs& train, int replicas)
+WaveRunner::WaveRunner(std::vector<Device*> devices, const Setup& setup, const TrainArgs& train, int replicas,
+                       int lanes)
     : devices_(std::move(devices)),
       setting_{setup, train},
-      most_(static_cast<size_t>(std::max(1, replicas > 0 ? replicas : devices_.at(0)->replicas_at_once()))) {}
+      most_(static_cast<size_t>(std::max(1, replicas > 0 ? replicas : devices_.at(0)->replicas_at_once()))),
+      lanes_(lanes) {}
 
 std::vector<SessionJobs> WaveRunner::sessions(std::vector<TrialJob> jobs) const {
   const size_t share = (jobs.size() + devices_.size() - 1) / devices_.size();
@@ -83,7 +85,7 @@ std::vector<std::vector<size_t>> WaveRunner::place(const std::vector<SessionJobs
   return places;
 }
 
-void WaveRunner::run(const std::vector<SessionJobs>& sessions, const Split& split,
+void WaveRunner::run(const std::vector<SessionJobs>& sessions, const TrialSplits& splits,
                      const std::function<void()>& alive) const {
   const auto places = place(sessions);
   Crew crew;
@@ -99,7 +101,7 @@ void WaveRunner::run(const std::vector<SessionJobs>& sessions, const Split& spli
         job.finished = [&crew, finished = job.finished](Session& session, int r, const TrialResult& result) {
           crew.call([&] { finished(session, r, result); });
         };
-      TrialSession(*devices_[device], setting_, jobs, sessions[s].step).run(split, go_on, device == 0);
+      TrialSession(*devices_[device], setting_, jobs, sessions[s].step).run(splits, go_on, device == 0);
     }
   });
 }
@@ -140,7 +142,7 @@ const Device& WaveRunner::tightest() const {
 size_t WaveRunner::fitting(const Bert& model, std::span<const Replica> replicas, const SessionOptions& options) const {
   const Device& device = tightest();
   const size_t free = device.free_bytes();
-  const auto budget = static_cast<size_t>(kShareOfMemory * static_cast<double>(free));
+  const auto budget = static_cast<size_t>(kShareOfMemory / lanes_ * static_cast<double>(free));
   for (size_t n = std::min(most_, replicas.size());;) {
     const size_t needed = Session::memory(device, model, {replicas.begin(), replicas.begin() + n}, options);
     if (needed <= budget) return n;

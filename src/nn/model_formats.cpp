@@ -18,14 +18,21 @@ std::vector<std::string> format_names(const Bert& model) {
 
 LinearSpec parse_row_format(const Bert& model, int row, std::string_view text) {
   if (is_linear(model, row)) return parse_linear_spec(text);
+  const OpenLinear spec = parse_open_row(model, row, text);
+  if (spec.open()) throw UserError(fmt::format("{}: a scale `auto` is chosen by data", text), "write the number");
+  return spec.closed();
+}
+
+OpenLinear parse_open_row(const Bert& model, int row, std::string_view text) {
+  if (is_linear(model, row)) return parse_open_linear(text);
   const std::string& name = model.tables()[row - model.linears().size()].name;
   text = trim(text);
   if (text.find(';') != std::string_view::npos || text.starts_with("x="))
     throw UserError(fmt::format("{} is an embedding table, and \"{}\" is for a Linear", name, text),
                     "write one format, as integer(width=8,frac=6)");
-  LinearSpec spec;
-  spec.w = parse_format(text);
-  if (trained_count(spec.w) > 0)
+  OpenLinear spec;
+  spec.w = parse_open_format(text);
+  if (trained_count(spec.w.spec) > 0)
     throw UserError(fmt::format("{} is an embedding table, and {} trains with a Linear's input", name, text),
                     "any format that trains nothing: mpq formats lists them");
   return spec;

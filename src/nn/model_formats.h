@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "nn/bert.h"
+#include "quant/fit.h"
 
 namespace mpq {
 
@@ -13,6 +14,7 @@ std::vector<std::string> format_names(const Bert& model);  // of all rows
 
 // The row's spec from its text: that of a LinearSpec, or a table's one format. UserError.
 LinearSpec parse_row_format(const Bert& model, int row, std::string_view text);
+OpenLinear parse_open_row(const Bert& model, int row, std::string_view text);
 std::string row_format_text(const Bert& model, int row, const LinearSpec& spec);
 
 LinearSpec spec_of(const std::vector<LinearSpec>& formats, const EmbeddingTable& table);
