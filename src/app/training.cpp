@@ -44,6 +44,16 @@ Setup::Setup(DataOptions options, const TrainArgs& train)
   config.hidden_dropout = config.attention_dropout = static_cast<float>(train.dropout);
 }
 
+void Setup::start_from(const std::string& folder) {
+  Checkpoint other = read_checkpoint(folder);
+  check_vocabulary(other, *data.tokenizer);
+  replace_labels(other, data.label_names);
+  BertConfig shape = other.config;
+  shape.hidden_dropout = config.hidden_dropout, shape.attention_dropout = config.attention_dropout;
+  if (shape != config) throw UserError(fmt::format("--init {}: a model of another shape", folder), describe(config));
+  init = std::move(other);
+}
+
 TrainPlan plan_of(const TrainArgs& train) { return {train.epochs, train.batch, train.seed, train.checkpoint_every}; }
 
 Schedule schedule_of(const TrainArgs& train, int64_t steps) {
@@ -52,6 +62,10 @@ Schedule schedule_of(const TrainArgs& train, int64_t steps) {
           .warmup_steps = static_cast<int64_t>(std::ceil(train.warmup * static_cast<double>(steps))),
           .steps = steps,
           .decay = parse_decay(train.decay)};
+}
+
+int64_t float_steps(const TrainArgs& train, int64_t steps) {
+  return static_cast<int64_t>(std::ceil(train.quantize_after * static_cast<double>(steps)));
 }
 
 SessionOptions session_options(const TrainArgs& train, const DataOptions& data) {
@@ -80,7 +94,7 @@ std::string describe(const BertConfig& c) {
 
 void train_with_progress(Session& session, const Split& split, const TrainPlan& plan, const std::string& what,
                          const AfterSteps& after) {
-  Progress progress(what, plan.steps(split.row_count()), "steps", session.step());
+  Progress progress(what, plan.pause > 0 ? plan.pause : plan.steps(split.row_count()), "steps", session.step());
   train(session, split, plan, [&](const Progressed& done) {
     const bool stop = stop_requested();
     if (after) after(done);

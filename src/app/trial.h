@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "app/known_baseline.h"
 #include "app/training.h"
 
 namespace mpq {
@@ -16,8 +17,16 @@ struct TrialResult {
   bool diverged = false;          // a loss, a norm or a logit was not finite: it counts as the majority class
   int64_t correct = 0, rows = 0;  // of the split
   double value = 0;               // correct / rows
+  Hits also;                      // of the other split, where there is one
   double seconds = 0;             // its share of its sessions' time, including those of an earlier process
   int replicas = 1;               // of the session that finished it
+};
+
+// What trained trials are evaluated on.
+struct TrialSplits {
+  const Split& split;
+  const Split* also;  // null: nothing else
+  TrialSplits(const Split& split, const Split* also = nullptr) : split(split), also(also) {}
 };
 
 // Jobs of one seed and one architecture may share a session: equal formats then give equal bits.
@@ -55,6 +64,8 @@ struct TrialSetting {
       all.push_back({job.seed, schedule_of(train, steps(job)), job.formats, pruning_of(job)});
     return all;
   }
+  // Those before the formats; a job that starts from a checkpoint of its own has had its float part.
+  int64_t float_steps(const TrialJob& job) const { return job.start.empty() ? mpq::float_steps(train, steps(job)) : 0; }
   Pruning pruning_of(const TrialJob& job) const {
     return job.pruning || !setup.init ? job.pruning : setup.init->pruning;
   }
