@@ -18,10 +18,6 @@ Curve best_curve(const SearchSeries& series) {
   return curve;
 }
 
-Curve horizontal(const std::string& name, double from, double to, double y) {
-  return {.name = name, .x = {from, to}, .y = {y, y}, .look = Curve::Look::control};
-}
-
 }  // namespace
 
 Figure best_so_far_figure(const std::vector<SearchSeries>& series, double float_accuracy) {
@@ -33,7 +29,7 @@ Figure best_so_far_figure(const std::vector<SearchSeries>& series, double float_
     figure.curves.push_back(best_curve(s));
     trials = std::max(trials, s.trials.size());
   }
-  figure.curves.push_back(horizontal("float32 (control)", 0, static_cast<double>(trials - 1), float_accuracy));
+  figure.curves.push_back(control_line("float32 (control)", 0, static_cast<double>(trials - 1), {&float_accuracy, 1}));
   return figure;
 }
 
@@ -75,7 +71,7 @@ Figure pareto_figure(const std::vector<SearchSeries>& series, double float_accur
   }
   const double narrowest = front.x.empty() ? 1 : front.x.front();
   figure.curves.push_back(std::move(front));
-  figure.curves.push_back(horizontal("float32 (control)", narrowest, 32, float_accuracy));
+  figure.curves.push_back(control_line("float32 (control)", narrowest, 32, {&float_accuracy, 1}));
   return figure;
 }
 
