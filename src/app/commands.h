@@ -12,9 +12,11 @@ int run_info(const Args& args);
 int run_inspect(const Args& args);
 int run_linear(const Args& args);
 int run_predict(const Args& args);
+int run_prune(const Args& args);
 int run_quantize(const Args& args);
 int run_search(const Args& args);
 int run_study(const Args& args);
+int run_sweep(const Args& args);
 int run_tokenize(const Args& args);
 int run_train(const Args& args);
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "app/recipe.h"
 #include "base/file.h"
 #include "base/text.h"
 
@@ -19,17 +20,6 @@ StudyOptions study_options(const FamilySpace& space, const SearchOptions& option
           .trials = options.trials,
           .space = space.space(model, mode),
           .metric = options.select + " accuracy"};
-}
-
-void check_recipe(Storage& storage, const std::string& study, const std::string& recipe) {
-  const StudyRecord record = storage.read_study(study);
-  const auto known = record.user_attrs.find("mpq:recipe");
-  const std::string json = nlohmann::json(recipe).dump();
-  if (known == record.user_attrs.end())
-    storage.set_study_attr(record.id, AttributeKind::user, "mpq:recipe", json);
-  else if (known->second != json)
-    throw UserError(fmt::format("the study {} was made with another recipe: {}", study, known->second),
-                    fmt::format("this run's is {}; choose another --study or --out", json));
 }
 
 double number(const FrozenTrial& t, const char* key) {

@@ -6,12 +6,10 @@
 #include <chrono>
 #include <thread>
 
-#include "base/file.h"
-#include "base/sha256.h"
+#include "app/recipe.h"
 #include "base/statistics.h"
 #include "base/stop.h"
 #include "base/text.h"
-#include "train/checkpoint.h"
 
 namespace mpq {
 namespace {
@@ -19,13 +17,8 @@ namespace {
 // What decides a trial's result beside its formats; a stored study goes on only with the same.
 std::string recipe_of(const SearchOptions& o, const Setup& setup) {
   const TrainArgs& t = o.train;
-  const std::string start =
-      setup.init ? "init " + sha256_hex(MappedFile(weights_file(setup.init->folder)).text()) : "model " + t.model;
-  return fmt::format(
-      "data {} select {} {} epochs {} batch {} lr {} warmup {} decay {} weight-decay {} dropout {} clip {} seed {} "
-      "max-bits {}{}",
-      setup.data.fingerprint, o.select, start, t.epochs, t.batch, t.lr, t.warmup, t.decay, t.weight_decay, t.dropout,
-      t.clip, t.seed, o.max_bits ? fmt::format("{}", *o.max_bits) : "none", o.machine.precision_in_recipe());
+  return fmt::format("data {} select {} {} {} max-bits {}{}", setup.data.fingerprint, o.select, start_recipe(setup, t),
+                     t.recipe(), o.max_bits ? fmt::format("{}", *o.max_bits) : "none", o.machine.precision_in_recipe());
 }
 
 std::vector<Device*> pointers(const Devices& devices) {

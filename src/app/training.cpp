@@ -40,6 +40,16 @@ Setup::Setup(DataOptions options, const TrainArgs& train)
   config.hidden_dropout = config.attention_dropout = static_cast<float>(train.dropout);
 }
 
+void Setup::start_from(const std::string& folder) {
+  Checkpoint other = read_checkpoint(folder);
+  check_vocabulary(other, *data.tokenizer);
+  replace_labels(other, data.label_names);
+  BertConfig shape = other.config;
+  shape.hidden_dropout = config.hidden_dropout, shape.attention_dropout = config.attention_dropout;
+  if (shape != config) throw UserError(fmt::format("--init {}: a model of another shape", folder), describe(config));
+  init = std::move(other);
+}
+
 TrainPlan plan_of(const TrainArgs& train) { return {train.epochs, train.batch, train.seed, train.checkpoint_every}; }
 
 Schedule schedule_of(const TrainArgs& train, int64_t steps) {
@@ -50,6 +60,10 @@ Schedule schedule_of(const TrainArgs& train, int64_t steps) {
           .decay = parse_decay(train.decay)};
 }
 
+int64_t float_steps(const TrainArgs& train, int64_t steps) {
+  return static_cast<int64_t>(std::ceil(train.quantize_after * static_cast<double>(steps)));
+}
+
 SessionOptions session_options(const TrainArgs& train, const DataOptions& data) {
   return {.batch_rows = train.batch, .max_tokens = data.max_tokens, .clip = train.clip, .training = train.epochs > 0};
 }
@@ -58,7 +72,9 @@ void start_weights(Session& session, const Setup& setup) {
   if (!setup.init) session.initialise();
   for (int r = 0; r < session.replicas(); ++r) {
     if (setup.init) load_into(session, r, *setup.init);
-    if (session.replica(r).pruning.weights && session.masks(r).empty()) session.prune(r);
+    const Pruning& pruning = session.replica(r).pruning;
+    const bool go_on = setup.init && setup.init->pruning == pruning;  // with the checkpoint's masks
+    if (pruning.weights && !go_on) session.prune(r);
   }
 }
 
@@ -70,7 +86,7 @@ std::string describe(const BertConfig& c) {
 
 void train_with_progress(Session& session, const Split& split, const TrainPlan& plan, const std::string& what,
                          const AfterSteps& after) {
-  Progress progress(what, plan.steps(split.row_count()), "steps", session.step());
+  Progress progress(what, plan.pause > 0 ? plan.pause : plan.steps(split.row_count()), "steps", session.step());
   train(session, split, plan, [&](const Progressed& done) {
     const bool stop = stop_requested();
     if (after) after(done);

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "app/known_baseline.h"
 #include "app/training.h"
 
 namespace mpq {
@@ -14,8 +15,16 @@ struct TrialResult {
   bool diverged = false;          // a loss, a norm or a logit was not finite: it counts as the majority class
   int64_t correct = 0, rows = 0;  // of the split
   double value = 0;               // correct / rows
+  Hits also;                      // of the other split, where there is one
   double seconds = 0;             // its share of its sessions' time, including those of an earlier process
   int replicas = 1;               // of the session that finished it
+};
+
+// What trained trials are evaluated on.
+struct TrialSplits {
+  const Split& split;
+  const Split* also;  // null: nothing else
+  TrialSplits(const Split& split, const Split* also = nullptr) : split(split), also(also) {}
 };
 
 // Jobs of one seed share everything but their formats, so equal formats give equal bits.
@@ -46,6 +55,7 @@ struct TrialSetting {
   Pruning pruning_of(const TrialJob& job) const {
     return job.pruning || !setup.init ? job.pruning : setup.init->pruning;
   }
+  int64_t float_steps() const { return mpq::float_steps(train, steps()); }
   SessionOptions session_options() const { return mpq::session_options(train, setup.data_options); }
 };
 

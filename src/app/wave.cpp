@@ -75,7 +75,7 @@ std::vector<std::vector<size_t>> WaveRunner::place(const std::vector<SessionJobs
   return places;
 }
 
-void WaveRunner::run(const std::vector<SessionJobs>& sessions, const Split& split,
+void WaveRunner::run(const std::vector<SessionJobs>& sessions, const TrialSplits& splits,
                      const std::function<void()>& alive) const {
   const auto places = place(sessions);
   Crew crew;
@@ -91,7 +91,7 @@ void WaveRunner::run(const std::vector<SessionJobs>& sessions, const Split& spli
         job.finished = [&crew, finished = job.finished](Session& session, int r, const TrialResult& result) {
           crew.call([&] { finished(session, r, result); });
         };
-      TrialSession(*devices_[device], setting_, jobs, sessions[s].step).run(split, go_on, device == 0);
+      TrialSession(*devices_[device], setting_, jobs, sessions[s].step).run(splits, go_on, device == 0);
     }
   });
 }

@@ -23,10 +23,11 @@ class WaveRunner {
   // look over a sequence (they would slow down a whole session) have sessions of their own, the last. No session has
   // more than a device's share of the jobs. UserError if the memory is too small for one of them.
   std::vector<SessionJobs> sessions(std::vector<TrialJob> jobs) const;
-  // Trains the sessions, evaluates them on `split`, and calls every job's `finished`. Each device has a thread of its
-  // own; `alive` and `finished` are called in the caller's. Where one device fails the others stop, and their trials
-  // keep their states. Throws Stopped.
-  void run(const std::vector<SessionJobs>& sessions, const Split& split, const std::function<void()>& alive) const;
+  // Trains the sessions, evaluates them on the splits, and calls every job's `finished`. Each device has a thread of
+  // its own; `alive` and `finished` are called in the caller's. Where one device fails the others stop, and their
+  // trials keep their states. Throws Stopped.
+  void run(const std::vector<SessionJobs>& sessions, const TrialSplits& splits,
+           const std::function<void()>& alive) const;
   // Which sessions each device takes: the largest first, to the device with the fewest trials. Devices that get none
   // are left out.
   std::vector<std::vector<size_t>> place(const std::vector<SessionJobs>& sessions) const;

@@ -134,7 +134,7 @@ Features linear(Tape& tape, const Features& x, int reader, const LinearTerms& te
   forward.dropout = options.dropout;
   forward.quantized = plan.copies;
   if (tape.recording() && options.activation != Activation::none) forward.saved = tape.tensor(y->data.shape);
-  tape.ops().linear({&forward, 1});
+  tape.run({&forward, 1});
   if (options.dropout.p <= 0) y->activation = options.activation, y->saved = forward.saved;
   record_linear_grads(tape, {x}, {forward}, {terms}, {y});
   return {y, plan.read, x.ragged, x.rank};
@@ -152,7 +152,7 @@ std::vector<Var> linears(Tape& tape, std::span<const LinearInput> inputs, std::s
     forwards.push_back(forward_of(xs[i], inputs[i].reader, *terms[i], results[i]->data));
     all.push_back(*terms[i]);
   }
-  tape.ops().linear(forwards);
+  tape.run(forwards);
   forwards.resize(std::min(recorded, forwards.size()));
   record_linear_grads(tape, std::move(xs), std::move(forwards), std::move(all), results);
   return results;

@@ -3,6 +3,7 @@
 #pragma once
 #include <deque>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "tensor/arena.h"
@@ -35,6 +36,14 @@ class Tape {
   int replicas() const { return replicas_; }
   bool recording() const { return recording_; }
 
+  // Called before each product of Linears, with what it is about to multiply.
+  using Observer = std::function<void(std::span<const Linear1>)>;
+  void observe(Observer observer) { observer_ = std::move(observer); }
+  void run(std::span<const Linear1> problems) {
+    if (observer_) observer_(problems);
+    ops_.linear(problems);
+  }
+
   Tensor tensor(Shape shape) { return arena_.tensor(shape, replicas_); }
   Var var(Shape shape) { return &values_.emplace_back(Value{.data = tensor(shape)}); }
 
@@ -60,6 +69,7 @@ class Tape {
   Arena& arena_;
   int replicas_;
   bool recording_;
+  Observer observer_;
   std::deque<Value> values_;
   std::vector<std::function<void()>> log_;
   std::vector<QuantizeGrad::Item> trained_formats_;

@@ -354,9 +354,10 @@ void Session::read_history(int64_t first, int64_t last, std::vector<StepResult>&
 }
 
 // Logits of a batch, [B, classes]; the weights are quantized once after each change.
-Tensor Session::forward(const BertBatch& batch) {
+Tensor Session::forward(const BertBatch& batch, const Tape::Observer& observer) {
   if (!std::exchange(weights_ready_, true)) quantize_weights();
   Tape tape(device_.ops(), memory_->activations, replicas(), false);
+  tape.observe(observer);
   BertTensors tensors = memory_->tensors;
   tensors.grads = {};
   return mpq::forward(tape, model_, tensors, formats_, batch,
@@ -402,6 +403,19 @@ std::vector<std::vector<float>> Session::logits(const Split& split, const std::f
     if (progress) progress(row);
   }
   return read_logits(all);
+}
+
+void Session::observe(const Batch& batch, const SeeInput& see) {
+  catch_up();
+  forward(load(batch), [&](std::span<const Linear1> problems) {
+    for (const Linear1& problem : problems)
+      for (const Linear* linear : model_.linears()) {
+        if (problem.w.data != view(memory_->tensors.values, *linear->weight).data) continue;
+        std::vector<float> x(problem.x.shape.size());
+        device_.copy_out(x.data(), problem.x.f32(), x.size() * sizeof(float));
+        see(*linear, x);
+      }
+  });
 }
 
 OptimizerState Session::optimizer_state(int replica) {

@@ -85,6 +85,10 @@ class Session {
   std::vector<std::vector<float>> logits(const Batch& batch);
   // The same for all rows of a split. `progress(rows done)` may throw Stopped.
   std::vector<std::vector<float>> logits(const Split& split, const std::function<void(int64_t)>& progress);
+  // Runs the batch without dropout and says what each Linear reads, replica 0, in the order they run: in the last layer
+  // some see [CLS] only. For a session without number formats.
+  using SeeInput = std::function<void(const Linear& linear, std::span<const float> x)>;
+  void observe(const Batch& batch, const SeeInput& see);
 
   // Masks of weights, where the replica prunes them: drawn from its weights as they are, or taken over. From then on a
   // pruned weight is exactly zero, whatever its format makes of a zero, without gradient or moments. prune() again
@@ -114,7 +118,7 @@ class Session {
   void fill_tables(int64_t steps);
   BertBatch load(const Batch& batch);
   BertBatch buffers(const Feed& feed, int64_t step) const;
-  Tensor forward(const BertBatch& batch);
+  Tensor forward(const BertBatch& batch, const Tape::Observer& observer = {});
   std::vector<std::vector<float>> read_logits(const Tensor& logits);
   Tensor forward_backward(const BertBatch& batch);
   // Of the rows from `first` on of a batch of `batch_rows` (0: all of it is here). Returns the loss [1].
