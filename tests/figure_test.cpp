@@ -73,6 +73,10 @@ TEST_F(FigureTest, IntervalsAreDrawnWhereThereAreAny) {
   const std::string script = read_file(folder_ / "bars.gp");
   EXPECT_NE(script.find("yerrorbars"), std::string::npos);
   EXPECT_NE(script.find("set xtics (4, 8)"), std::string::npos);
+  EXPECT_NE(script.find("set yrange [0.475:0.625]"), std::string::npos) << "wide intervals do not hide the points";
+  f.curves[0].low = {.49, NAN}, f.curves[0].high = {.51, NAN};
+  write_figure(f, folder_, "narrow");
+  EXPECT_EQ(read_file(folder_ / "narrow.gp").find("yrange"), std::string::npos);
   f.curves[0].low = f.curves[0].high = {NAN, NAN};
   write_figure(f, folder_, "none");
   EXPECT_EQ(read_file(folder_ / "none.gp").find("yerrorbars"), std::string::npos);

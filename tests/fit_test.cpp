@@ -34,6 +34,8 @@ QuantSpec naive_fit(const QuantSpec& spec, const std::vector<float>& x, FitRule 
   QuantSpec best = spec;
   for (int scale = key.min; scale <= key.max; ++scale) {
     const QuantSpec candidate = with_scale(spec, scale);
+    const bool needlessly_wide = scale < key.max && range_of(with_scale(spec, scale + 1)) >= largest;
+    if (spec.format == Format::minifloat_denorm && needlessly_wide) continue;
     if (rule == FitRule::mse) {
       const double error = naive_error(candidate, x);
       if (error < least) least = error, best = candidate;

@@ -88,6 +88,20 @@ std::string x_labels(const Figure& figure) {
   return labels.empty() ? "" : "set xtics (" + join(labels, ", ") + ")\n";
 }
 
+// Where intervals reach far beyond the points (of two seeds they do), the points decide what is seen.
+std::string y_range(const Figure& figure) {
+  const double infinite = std::numeric_limits<double>::infinity();
+  double low = infinite, high = -infinite, lowest = infinite, highest = -infinite;
+  for (const Curve& curve : figure.curves) {
+    for (const double y : curve.y) low = std::min(low, y), high = std::max(high, y);
+    for (const double y : curve.low) lowest = std::fmin(lowest, y);
+    for (const double y : curve.high) highest = std::fmax(highest, y);
+  }
+  const double margin = 0.25 * std::max(high - low, 0.1 * std::abs(high));
+  if (lowest >= low - margin && highest <= high + margin) return "";
+  return fmt::format("set yrange [{:.6g}:{:.6g}]\n", low - margin, high + margin);
+}
+
 std::string script(const Figure& figure, const std::string& name) {
   std::string text = fmt::format(
       "# gnuplot {0}.gp draws {0}.svg and {0}.png from {0}.tsv\n"
@@ -95,9 +109,9 @@ std::string script(const Figure& figure, const std::string& name) {
       "set xlabel {2} noenhanced\nset ylabel {3} noenhanced\n"
       "set key outside right top Left reverse noenhanced\nset grid lt 1 lw 1 lc rgb '#E4E4E4'\nset border 3\nset tics "
       "nomirror\n"
-      "set autoscale xfix\nset offsets 0, 0, graph 0.05, graph 0.05\n{4}{5}",
+      "set autoscale xfix\nset offsets 0, 0, graph 0.05, graph 0.05\n{4}{5}{6}",
       name, quote(figure.title), quote(figure.x_title), quote(figure.y_title),
-      figure.logarithmic_x ? "set logscale x 2\n" : "", x_labels(figure));
+      figure.logarithmic_x ? "set logscale x 2\n" : "", x_labels(figure), y_range(figure));
   std::string plot;
   size_t row = 1;  // 0 is the header
   for (size_t i = 0; i < figure.curves.size(); ++i) {

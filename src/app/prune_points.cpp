@@ -77,6 +77,10 @@ void PruneOptions::add_to(CommandLine& line) {
   line.flag("activations", activations, "prune what the Linears read, anew in every forward");
   line.option("pattern", pattern, "N:M", "instead of --sparsity: of every M weights along the input N stay, as in 2:4");
   line.choice("scope", scope, {"local", "global"}, "l1's threshold of weights: of each, or of all together");
+  line.choice(
+      "activation-scope", activation_scope, {"row", "batch"},
+      "l1's threshold of activations: of a token's row, or of a batch (as in the labs: a result then depends on "
+      "the batch)");
   line.list("linear", linears, "NAME", "prune only this Linear, or those that a shell pattern names; may be repeated");
   line.option("seeds", seeds, "N", "--seed and the next ones", {.min = 1, .max = 1000});
   line.flag("control", control, "train the dense model too, with the same epochs (a sweep always does)");
@@ -134,7 +138,9 @@ Pruning pruning_of(const PrunePoint& point, const PruneOptions& options, const B
   if (options.prunes_weights()) pruning.weights = weights_of(point.method, point.sparsity, options);
   if (options.prunes_activations())
     pruning.activations =
-        parse_prune_spec(fmt::format("{}(sparsity={})", to_text(point.method), point.sparsity), Role::activation);
+        parse_prune_spec(fmt::format("{}(sparsity={}{})", to_text(point.method), point.sparsity,
+                                     point.method == PruneMethod::l1 ? ",scope=" + options.activation_scope : ""),
+                         Role::activation);
   if (options.linears.empty()) return pruning;
   std::vector<std::string> names;
   for (const Linear* linear : model.linears()) names.push_back(linear->name);

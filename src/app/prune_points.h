@@ -15,7 +15,7 @@ struct PruneOptions {
   TrainArgs train{.epochs = 5};
   FormatArgs formats;
   MachineArgs machine;
-  std::string sparsities = "0.5", methods = "l1", pattern, scope = "local", out;
+  std::string sparsities = "0.5", methods = "l1", pattern, scope = "local", activation_scope = "row", out;
   std::vector<std::string> linears;  // names or patterns; empty: all
   bool weights = false, activations = false, control = false;
   int seeds = 1, replicas = 0;

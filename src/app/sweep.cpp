@@ -29,6 +29,7 @@ void declare(CommandLine& line, SweepOptions& o) {
   line.option("out", o.out, "DIR", "table, figure, every point");
   o.data.add_to(line);
   o.train.add_to(line);
+  o.teacher.add_to(line);
   o.machine.add_to(line);
 }
 
@@ -58,10 +59,11 @@ int run_sweep(const Args& args) {
     options.storage = "sqlite:///" + (std::filesystem::path(options.out) / "study.db").string();
   const Devices devices = options.machine.open_all();
   make_folders(options.out);
-  Setup setup(options.data.options(), first_base(options));
+  Setup setup(options.teacher.with_unlabelled(options.data.options()), first_base(options));
   require_head(*setup.init);
   if (setup.data.valid.row_count() + setup.data.test.row_count() == 0)
     throw UserError("the data have no split to evaluate on", "--valid PATH|FRACTION or --test PATH bring one");
+  options.teacher.apply(setup, *devices[0]);
   const auto storage = open_storage(options.storage, OpenMode::create);
   Sweep sweep(options, setup, devices, *storage);
   line.announce();

@@ -7,6 +7,7 @@
 #include "app/calibration_options.h"
 #include "app/format_options.h"
 #include "app/options.h"
+#include "app/teacher_options.h"
 
 namespace mpq {
 
@@ -14,6 +15,7 @@ struct SweepOptions {
   DataArgs data;
   TrainArgs train;
   CalibrationArgs calibration;
+  TeacherArgs teacher;
   MachineArgs machine;
   std::vector<std::string> formats;  // % stands for the width
   std::string family, widths = "4,6,8,10,12,16,20,24,32", mode = "both", storage, out = "out/sweep";

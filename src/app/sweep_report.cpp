@@ -98,7 +98,8 @@ std::vector<SweepMean> means_of(const std::vector<SweepResult>& results) {
 Figure sweep_figure(const std::vector<SweepMean>& means, const SweepOptions& options, bool test) {
   Figure figure{.title = "What accuracy each width keeps, post-training (PTQ) and with training (QAT)",
                 .x_title = "average bits per Linear weight, shared exponents and scales counted",
-                .y_title = fmt::format("{} accuracy (mean, 95 % interval over seeds)", test ? "test" : "validation")};
+                .y_title = fmt::format("{} accuracy (mean, 95 % interval over seeds)", test ? "test" : "validation"),
+                .logarithmic_x = true};
   const std::vector<double> bits = different_bits(means);
   if (bits.size() <= 12) figure.x_labels = bits;
   for (const SweepMean& m : means) {

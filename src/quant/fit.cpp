@@ -96,14 +96,13 @@ double saturation_error(const QuantSpec& spec, std::span<const float> values) {
   return sum;
 }
 
-// A range wider than what holds every value is no finer anywhere, so that the search begins there (one before: the
-// labs' formats have their ways with the largest value) and ends where saturation alone costs more than the best.
+// From the range that holds every value to narrower ones, until saturation alone costs more than the best.
 int least_error(const QuantSpec& spec, const ScaleKey& key, std::span<const float> values, int holding) {
-  int best = std::max(key.min, holding - 1);
+  int best = holding;
   double least = squared_error(with_scale(spec, best), values);
-  for (int scale = best + 1; scale <= key.max; ++scale) {
+  for (int scale = holding + 1; scale <= key.max; ++scale) {
     const QuantSpec candidate = with_scale(spec, scale);
-    if (scale > holding && saturation_error(candidate, values) >= least) break;
+    if (saturation_error(candidate, values) >= least) break;
     const double error = squared_error(candidate, values);
     if (error < least) least = error, best = scale;
   }

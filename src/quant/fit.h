@@ -25,8 +25,9 @@ struct OpenLinear {
 OpenLinear parse_open_linear(std::string_view text);  // UserError
 OpenLinear known(const LinearSpec& spec);             // nothing open
 
-// max: the smallest range that holds every |value|. mse: the least squared error of all scales, the wider range of
-// equals.
+// max: the smallest range that holds every |value|. mse: of that and all smaller ranges the one of the least squared
+// error, the wider of equals. (A still wider one is coarser everywhere; but minifloat_denorm, which has no powers of
+// two, may round some values better there.)
 enum class FitRule { max, mse };
 FitRule parse_fit_rule(const std::string& text);  // UserError
 
