@@ -211,6 +211,7 @@ std::vector<Features> prune(Tape& tape, const Features& x, std::span<const Prune
                         .numbers = t.numbers,
                         .x = x.x->data,
                         .threshold = tape.tensor({shape[0]}),
+                        .batch_threshold = t.over_batch ? tape.tensor({1}) : Tensor{},
                         .pruned = pruned->data});
   }
   tape.ops().prune(forwards);

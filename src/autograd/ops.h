@@ -64,6 +64,7 @@ struct PruneTerms {
   Dropout draw;            // of random pruning; without a p
   const int32_t* numbers;  // of the sequences, or null
   Reader reader;           // of what is left
+  bool over_batch;         // some replica's threshold is the whole batch's
 };
 // What up to three Linears read of x, each pruned by itself.
 std::vector<Features> prune(Tape& tape, const Features& x, std::span<const PruneTerms> terms);

@@ -146,7 +146,7 @@ class Forward {
     Dropout draw = dropout(0, first_site + linear.index);
     draw.seeds = dropout_.prune_seeds;
     return {formats_.pruning().slot(linear), draw, dropout_.on ? nullptr : batch_.numbers,
-            quantized_reader(linear, whole)};
+            quantized_reader(linear, whole), formats_.pruning().over_batch()};
   }
   // What the Linear reads of x.
   Features input(Tape& tape, const Features& x, const Linear& linear, const Features* whole = nullptr) const {

@@ -204,8 +204,8 @@ struct PruneSlot {
   HD explicit operator bool() const { return specs != nullptr; }
 };
 
-// pruned = x where the replica's spec keeps it, else 0. l1 keeps what lies above the quantile of its row's magnitudes
-// (quant/quantile.h). random draws as Dropout does, by the replica's sparsity and without a scale.
+// pruned = x where the replica's spec keeps it, else 0. l1 keeps what lies above the quantile of its row's, or the
+// batch's, magnitudes (quant/quantile.h). random draws as Dropout does, by the replica's sparsity and without a scale.
 struct Prune {
   Ragged ragged;
   PruneSlot slot;
@@ -213,6 +213,7 @@ struct Prune {
   const int32_t* numbers = nullptr;  // [B], of the sequences, instead of their place in the batch
   Tensor x;                          // [T, C]
   Tensor threshold;                  // [T], of l1: saved for the gradient
+  Tensor batch_threshold;            // [1], of l1 over the whole batch; empty where no replica has such a scope
   Tensor pruned;                     // [T, C]
 };
 // dx = (accumulate ? dx : 0) + dpruned where x was kept.

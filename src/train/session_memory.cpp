@@ -146,6 +146,10 @@ size_t Session::Memory::largest_activation_bytes(const Bert& model, const Format
 SessionOptions Session::Memory::with_eval_rows(const Device& device, const Bert& model, const FormatTable& formats,
                                                SessionOptions options) {
   if (options.eval_rows > 0) return options;
+  if (formats.pruning().over_batch()) {  // the batch decides results: nothing else may decide the batch
+    options.eval_rows = options.batch_rows;
+    return options;
+  }
   constexpr int fewest = 16;
   options.eval_rows = std::max(fewest, device.rows_at_once() / formats.replicas());
   const size_t training = options.training ? activation_bytes(model, formats, options, true) : 0;
