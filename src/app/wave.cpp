@@ -14,7 +14,10 @@ namespace {
 
 constexpr double kShareOfMemory = 0.9;  // the rest is for what no session counts: graphs, libraries, other processes
 
-bool looks_over_sequence(const TrialJob& job) {
+// 0: over a row at most; 1: over a sequence; 2: over the batch. Each has sessions of its own: the last layer runs
+// differently.
+int looks_over(const TrialJob& job, const Pruning& pruning) {
+  if (pruning.activations.over_batch()) return 2;
   const auto over = [](const QuantSpec& s) { return reach(s, Role::activation) == Reach::sequence; };
   return std::any_of(job.formats.begin(), job.formats.end(),
                      [&](const LinearSpec& spec) { return over(spec.x) || over(spec.y); });
@@ -23,7 +26,7 @@ bool looks_over_sequence(const TrialJob& job) {
 struct Placed {
   TrialJob job;
   int64_t step;
-  bool over_sequence;
+  int looks_over;
 };
 
 }  // namespace
@@ -38,18 +41,17 @@ std::vector<SessionJobs> WaveRunner::sessions(std::vector<TrialJob> jobs) const 
   std::vector<Placed> placed;
   for (TrialJob& job : jobs) {
     const auto kept = read_kept(setting_, job);
-    const bool over = looks_over_sequence(job);
+    const int over = looks_over(job, setting_.pruning_of(job));
     placed.push_back({std::move(job), kept ? kept->state.optimizer.step : 0, over});
   }
   std::stable_sort(placed.begin(), placed.end(), [](const Placed& a, const Placed& b) {
-    return std::pair(-a.step, a.over_sequence) < std::pair(-b.step, b.over_sequence);
+    return std::pair(-a.step, a.looks_over) < std::pair(-b.step, b.looks_over);
   });
   std::vector<SessionJobs> sessions;
   for (auto at = placed.begin(); at != placed.end();) {
     SessionJobs session{.step = at->step};
-    const auto end = std::find_if(at, placed.end(), [&](const Placed& p) {
-      return p.step != session.step || p.over_sequence != at->over_sequence;
-    });
+    const auto end = std::find_if(
+        at, placed.end(), [&](const Placed& p) { return p.step != session.step || p.looks_over != at->looks_over; });
     for (auto p = at; p != end && session.jobs.size() < share; ++p) session.jobs.push_back(p->job);
     const size_t count = fitting(setting_.replicas(session.jobs), setting_.session_options());
     session.jobs.erase(session.jobs.begin() + static_cast<std::ptrdiff_t>(count), session.jobs.end());
