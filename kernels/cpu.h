@@ -47,6 +47,8 @@ void for_ragged_rows(const Ragged& ragged, int64_t first, int64_t last, Visit vi
     void embed_grad(const EmbedGrad&) override;                                          \
     void linear(std::span<const Linear1>) override;                                      \
     void linear_grad(std::span<const Linear1Grad>) override;                             \
+    void activate(const Linear1&) override;                                              \
+    void activate_grad(const Linear1Grad&) override;                                     \
     void attention(const Attention&) override;                                           \
     void attention_grad(const AttentionGrad&) override;                                  \
     void residual_norm(const ResidualNorm&) override;                                    \

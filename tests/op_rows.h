@@ -221,6 +221,35 @@ struct LinearRow {
   }
 };
 
+// Against a Linear whose weight is the identity matrix.
+template <Activation kActivation, naive::Function kFunction>
+struct ActivateRow {
+  static constexpr const char* name = kActivation == Activation::gelu ? "activate with gelu" : "activate with tanh";
+
+  template <class Real>
+  static Outputs<Real> naive(const Problem& p, int r) {
+    const int64_t C = p.C, T = p.rows().count();
+    naive::Array<Real> identity(C * C);
+    for (int64_t i = 0; i < C; ++i) identity[i * C + i] = 1;
+    const naive::Linear<Real> in{p.rows(), p.draw<Real>("x", r, T * C), identity, {}, kFunction, p.mask(r, 4), C, C};
+    return {naive::linear(in), naive::linear_grad(in, p.draw<Real>("dy", r, T * C)).dx};
+  }
+
+  static std::vector<Tensor> run(DeviceSide& d) {
+    const Shape shape{d.problem.rows().count(), d.problem.C};
+    const Linear1 forward{.ragged = d.ragged(),
+                          .x = d.in("x", shape),
+                          .activation = kActivation,
+                          .dropout = d.dropout(4),
+                          .saved = d.out(shape),
+                          .y = d.out(shape)};
+    const Linear1Grad grad{.forward = forward, .dy = d.in("dy", shape)};
+    d.rig.ops().activate(forward);
+    d.rig.ops().activate_grad(grad);
+    return {forward.y, grad.dy};
+  }
+};
+
 struct AttentionRow {
   static constexpr const char* name = "attention";
 
@@ -282,6 +311,7 @@ struct ResidualNormRow {
                                .beta = d.in("beta", {C}),
                                .epsilon = kEpsilon,
                                .dropout = d.dropout(2),
+                               .sum = d.out({T, C}),
                                .mean = d.out({T}),
                                .rstd = d.out({T}),
                                .x = d.out({T, C})};
@@ -597,6 +627,8 @@ OpRow row() {
 }
 inline const std::vector<OpRow> op_rows = {row<EmbedRow>(),
                                            row<LinearRow>(),
+                                           row<ActivateRow<Activation::gelu, naive::Function::gelu>>(),
+                                           row<ActivateRow<Activation::tanh, naive::Function::tanh>>(),
                                            row<AttentionRow>(),
                                            row<ResidualNormRow>(),
                                            row<SelectFirstRow>(),

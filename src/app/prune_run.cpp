@@ -60,6 +60,7 @@ PruneRun::PruneRun(const PruneOptions& options, Setup& setup, const Devices& dev
       points_(prune_points(options)),
       single_(is_single(points_)),
       recipe_(recipe_of(options, setup, points_, Bert(setup.config))),
+      model_(std::make_shared<const Bert>(setup.config)),
       untrained_(without_training(options.train)),
       prune_(devices_, setup, untrained_, options.replicas),
       tune_(devices_, setup, options.train, options.replicas),
@@ -78,7 +79,7 @@ void PruneRun::print_plan(const Devices& devices) const {
   fmt::print(stderr, "{}\n{}\n", setup_.data.description, describe(setup_.config));
   for (const auto& device : devices) fmt::print(stderr, "{}\n", device->describe());
   fmt::print(stderr, "{} points, {} finished already; fine-tuning is {} steps of {} rows\n", points_.size(), finished_,
-             tune_.steps(), options_.train.batch);
+             plan_of(options_.train).steps(setup_.data.train.row_count()), options_.train.batch);
 }
 
 void PruneRun::run() {
@@ -118,8 +119,9 @@ void PruneRun::run_seed(uint64_t seed, const Trials& trials) {
 
 TrialJob PruneRun::job(const Trial& trial, const PrunePoint& point) {
   return {.name = point.name(),
-          .formats = options_.formats.resolve(tune_.model(), setup_.init->formats),
-          .pruning = pruning_of(point, options_, tune_.model()),
+          .model = model_,
+          .formats = options_.formats.resolve(*model_, setup_.init->formats),
+          .pruning = pruning_of(point, options_, *model_),
           .seed = point.seed,
           .running = point.tuned ? running_folder(trial.number()) : fs::path(),
           .recipe = recipe_,

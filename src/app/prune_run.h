@@ -39,6 +39,7 @@ class PruneRun {
   std::vector<PrunePoint> points_;
   bool single_;
   std::string recipe_;
+  std::shared_ptr<const Bert> model_;
   TrainArgs untrained_;      // of the points that only evaluate
   WaveRunner prune_, tune_;  // the two kinds of points
   Study study_;

@@ -69,6 +69,7 @@ Sweep::Sweep(const SweepOptions& options, Setup& setup, const Devices& devices, 
       devices_(pointers(devices)),
       points_(sweep_points(options)),
       recipe_(recipe_of(options, setup)),
+      model_(std::make_shared<const Bert>(setup.config)),
       untrained_(without_training(options.train)),
       evaluate_(devices_, setup, untrained_, options.replicas),
       train_(devices_, setup, options.train, options.replicas),
@@ -85,7 +86,8 @@ void Sweep::print_plan(const Devices& devices) const {
   fmt::print(stderr, "{}\n{}\n", setup_.data.description, describe(setup_.config));
   for (const auto& device : devices) fmt::print(stderr, "{}\n", device->describe());
   fmt::print(stderr, "{} points in {}, {} finished already; a trained one is {} steps of {} rows\n", points_.size(),
-             options_.storage, finished_, train_.steps(), options_.train.batch);
+             options_.storage, finished_, plan_of(options_.train).steps(setup_.data.train.row_count()),
+             options_.train.batch);
 }
 
 void Sweep::run() {
@@ -127,9 +129,9 @@ void Sweep::run_seed(uint64_t seed, const Trials& trials) {
 
 std::vector<ClosedFormats> Sweep::close(const Trials& trials) const {
   std::vector<OpenFormats> open;
-  for (const auto& [trial, point] : trials) open.push_back(formats_of(*point, options_, train_.model()));
-  return options_.calibration.close(open, *devices_[0], train_.model(), setup_.data_options.max_tokens,
-                                    setup_.data.train, trials[0].second->seed,
+  for (const auto& [trial, point] : trials) open.push_back(formats_of(*point, options_, *model_));
+  return options_.calibration.close(open, *devices_[0], *model_, setup_.data_options.max_tokens, setup_.data.train,
+                                    trials[0].second->seed,
                                     [this](Session& session) { start_weights(session, setup_); });
 }
 
@@ -138,8 +140,9 @@ TrialJob Sweep::job(const Trial& trial, const SweepPoint& point, const ClosedFor
   std::vector<std::string> texts;
   for (const LinearSpec& spec : formats) texts.push_back(to_text(spec));
   of_this.set_user_attr("mpq:formats", texts);
-  of_this.set_user_attr("mpq:bits", bits_per_linear_weight(train_.model(), formats));
+  of_this.set_user_attr("mpq:bits", bits_per_linear_weight(*model_, formats));
   return {.name = point.name(),
+          .model = model_,
           .formats = formats,
           .seed = point.seed,
           .running = point.trained ? running_folder(trial.number()) : std::filesystem::path(),

@@ -36,6 +36,14 @@ void TimedOps::linear_grad(std::span<const Linear1Grad> problems) {
        [&] { ops_.linear_grad(problems); });
 }
 
+void TimedOps::activate(const Linear1& op) {
+  time(rows_name("activate", op.ragged), cost_of(device_, std::span(&op, 1)), [&] { ops_.activate(op); });
+}
+void TimedOps::activate_grad(const Linear1Grad& op) {
+  time(rows_name("activate_grad", op.forward.ragged), cost_of(device_, std::span(&op, 1)),
+       [&] { ops_.activate_grad(op); });
+}
+
 void TimedOps::attention(const Attention& op) {
   time(rows_name("attention", op.queries), cost_of(device_, op), [&] { ops_.attention(op); });
 }

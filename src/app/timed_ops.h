@@ -30,6 +30,8 @@ class TimedOps final : public Ops {
   void embed_grad(const EmbedGrad& op) override;
   void linear(std::span<const Linear1> problems) override;
   void linear_grad(std::span<const Linear1Grad> problems) override;
+  void activate(const Linear1& op) override;
+  void activate_grad(const Linear1Grad& op) override;
   void attention(const Attention& op) override;
   void attention_grad(const AttentionGrad& op) override;
   void residual_norm(const ResidualNorm& op) override;

@@ -154,11 +154,11 @@ class Run {
     const TrainArgs& t = options_.train;
     std::string specs;
     for (const LinearSpec& s : replica_.formats) specs += to_text(s) + "|";
-    return fmt::format("data {} model {} init {} {} formats {}{}{}{}{}", setup_.data.fingerprint,
+    return fmt::format("data {} model {} init {} {} formats {}{}{}{}", setup_.data.fingerprint,
                        t.init.empty() ? t.model : "", t.init, t.recipe(), specs, options_.machine.precision_in_recipe(),
                        options_.shards > 1 ? fmt::format(" shards {}", options_.shards) : "",
-                       frozen_.empty() ? "" : " frozen " + join(frozen_, ","),
-                       replica_.pruning ? " pruning " + to_text(replica_.pruning, model_) : "");
+                       frozen_.empty() ? "" : " frozen " + join(frozen_, ",")) +
+           (replica_.pruning ? " pruning " + to_text(replica_.pruning, model_) : "");
   }
 
   static void estimate(double seconds_a_step, int64_t left) {

@@ -17,6 +17,12 @@ DataOptions with_tokenizer(DataOptions options, const std::string& init) {
   return options;
 }
 
+// `before`: how the checkpoint was pruned whose masks the replica has.
+void prune_once(Session& session, int replica, const Pruning& before = {}) {
+  const Pruning& pruning = session.replica(replica).pruning;
+  if (pruning.weights && !(pruning == before)) session.prune(replica);
+}
+
 }  // namespace
 
 Setup::Setup(DataOptions options, const TrainArgs& train)
@@ -70,12 +76,16 @@ SessionOptions session_options(const TrainArgs& train, const DataOptions& data) 
 
 void start_weights(Session& session, const Setup& setup) {
   if (!setup.init) session.initialise();
-  for (int r = 0; r < session.replicas(); ++r) {
-    if (setup.init) load_into(session, r, *setup.init);
-    const Pruning& pruning = session.replica(r).pruning;
-    const bool go_on = setup.init && setup.init->pruning == pruning;  // with the checkpoint's masks
-    if (pruning.weights && !go_on) session.prune(r);
-  }
+  for (int r = 0; r < session.replicas(); ++r)
+    if (setup.init)
+      start_weights(session, r, *setup.init);
+    else
+      prune_once(session, r);
+}
+
+void start_weights(Session& session, int replica, const Checkpoint& checkpoint) {
+  load_into(session, replica, checkpoint);
+  prune_once(session, replica, checkpoint.pruning);
 }
 
 std::string describe(const BertConfig& c) {

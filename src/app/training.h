@@ -32,6 +32,8 @@ SessionOptions session_options(const TrainArgs& train, const DataOptions& data);
 // Of every replica: random weights by its seed, or the checkpoint's; pruned, by the checkpoint's masks or its own
 // first.
 void start_weights(Session& session, const Setup& setup);
+// The same of one replica, from that checkpoint.
+void start_weights(Session& session, int replica, const Checkpoint& checkpoint);
 
 // "tiny: 2 layers, hidden 128, ... 4,386,178 parameters", for the lines before long work.
 std::string describe(const BertConfig& config);

@@ -22,16 +22,21 @@ std::string title(std::span<const TrialJob> jobs) {
 TrialSession::TrialSession(Device& device, const TrialSetting& setting, std::span<const TrialJob> jobs, int64_t step)
     : setting_(setting),
       jobs_(jobs),
-      session_(setting.replicas(jobs), setting.float_steps(),
+      session_(setting.replicas(jobs), setting.float_steps(jobs[0]),
                [&](const std::vector<Replica>& replicas) {
-                 return std::make_unique<Session>(device, setting.model, replicas, setting.session_options());
+                 return std::make_unique<Session>(device, *jobs_[0].model, replicas, setting.session_options(jobs_[0]));
                }),
       running_(jobs.size()) {
   for (const TrialJob& job : jobs)
     check(job.seed == jobs[0].seed, "trials of the seeds {} and {} in one session", job.seed, jobs[0].seed);
   session_.begin(step);
-  if (step == 0) start_weights(*session_, setting.setup);
+  if (step == 0) start();
   for (int r = 0; r < replicas() && step > 0; ++r) go_on(r, step);
+}
+
+void TrialSession::start() {
+  if (jobs_[0].start.empty()) return start_weights(*session_, setting_.setup);
+  for (int r = 0; r < replicas(); ++r) start_weights(*session_, r, read_checkpoint(jobs_[r].start));
 }
 
 void TrialSession::go_on(int replica, int64_t step) {
@@ -62,9 +67,9 @@ void TrialSession::run(const TrialSplits& splits, const std::function<void()>& a
 }
 
 void TrialSession::train(const std::function<void()>& alive, bool shown) {
-  TrainPlan plan = plan_of(setting_.train);
+  TrainPlan plan = plan_of(setting_.train_of(jobs_[0]));
   plan.data_seed = jobs_[0].seed;
-  Progress progress(title(jobs_), setting_.steps(), "steps", session_->step());
+  Progress progress(title(jobs_), setting_.steps(jobs_[0]), "steps", session_->step());
   const auto after = [&](const Progressed& steps) {
     for (const Session::StepResult& step : steps.results) add(step);
     if (all_diverged()) throw AllDiverged{};

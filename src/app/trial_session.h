@@ -10,7 +10,8 @@ namespace mpq {
 
 class TrialSession {
  public:
-  // Jobs of one seed, whose kept states stand at `step` (0: they start).
+  // Jobs of one seed, architecture and number of steps, all of which start from a checkpoint of their own or none, and
+  // whose kept states stand at `step` (0: they start).
   TrialSession(Device& device, const TrialSetting& setting, std::span<const TrialJob> jobs, int64_t step);
 
   // Trains, evaluates on the splits and hands each job its result, in order. A trial that diverges goes on as dead
@@ -28,6 +29,7 @@ class TrialSession {
   using Clock = std::chrono::steady_clock;
 
   int replicas() const { return static_cast<int>(jobs_.size()); }
+  void start();
   void go_on(int replica, int64_t step);
   void train(const std::function<void()>& alive, bool shown);
   std::vector<Evaluation> evaluate(const Split& split, const std::function<void()>& alive);

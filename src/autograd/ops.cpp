@@ -124,9 +124,39 @@ Linear1 forward_of(const Features& x, int reader, const LinearTerms& terms, Tens
           .y = y};
 }
 
+// x itself, or what activation and dropout make of it.
+Features identity(Tape& tape, const Features& x, const LinearOptions& options) {
+  if (options.activation == Activation::none && options.dropout.p <= 0) {
+    check(options.readers.empty(), "an identity's output has the readers of its input");
+    Var y = tape.borrow(x.x);
+    tape.record(y, [=, &tape] { tape.pass_grad(y, x.x); });
+    return {y, {}, x.ragged, x.rank};
+  }
+  Var y = tape.var(x.x->data.shape);
+  const CopyPlan plan = plan_copies(tape, options.readers, y->data, x.rank);
+  const bool saves = tape.recording() && options.activation != Activation::none;
+  const Linear1 forward{.ragged = x.ragged,
+                        .x = x.x->data,
+                        .activation = options.activation,
+                        .dropout = options.dropout,
+                        .saved = saves ? tape.tensor(y->data.shape) : Tensor{},
+                        .y = y->data,
+                        .quantized = plan.copies};
+  tape.ops().activate(forward);
+  if (options.dropout.p <= 0) y->activation = options.activation, y->saved = forward.saved;
+  y->wants_grad = x.x->wants_grad;
+  tape.record(y, [=, &tape] {
+    const Tensor dy = tape.grad_of(y);
+    if (!y->slope_applied) tape.ops().activate_grad({.forward = forward, .dy = dy});
+    tape.pass_grad(y, x.x);
+  });
+  return {y, plan.read, x.ragged, x.rank};
+}
+
 }  // namespace
 
 Features linear(Tape& tape, const Features& x, int reader, const LinearTerms& terms, const LinearOptions& options) {
+  if (!terms.w) return identity(tape, x, options);
   Var y = tape.var({x.x->data.rows(), terms.w.rows()});
   const CopyPlan plan = plan_copies(tape, options.readers, y->data, x.rank);
   Linear1 forward = forward_of(x, reader, terms, y->data);
@@ -145,16 +175,25 @@ std::vector<Var> linears(Tape& tape, std::span<const LinearInput> inputs, std::s
   std::vector<Features> xs;
   std::vector<Linear1> forwards;
   std::vector<LinearTerms> all;
-  std::vector<Var> results;
+  std::vector<Var> results, products;
+  size_t with_grads = 0;  // of the products
   for (size_t i = 0; i < terms.size(); ++i) {
-    xs.push_back(inputs[i].x);
-    results.push_back(tape.var({xs[i].x->data.rows(), terms[i]->w.rows()}));
-    forwards.push_back(forward_of(xs[i], inputs[i].reader, *terms[i], results[i]->data));
+    const Features& x = inputs[i].x;
+    if (!terms[i]->w) {
+      results.push_back(i < recorded ? identity(tape, x, {}).x : x.x);
+      continue;
+    }
+    xs.push_back(x);
+    results.push_back(tape.var({x.x->data.rows(), terms[i]->w.rows()}));
+    products.push_back(results[i]);
+    forwards.push_back(forward_of(x, inputs[i].reader, *terms[i], results[i]->data));
     all.push_back(*terms[i]);
+    with_grads += i < recorded;
   }
+  if (forwards.empty()) return results;
   tape.run(forwards);
-  forwards.resize(std::min(recorded, forwards.size()));
-  record_linear_grads(tape, std::move(xs), std::move(forwards), std::move(all), results);
+  forwards.resize(with_grads);
+  if (with_grads > 0) record_linear_grads(tape, std::move(xs), std::move(forwards), std::move(all), products);
   return results;
 }
 
@@ -231,6 +270,7 @@ Features residual_norm(Tape& tape, Var y, Var residual, const Ragged& ragged, co
                              .beta = terms.beta,
                              .epsilon = terms.epsilon,
                              .dropout = dropout,
+                             .sum = y->borrowed ? tape.tensor(shape) : y->data,
                              .mean = tape.tensor({shape[0]}),
                              .rstd = tape.tensor({shape[0]}),
                              .x = x->data,

@@ -35,7 +35,8 @@ struct CopyPlan {
 };
 CopyPlan plan_copies(Tape& tape, std::span<const Reader> readers, Tensor x, int rank);
 
-// A Linear as one step sees it: master weights stay elsewhere, products use their quantized values.
+// A Linear as one step sees it: master weights stay elsewhere, products use their quantized values. Without a weight it
+// is the identity.
 struct LinearTerms {
   Tensor w, bias;    // [N, K] [N], quantized (or the masters themselves)
   Tensor dw, dbias;  // gradients of the masters; empty if frozen

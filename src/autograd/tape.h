@@ -22,6 +22,7 @@ struct Value {
   Activation activation = Activation::none;
   Tensor saved;
   bool slope_applied = false;
+  bool borrowed = false;  // data belong to another value: nobody may write them
 };
 using Var = Value*;  // owned by the tape; valid until its reset()
 
@@ -46,6 +47,10 @@ class Tape {
 
   Tensor tensor(Shape shape) { return arena_.tensor(shape, replicas_); }
   Var var(Shape shape) { return &values_.emplace_back(Value{.data = tensor(shape)}); }
+  // The same data with a gradient of its own.
+  Var borrow(Var v) {
+    return &values_.emplace_back(Value{.data = v->data, .wants_grad = v->wants_grad, .borrowed = true});
+  }
 
   // The first gradient writer sets, later ones add: `accumulate` says which this one is.
   struct GradTarget {
@@ -55,6 +60,8 @@ class Tape {
   GradTarget grad_target(Var v);
   // The finished gradient of v; every consumer has run. Zeros if v has none.
   Tensor grad_of(Var v);
+  // Adds the finished gradient of `from` to that of `to`, or hands it over where `to` has none yet.
+  void pass_grad(Var from, Var to);
 
   // The gradient of what made `result`.
   void record(Var result, std::function<void()> backward) {

@@ -42,7 +42,23 @@ BertConfig parse_model(const std::string& text) {
   return c;
 }
 
+std::vector<std::string> square_linears(const BertConfig& config) {
+  std::vector<std::string> names;
+  for (int l = 0; l < config.layers; ++l) {
+    const std::string n = fmt::format("bert.encoder.layer.{}.", l);
+    for (const char* part : {"attention.self.query", "attention.self.key", "attention.self.value",
+                             "attention.output.dense", "intermediate.dense", "output.dense"})
+      if (std::string_view(part).starts_with("attention.") || config.hidden == config.ffn) names.push_back(n + part);
+  }
+  names.push_back("bert.pooler.dense");
+  return names;
+}
+
 Linear Bert::add_linear(const std::string& name, int out, int in) {
+  if (config_.identities.contains(name)) {
+    check(out == in, "{} of {} inputs and {} outputs is no identity", name, in, out);
+    return {.name = name};
+  }
   Linear linear{name, &parameters_.add(name + ".weight", {out, in}, true),
                 &parameters_.add(name + ".bias", {out}, false), nullptr, static_cast<int>(linears_.size())};
   linears_.push_back(nullptr);  // filled when the Linear has its final place
@@ -80,6 +96,7 @@ Bert::Bert(const BertConfig& config) : config_(config) {
 // What formats train.
 void Bert::add_quantizers() {
   const auto add = [&](Linear& linear) {
+    if (linear.is_identity()) return;
     linear.trained = &parameters_.add(linear.name + ".quantizer", {4}, false);
     linears_[linear.index] = &linear;
   };
@@ -139,9 +156,19 @@ class Forward {
   // Where one of them is pruned for any replica all are, some by nothing: so gradients are added to x's in one order,
   // whatever replicas share the session.
   std::array<LinearInput, 3> attention_inputs(Tape& tape, const Features& x, const BertLayer& l) const {
-    if (!prunes_attention(l)) return {{{x, 0}, {x, 1}, {x, 2}}};
-    const auto pruned = prune(tape, x, std::array{pruning(l.query), pruning(l.key), pruning(l.value)});
-    return {{{pruned[0], 0}, {pruned[1], 0}, {pruned[2], 0}}};
+    std::array<LinearInput, 3> inputs{{{x, 0}, {x, 1}, {x, 2}}};
+    if (!prunes_attention(l)) return inputs;
+    const std::array linears{&l.query, &l.key, &l.value};
+    std::vector<PruneTerms> products;
+    for (int i = 0; i < 3; ++i)
+      if (linears[i]->is_identity())
+        inputs[i] = {linear(tape, x, 0, {}, {}), 0};  // before the others: their gradients are added first, as without
+      else
+        products.push_back(pruning(*linears[i]));
+    const auto pruned = prune(tape, x, products);
+    for (int i = 0, next = 0; i < 3; ++i)
+      if (!linears[i]->is_identity()) inputs[i] = {pruned[next++], 0};
+    return inputs;
   }
   bool prunes_attention(const BertLayer& l) const { return formats_.pruning().any({&l.query, &l.key, &l.value}); }
   LinearTerms terms(const Linear& linear) const { return formats_.terms(t_, linear); }
@@ -196,7 +223,8 @@ class Forward {
     const std::array<const LinearTerms*, 3> read{&key, &value, &query};
     const auto kvq = linears(tape_, std::array{k, v, q}, std::span(read).first(over_sequence ? 3 : 2), 2);
     const Features first = select_first(tape_, x, batch_.single_rows);
-    const Features first_q = prunes_attention(layer) ? select_first(tape_, q.x, batch_.single_rows) : first;
+    const bool pruned = prunes_attention(layer) && !layer.query.is_identity();
+    const Features first_q = pruned ? select_first(tape_, q.x, batch_.single_rows) : first;
     const Projections of_first{linear(tape_, first_q, 0, query, {}).x, kvq[0], kvq[1]};
     if (!over_sequence) return cls_output(l, first, stages(tape_, l, first, of_first));
     // A format that looks over the sequence has to see all rows. What it makes of the first ones is all they are for:

@@ -58,10 +58,11 @@ FormatTable::FormatTable(const Bert& model, const std::vector<std::vector<Linear
   for (const BertLayer& layer : model.layers)
     for (int i : {layer.key.index, layer.value.index})
       for (int j : {layer.query.index, layer.key.index})
-        if (j < i && shares_input_with_[i] == i && equal_inputs(i, j)) shares_input_with_[i] = shares_input_with_[j];
+        if (j >= 0 && j < i && shares_input_with_[i] == i && equal_inputs(i, j))
+          shares_input_with_[i] = shares_input_with_[j];
   const BertLayer& last = model.layers.back();
   const auto over_sequence = [&](const Linear& linear, int operand) {
-    for (int r = 0; r < replicas_; ++r)
+    for (int r = 0; r < replicas_ && !linear.is_identity(); ++r)
       if (reach(spec(r, linear.index, operand), Role::activation) == Reach::sequence) return true;
     return false;
   };
@@ -85,7 +86,7 @@ bool FormatTable::any(int linear, int operand) const {
 }
 
 Reader FormatTable::reader(const BertTensors& t, const Linear& linear) const {
-  if (!any(linear.index, kX)) return {};
+  if (linear.is_identity() || !any(linear.index, kX)) return {};
   Reader reader{.slot = slot(shares_input_with_[linear.index], kX)};
   for (int r = 0; r < replicas_; ++r)
     if (!gradient_is_identity(spec(r, linear.index, kX))) reader.identity_gradient = false;
@@ -105,6 +106,7 @@ Tensor FormatTable::weight_grad(const BertTensors& t, const Linear& linear, cons
 }
 
 LinearTerms FormatTable::terms(const BertTensors& t, const Linear& linear) const {
+  if (linear.is_identity()) return {};
   LinearTerms terms;
   terms.input = reader(t, linear);
   const bool w = any(linear.index, kW) || terms.input.slot.trained, b = any(linear.index, kB);

@@ -14,6 +14,8 @@ class DryOps : public Ops {
   void embed_grad(const EmbedGrad&) override {}
   void linear(std::span<const Linear1>) override {}
   void linear_grad(std::span<const Linear1Grad>) override {}
+  void activate(const Linear1&) override {}
+  void activate_grad(const Linear1Grad&) override {}
   void attention(const Attention&) override {}
   void attention_grad(const AttentionGrad&) override {}
   void residual_norm(const ResidualNorm&) override {}

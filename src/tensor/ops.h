@@ -181,10 +181,11 @@ struct AttentionGrad {
 // x = LayerNorm(residual + dropout(y)).
 struct ResidualNorm {
   Ragged ragged;
-  Tensor y, residual;  // [T, C]; y is overwritten with the sum, which the gradient needs
+  Tensor y, residual;  // [T, C]
   Tensor gamma, beta;  // [C]
   float epsilon;
   Dropout dropout;
+  Tensor sum;         // [T, C], which the gradient needs; may be y, which nobody reads then
   Tensor mean, rstd;  // [T]
   Tensor x;           // [T, C]
   QuantizedCopies quantized;
@@ -368,6 +369,9 @@ class Ops {
   virtual void embed_grad(const EmbedGrad&) = 0;
   virtual void linear(std::span<const Linear1>) = 0;           // independent problems in one launch (Q, K, V)
   virtual void linear_grad(std::span<const Linear1Grad>) = 0;  // in order where they accumulate into the same dx
+  // A Linear without its product (w and bias are empty): y = dropout(activation(x)). The gradient is dy, in place.
+  virtual void activate(const Linear1&) = 0;
+  virtual void activate_grad(const Linear1Grad&) = 0;
   virtual void attention(const Attention&) = 0;
   virtual void attention_grad(const AttentionGrad&) = 0;
   virtual void residual_norm(const ResidualNorm&) = 0;
