@@ -44,11 +44,12 @@ float batch_threshold_of(const PruneSpec& spec, const float* x, int64_t rows, in
 }
 
 void find_batch_thresholds(std::span<const Prune> ops) {
+  if (!ops[0].batch_threshold) return;
   const int replicas = ops[0].pruned.replicas;
   parallel_for(static_cast<int64_t>(ops.size()) * replicas, [&](int64_t task) {
     const Prune& op = ops[task / replicas];
     const int r = static_cast<int>(task % replicas);
-    if (op.batch_threshold && spec_of(op, r).over_batch())
+    if (spec_of(op, r).over_batch())
       op.batch_threshold.f32(r)[0] = batch_threshold_of(spec_of(op, r), op.x.f32(r), op.x.rows(), op.x.cols());
   });
 }
