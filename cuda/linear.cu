@@ -1,8 +1,9 @@
-// y = dropout(activation(quantize_y(x w^T + bias))): up to three Linears in one launch. A format of the product's
-// output, or dropout behind many rows (no model has it), takes an elementwise kernel for the rest.
+// y = dropout(activation(quantize_y(x w^T + bias) + adapter)): up to three Linears in one launch. A format of the
+// product's output, or dropout behind many rows (no model has it), takes an elementwise kernel for the rest; an adapter
+// takes the rest along.
 #include <algorithm>
 
-#include "cuda/linear.cuh"
+#include "cuda/adapter.cuh"
 #include "cuda/quantize.cuh"
 
 namespace mpq {
@@ -47,7 +48,9 @@ __global__ void finish_kernel(const __grid_constant__ LinearProblem p, const __g
   *y = a.y;
 }
 
-bool finishes_apart(const Linear1& op) { return op.y_format || (op.dropout.p > 0 && op.ragged.longest > 1); }
+bool finishes_apart(const Linear1& op) {
+  return op.y_format || op.adapter || (op.dropout.p > 0 && op.ragged.longest > 1);
+}
 
 LinearProblem problem_of(const Linear1& op) {
   LinearProblem p{.x = matrices(op.x), .w = matrices(op.w), .bias = matrices(op.bias), .y = matrices(op.y)};
@@ -56,9 +59,6 @@ LinearProblem problem_of(const Linear1& op) {
   p.activation = op.activation;
   p.dropout = op.dropout;
   return p;
-}
-LinearProblem rest_of(const Linear1& op) {
-  return {.saved = matrices(op.saved), .y = matrices(op.y), .activation = op.activation, .dropout = op.dropout};
 }
 bool is_whole(const LinearProblem& p) {
   return p.x.cols % kDepth == 0 && p.x.vectors && p.w.vectors && p.y.vectors && (!p.bias || p.bias.vectors) &&
@@ -94,10 +94,12 @@ void CudaOps::linear(std::span<const Linear1> ops) {
   else
     launch_linear(args, problems, replicas, precision_, main_.stream);
 
+  for (const Linear1& op : ops)
+    if (op.y_format) quantize_in_place(op.y_format, op.y_rank, op.y, op.ragged, main_);
+  add_adapters(ops, main_);
   constexpr int kThreads = 256;
   for (const Linear1& op : ops) {
-    if (op.y_format) quantize_in_place(op.y_format, op.y_rank, op.y, op.ragged, main_);
-    if (finishes_apart(op)) {
+    if (finishes_apart(op) && !op.adapter) {
       const auto blocks = static_cast<unsigned>(ceil_div(op.ragged.rows * op.y.cols(), kThreads));
       launch(finish_kernel, dim3(blocks, 1, replicas), kThreads, 0, main_.stream, rest_of(op), op.ragged);
     }

@@ -27,7 +27,6 @@ constexpr const char* kTrained = "mpq.safetensors";  // apart, so that transform
 constexpr const char* kState = "training_state.json";
 constexpr const char* kMoments = "training_state.safetensors";
 
-bool is_trained(const Parameter& p) { return p.name.ends_with(".quantizer"); }
 bool is_head(const std::string& name) { return name.starts_with("bert.pooler.") || name.starts_with("classifier."); }
 
 std::string to_text(const std::vector<int64_t>& shape) { return "[" + fmt::format("{}", fmt::join(shape, ", ")) + "]"; }
@@ -67,7 +66,7 @@ void add_values(Checkpoint& c, const Bert& model, const NamedTensors& file, cons
 
 void check_encoder(const Checkpoint& c, const Bert& model) {
   for (const Parameter& p : model.parameters().all())
-    if (!is_trained(p) && !is_head(p.name) && !c.values.contains(p.name))
+    if (!is_extra(p) && !is_head(p.name) && !c.values.contains(p.name))
       throw UserError(fmt::format("{}: tensor {} is missing", weights_file(c.folder).string(), p.name),
                       fmt::format("{} expected", to_text(dims(p.shape))));
 }
@@ -148,7 +147,7 @@ Checkpoint read_checkpoint(const fs::path& folder) {
 void require_head(const Checkpoint& c) {
   const Bert model(c.config);
   for (const Parameter& p : model.parameters().all())
-    if (is_head(p.name) && !is_trained(p) && !c.values.contains(p.name))
+    if (is_head(p.name) && !is_extra(p) && !c.values.contains(p.name))
       throw UserError(fmt::format("{}: tensor {} is missing", weights_file(c.folder).string(), p.name),
                       "this model has no classifier yet; mpq train --init trains one");
 }
@@ -173,7 +172,7 @@ void load_into(Session& session, int replica, const Checkpoint& c) {
   const Bert& model = session.model();
   std::vector<std::string> fresh;
   for (const Parameter& p : model.parameters().all()) {
-    if (is_trained(p)) continue;
+    if (is_extra(p)) continue;
     const auto found = c.values.find(p.name);
     if (found == c.values.end()) fresh.push_back(p.name);
     session.set(replica, p,
@@ -209,7 +208,7 @@ class TensorFile {
 void write_weights(const fs::path& folder, Session& session, int replica) {
   TensorFile weights, trained;
   for (const Parameter& p : session.model().parameters().all())
-    if (!is_trained(p)) weights.add(p.name, dims(p.shape), session.get(replica, p));
+    if (!is_extra(p)) weights.add(p.name, dims(p.shape), session.get(replica, p));
   for (const Linear* linear : session.model().linears())
     if (trained_count(session.replica(replica).formats[linear->index].x) > 0)
       trained.add(linear->trained->name, dims(linear->trained->shape), session.get(replica, *linear->trained));

@@ -28,6 +28,7 @@ void Session::Memory::allocate(Arena arena, const Bert& model, const FormatTable
   tensors.values = flat(size, R);
   if (formats.weights_quantized()) tensors.quantized = flat(dense, R);
   seeds = parameters.array<uint64_t>(R);
+  if (model.adapters) tensors.adapter_ranks = adapter_ranks = parameters.array<AdapterRank>(R);
   step = parameters.array<int64_t>(1);
   single_starts = parameters.array<int32_t>(std::max(options.batch_rows, options.eval_rows) + 1);
   if (!options.training) return;
