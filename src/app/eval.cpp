@@ -3,6 +3,7 @@
 
 #include "app/commands.h"
 #include "app/format_options.h"
+#include "app/lora_options.h"
 #include "app/table.h"
 #include "app/training.h"
 #include "base/statistics.h"
@@ -51,6 +52,7 @@ Split in_order_of(const std::vector<std::string>& labels, const Dataset& data, S
 int run_eval(const Args& args) {
   DataArgs data_args;
   FormatArgs format_args;
+  AdapterArgs adapter_args;
   MachineArgs machine;
   std::string folder, split_name = "test";
   CommandLine line("eval",
@@ -61,6 +63,7 @@ int run_eval(const Args& args) {
                    "checkpoint's formats.\n\nExample: mpq eval --checkpoint runs/imdb --data imdb --format "
                    "\"block_fp(width=6,exponent=8,block=1x16)\"");
   line.option("checkpoint", folder, "DIR", "folder that mpq train or save_pretrained wrote");
+  adapter_args.add_to(line);
   line.choice("split", split_name, {"valid", "test"}, "which rows");
   data_args.add_to(line);
   format_args.add_to(line);
@@ -70,7 +73,8 @@ int run_eval(const Args& args) {
   machine.apply();
   install_stop_signals();
 
-  const Checkpoint checkpoint = read_checkpoint(folder);
+  Checkpoint checkpoint = read_checkpoint(folder);
+  const auto adapter = adapter_args.read(checkpoint);
   require_head(checkpoint);
   DataOptions data_options = data_args.options();
   if (data_options.tokenizer.empty()) data_options.tokenizer = folder;
@@ -83,12 +87,14 @@ int run_eval(const Args& args) {
   if (split.row_count() == 0)
     throw UserError(fmt::format("--split {}: the data has no such split", split_name),
                     "--test PATH or --valid PATH|FRACTION bring one");
-  const Bert model(checkpoint.config);
+  const Bert model(checkpoint.config, plan_of(adapter));
   const std::vector<LinearSpec> formats = format_args.resolve(model, checkpoint.formats);
   line.announce();
 
-  Session session(*device, model, {{.formats = formats}}, {.max_tokens = data_options.max_tokens, .training = false});
+  Session session(*device, model, {{.formats = formats, .lora = lora_of(adapter)}},
+                  {.max_tokens = data_options.max_tokens, .training = false});
   load_into(session, 0, checkpoint);
+  if (adapter) load_adapter(session, 0, *adapter);
   const auto result = summary(evaluate_with_progress(session, split, "evaluating " + split_name)[0], checkpoint.labels);
   if (line.json())
     print_json(result);

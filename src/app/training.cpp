@@ -19,9 +19,10 @@ DataOptions with_tokenizer(DataOptions options, const std::string& init) {
 
 }  // namespace
 
-Setup::Setup(DataOptions options, const TrainArgs& train)
+Setup::Setup(DataOptions options, const TrainArgs& train, const std::string& adapter_folder)
     : data_options(with_tokenizer(std::move(options), train.init)) {
   if (!train.init.empty()) init = read_checkpoint(train.init);
+  if (!adapter_folder.empty()) adapter = read_adapter(adapter_folder, init.value());
   data = load_dataset(data_options);
   if (init) {
     check_vocabulary(*init, *data.tokenizer);
@@ -56,7 +57,10 @@ SessionOptions session_options(const TrainArgs& train, const DataOptions& data) 
 
 void start_weights(Session& session, const Setup& setup) {
   if (!setup.init) return session.initialise();
-  for (int r = 0; r < session.replicas(); ++r) load_into(session, r, *setup.init);
+  for (int r = 0; r < session.replicas(); ++r) {
+    load_into(session, r, *setup.init);
+    if (setup.adapter) load_adapter(session, r, *setup.adapter);
+  }
 }
 
 std::string describe(const BertConfig& c) {

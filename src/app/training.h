@@ -5,7 +5,7 @@
 
 #include "app/options.h"
 #include "data/dataset.h"
-#include "train/checkpoint.h"
+#include "train/adapter_folder.h"
 #include "train/trainer.h"
 
 namespace mpq {
@@ -15,9 +15,10 @@ struct Setup {
   Dataset data;
   DataOptions data_options;
   std::optional<Checkpoint> init;
+  std::optional<AdapterFolder> adapter;  // on top of it
   BertConfig config;
 
-  Setup(DataOptions data_options, const TrainArgs& train);
+  Setup(DataOptions data_options, const TrainArgs& train, const std::string& adapter_folder = {});
   CheckpointInfo checkpoint_info() const { return {data.label_names, data_options.max_tokens, data_options.truncate}; }
 };
 
@@ -25,7 +26,7 @@ TrainPlan plan_of(const TrainArgs& train);
 Schedule schedule_of(const TrainArgs& train, int64_t steps);
 SessionOptions session_options(const TrainArgs& train, const DataOptions& data);
 
-// Of every replica: random weights by its seed, or the checkpoint's.
+// Of every replica: random weights by its seed, or the checkpoint's, and the adapter's.
 void start_weights(Session& session, const Setup& setup);
 
 // "tiny: 2 layers, hidden 128, ... 4,386,178 parameters", for the lines before long work.

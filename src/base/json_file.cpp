@@ -74,4 +74,10 @@ Json JsonFile::object(const char* key) const {
   return value ? *value : Json::object();
 }
 
+Json JsonFile::list(const char* key) const {
+  const Json* value = find(key);
+  if (value && !value->is_array()) fail(key, value->dump(), "a list");
+  return value ? *value : Json::array();
+}
+
 }  // namespace mpq

@@ -20,6 +20,7 @@ class JsonFile {
   std::string text(const char* key, const std::string& fallback) const;
   bool flag(const char* key, bool fallback) const;
   nlohmann::ordered_json object(const char* key) const;  // {} where it is absent
+  nlohmann::ordered_json list(const char* key) const;    // [] where it is absent
 
   // "FILE: KEY is FOUND", hint "allowed: EXPECTED".
   [[noreturn]] void fail(const std::string& key, const std::string& found, const std::string& expected) const;

@@ -22,6 +22,11 @@ int64_t adapter_count(const Bert& model, int rank) {
   return count;
 }
 
+int64_t trained_parameters(const Bert& model, int rank) {
+  const ParameterSet& p = model.parameters();
+  return p.count() - p.frozen_count() + adapter_count(model, rank);
+}
+
 namespace {
 
 bool names(const std::string& target, const std::string& linear) {

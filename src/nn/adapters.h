@@ -34,7 +34,8 @@ struct AdapterPlace {
   int64_t K, N, a, b;
 };
 std::vector<AdapterPlace> adapter_places(const Bert& model, int rank);
-int64_t adapter_count(const Bert& model, int rank);  // numbers of them all
+int64_t adapter_count(const Bert& model, int rank);       // numbers of them all
+int64_t trained_parameters(const Bert& model, int rank);  // the adapters' and the model's that are not frozen
 
 // The Linears that one of `targets` names, in the model's order: by a run of whole parts of the name ("query",
 // "output.dense", "layer.0"; Hugging Face's target_modules mean the same) or a shell pattern (nn/parameters.h). The
