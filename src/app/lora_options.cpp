@@ -14,7 +14,7 @@ constexpr const char* kExample = "rank=8,alpha=16,dropout=0.05,targets=query,val
 
 std::vector<double> numbers(const std::string& key, const std::string& text, double min, double max) {
   std::vector<double> values;
-  for (const std::string& part : split(text, ':')) {
+  for (const std::string_view part : split(text, ':')) {
     const auto value = parse_double(part);
     if (!value || !(*value >= min && *value <= max))
       throw UserError(fmt::format("--lora: {} is {}", key, part), fmt::format("a number from {} to {}", min, max));
@@ -24,7 +24,7 @@ std::vector<double> numbers(const std::string& key, const std::string& text, dou
 }
 
 std::vector<double> ranks_of(const std::string& text) {
-  const std::vector<double> ranks = numbers("rank", text, 0, 65536);
+  const std::vector<double> ranks = numbers("rank", text, 1, 65536);
   for (const double rank : ranks)
     if (rank != static_cast<int>(rank)) throw UserError(fmt::format("--lora: rank is {}", rank), "a whole number");
   return ranks;
@@ -36,10 +36,10 @@ LoraText parse_lora(const std::string& text) {
   LoraText result;
   std::vector<double> ranks{8}, alphas{16};
   std::string key;
-  for (const std::string& item : split(text, ',')) {
+  for (const std::string_view item : split(text, ',')) {
     const size_t equals = item.find('=');
     if (equals != std::string::npos) key = item.substr(0, equals);
-    const std::string value = equals == std::string::npos ? item : item.substr(equals + 1);
+    const std::string value(equals == std::string::npos ? item : item.substr(equals + 1));
     if (key == "targets")
       result.targets.push_back(value);
     else if (equals == std::string::npos || (key != "rank" && key != "alpha" && key != "dropout"))
@@ -70,7 +70,6 @@ Adaptation adapt(const BertConfig& config, const LoraText& text) {
     throw UserError(fmt::format("--lora: {}", error.what()), error.hint());
   }
   for (const Lora& lora : text.loras) result.plan.most_rank = std::max(result.plan.most_rank, lora.rank);
-  if (result.plan.most_rank < 1) throw UserError("--lora: rank is 0", "ranks from 1");
   for (const Linear* linear : model.linears()) {
     const Shape& w = linear->weight->shape;
     if (result.plan.has(linear->name) && result.plan.most_rank > std::min(w[0], w[1]))

@@ -45,9 +45,9 @@ const Linear* linear_named(const Bert& model, const std::string& module) {
 }
 
 // A tensor of the file and its place in the model.
-class Reader {
+class AdapterReader {
  public:
-  Reader(AdapterFolder& adapter, Checkpoint& base, const Bert& model)
+  AdapterReader(AdapterFolder& adapter, Checkpoint& base, const Bert& model)
       : adapter_(adapter), base_(base), model_(model), path_(adapter.folder / kWeights), file_(path_) {}
 
   void read() {
@@ -155,7 +155,7 @@ AdapterFolder read_adapter(const fs::path& folder, Checkpoint& base) {
     std::erase_if(base.values, [](const auto& value) { return value.first.starts_with("classifier."); });
   base.config.classes = static_cast<int>(base.labels.size());
   const Bert model(base.config);
-  Reader(adapter, base, model).read();
+  AdapterReader(adapter, base, model).read();
   take_formats(base, folder, model);
   return adapter;
 }
