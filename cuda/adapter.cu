@@ -18,8 +18,14 @@ struct Operands {
 };
 Operands operands_of(const Linear1& op) {
   const Adapter& a = op.adapter;
-  return {a.values.f32(),      a.values.replica_stride, a.begin,   a.ranks,
-          matrices(a.x),       matrices(a.dropped),     matrices(a.low), a.dropout,
+  return {a.values.f32(),
+          a.values.replica_stride,
+          a.begin,
+          a.ranks,
+          matrices(a.x),
+          matrices(a.dropped),
+          matrices(a.low),
+          a.dropout,
           static_cast<int>(op.y.cols())};
 }
 
@@ -168,8 +174,8 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// to = low^T from [rank, cols], a sum over the rows: of their chunks in ascending order, whether each has a block of its
-// own or one block takes all.
+// to = low^T from [rank, cols], a sum over the rows: of their chunks in ascending order, whether each has a block of
+// its own or one block takes all.
 constexpr int kChunk = 64;
 
 struct WeightSums {
@@ -230,8 +236,8 @@ dim3 grid_of(const Ragged& ragged, int problems, int replicas) {
 
 void add_sum(WeightSums& args, const Linear1Grad& op, const Tensor& low, const Tensor& from, int64_t begin) {
   const Adapter& adapter = op.forward.adapter;
-  args.sum[args.sums++] = {matrices(low),   matrices(from), op.dadapter.f32(), op.dadapter.replica_stride,
-                           begin, adapter.ranks};
+  args.sum[args.sums++] = {matrices(low), matrices(from), op.dadapter.f32(), op.dadapter.replica_stride,
+                           begin,         adapter.ranks};
   const auto blocks = static_cast<int>(ceil_div(low.cols() * ceil_div(from.cols(), 4), kThreads));
   args.blocks = std::max(args.blocks, blocks);
 }

@@ -1,5 +1,5 @@
-// Low-rank adapters beside Linears (tensor/ops.h, Adapter), in plain float32 whatever the precision: those of up to three
-// Linears in one launch. Linears without one are passed over.
+// Low-rank adapters beside Linears (tensor/ops.h, Adapter), in plain float32 whatever the precision: those of up to
+// three Linears in one launch. Linears without one are passed over.
 #pragma once
 #include "cuda/linear.cuh"
 

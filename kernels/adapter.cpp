@@ -89,7 +89,8 @@ void adapter_input_grad(const Linear1Grad& op, int r, int64_t first, int64_t las
       apply_dropout(key, position, b, m.K, part + (row - first) * m.K);
     });
   float* dx = op.dx.f32(r) + first * m.K;
-  for_lanes(rows * m.K, [&](int64_t i, M16 lanes) { store(dx + i, load(dx + i, lanes) + load(part + i, lanes), lanes); });
+  for_lanes(rows * m.K,
+            [&](int64_t i, M16 lanes) { store(dx + i, load(dx + i, lanes) + load(part + i, lanes), lanes); });
 }
 
 void adapter_weight_grad(const Linear1Grad& op, int r) {

@@ -23,6 +23,7 @@ constexpr Command commands[] = {
     {"predict", "labels and probabilities of texts, one a line", run_predict},
     {"baseline", "a linear model on n-grams: what to beat, and a teacher", run_baseline},
     {"lora", "low-rank adapters of several ranks and seeds, trained side by side", run_lora},
+    {"merge", "fold low-rank adapters into their base", run_merge},
     {"search", "the best low-bit formats: one study a family, beside the float control", run_search},
     {"study", "what a storage holds: studies, trials, winners, TSV", run_study},
     {"formats", "the number formats and families", run_formats},

@@ -232,10 +232,14 @@ struct AdapterRow {
   template <class Real>
   static naive::Linear<Real> linear(const Problem& p, int r, int i) {
     const int64_t T = p.rows().count(), K = p.C;
-    naive::Linear<Real> in{p.rows(), p.draw<Real>("x", r, T * K),
+    naive::Linear<Real> in{p.rows(),
+                           p.draw<Real>("x", r, T * K),
                            p.draw<Real>("w" + std::to_string(i), r, N[i] * K, 1 / std::sqrt(float(K))),
                            p.draw<Real>("bias" + std::to_string(i), r, N[i]),
-                           i == 0 ? naive::Function::gelu : naive::Function::none, {}, N[i], K};
+                           i == 0 ? naive::Function::gelu : naive::Function::none,
+                           {},
+                           N[i],
+                           K};
     if (i == 1) return in;
     const auto all = p.draw<Real>("adapters", r, size(p), 0.3f);
     const auto a = all.begin() + rank(r) * kBefore, b = a + rank(r) * K;
@@ -598,9 +602,9 @@ template <class Row>
 OpRow row() {
   return {Row::name, Row::run, Row::template naive<double>, Row::template naive<float>};
 }
-inline const std::vector<OpRow> op_rows = {
-    row<EmbedRow>(),       row<LinearRow>(),       row<AdapterRow>(),        row<AttentionRow>(),        row<ResidualNormRow>(),
-    row<SelectFirstRow>(), row<CrossEntropyRow>(), row<SoftCrossEntropyRow>(), row<OptimizerRow>(),
-    row<AddRow>(),         row<ScatterRow>()};
+inline const std::vector<OpRow> op_rows = {row<EmbedRow>(),        row<LinearRow>(),           row<AdapterRow>(),
+                                           row<AttentionRow>(),    row<ResidualNormRow>(),     row<SelectFirstRow>(),
+                                           row<CrossEntropyRow>(), row<SoftCrossEntropyRow>(), row<OptimizerRow>(),
+                                           row<AddRow>(),          row<ScatterRow>()};
 
 }  // namespace mpq

@@ -100,7 +100,8 @@ void check_against(const Options& options, const CommandLine& line) {
   if (line.given("model") && line.given("checkpoint"))
     throw UserError("--model and --checkpoint are both given", "one of them names the model");
   if (!options.adapter.folder.empty() && (options.checkpoint.empty() || !options.lora.empty()))
-    throw UserError("--adapter is not alone, or without --checkpoint", "it stands beside the checkpoint it was trained on");
+    throw UserError("--adapter is not alone, or without --checkpoint",
+                    "it stands beside the checkpoint it was trained on");
 }
 
 }  // namespace
@@ -118,9 +119,11 @@ int run_inspect(const Args& args) {
       "--out also a drawing\n(model.dot and, by Graphviz, model.svg).\n\nExample: mpq inspect --model tiny "
       "--layer-format \"encoder.*.query=integer(width=4,frac=2)\" --out drawing");
   line.option("model", options.preset, "NAME|L,H,A,F", "tiny, mini, small, medium, base, or layers,hidden,heads,ffn");
-  line.option("checkpoint", options.checkpoint, "DIR", "folder that mpq train or save_pretrained wrote, in its formats");
+  line.option("checkpoint", options.checkpoint, "DIR",
+              "folder that mpq train or save_pretrained wrote, in its formats");
   options.adapter.add_to(line);
-  line.option("lora", options.lora, "SETTINGS", "with low-rank adapters, as mpq train takes them: rank=8,targets=query");
+  line.option("lora", options.lora, "SETTINGS",
+              "with low-rank adapters, as mpq train takes them: rank=8,targets=query");
   format_args.add_to(line);
   line.option("tokens", tokens, "N", "length of the sequence", {.min = 1});
   line.option("out", out, "DIR", "where the drawing goes");

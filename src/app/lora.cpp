@@ -126,7 +126,8 @@ class Sweep {
     std::string formats;
     for (const LinearSpec& s : replicas_[r].formats) formats += to_text(s) + "|";
     return fmt::format(
-        "lora sweep: data {} init {} epochs {} batch {} lr {} warmup {} decay {} wd {} dropout {} clip {} order {} seed {} "
+        "lora sweep: data {} init {} epochs {} batch {} lr {} warmup {} decay {} wd {} dropout {} clip {} order {} "
+        "seed {} "
         "rank {} alpha {} largest {} dropout {} targets {} formats {}{}",
         setup_.data.fingerprint, t.init, t.epochs, t.batch, t.lr, t.warmup, t.decay, t.weight_decay, t.dropout, t.clip,
         t.seed, replicas_[r].seed, replicas_[r].lora.rank, replicas_[r].lora.alpha, adaptation_.plan.most_rank,
@@ -231,12 +232,13 @@ void add_options(CommandLine& line, Options& options) {
 
 int run_lora(const Args& args) {
   Options options;
-  CommandLine line("lora",
-                   "mpq lora --init DIR [data] [training] [--lora SETTINGS] [--seeds N,N] [--out DIR]\n\nTrains low-rank "
-                   "adapters (LoRA) and the classifier on the frozen base --init: all ranks and seeds side by side, as\n"
-                   "the replicas of one session. Each has the bits that mpq train --lora gives it alone, with --seed for "
-                   "its seed if the\nseed is also the order's.\n\nExample: mpq lora --data imdb --init base --lora "
-                   "rank=2:4:8:16,alpha=16 --seeds 1,2,3 --out ranks");
+  CommandLine line(
+      "lora",
+      "mpq lora --init DIR [data] [training] [--lora SETTINGS] [--seeds N,N] [--out DIR]\n\nTrains low-rank "
+      "adapters (LoRA) and the classifier on the frozen base --init: all ranks and seeds side by side, as\n"
+      "the replicas of one session. Each has the bits that mpq train --lora gives it alone, with --seed for "
+      "its seed if the\nseed is also the order's.\n\nExample: mpq lora --data imdb --init base --lora "
+      "rank=2:4:8:16,alpha=16 --seeds 1,2,3 --out ranks");
   add_options(line, options);
   if (!line.parse(args)) return 0;
   line.require({"init"});

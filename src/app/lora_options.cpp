@@ -73,9 +73,9 @@ Adaptation adapt(const BertConfig& config, const LoraText& text) {
   for (const Linear* linear : model.linears()) {
     const Shape& w = linear->weight->shape;
     if (result.plan.has(linear->name) && result.plan.most_rank > std::min(w[0], w[1]))
-      throw UserError(fmt::format("--lora: rank is {}, and {} is {} x {}", result.plan.most_rank, linear->name, w[0],
-                                  w[1]),
-                      fmt::format("ranks up to {}", std::min(w[0], w[1])));
+      throw UserError(
+          fmt::format("--lora: rank is {}, and {} is {} x {}", result.plan.most_rank, linear->name, w[0], w[1]),
+          fmt::format("ranks up to {}", std::min(w[0], w[1])));
   }
   return result;
 }
@@ -99,7 +99,8 @@ void LoraArgs::add_to(CommandLine& line) {
 
 void LoraArgs::check_against(const CommandLine& line) const {
   if (!lora.empty() && !adapter.empty())
-    throw UserError("--lora and --adapter are both given", "an adapter that was trained brings its own rank and targets");
+    throw UserError("--lora and --adapter are both given",
+                    "an adapter that was trained brings its own rank and targets");
   if (merge && !asked()) throw UserError("--merge: there is no adapter", "--lora trains one, --adapter DIR reads one");
   if (asked() && !line.given("init"))
     throw UserError(lora.empty() ? "--adapter without --init" : "--lora without --init",

@@ -48,7 +48,9 @@ struct AdapterArgs {
   // Nothing where none is asked for. What the folder says takes its place in the base (read_adapter).
   std::optional<AdapterFolder> read(Checkpoint& base) const;
 };
-inline AdapterPlan plan_of(const std::optional<AdapterFolder>& adapter) { return adapter ? adapter->plan : AdapterPlan{}; }
+inline AdapterPlan plan_of(const std::optional<AdapterFolder>& adapter) {
+  return adapter ? adapter->plan : AdapterPlan{};
+}
 inline Lora lora_of(const std::optional<AdapterFolder>& adapter) { return adapter ? adapter->lora : Lora{}; }
 
 }  // namespace mpq

@@ -164,7 +164,8 @@ int run_predict(const Args& args) {
   line.require({"checkpoint"});
   options.machine.apply();
   if (!options.adapter.folder.empty() && is_ngram_classifier(options.checkpoint))
-    throw UserError(fmt::format("--adapter: {} holds no BERT", options.checkpoint), "an adapter stands beside its base");
+    throw UserError(fmt::format("--adapter: {} holds no BERT", options.checkpoint),
+                    "an adapter stands beside its base");
 
   is_ngram_classifier(options.checkpoint) ? predict_with_ngrams(options, line) : predict_with_bert(options, line);
   return 0;

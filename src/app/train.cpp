@@ -174,9 +174,10 @@ class Run {
         t.weight_decay, t.dropout, t.clip, t.seed, specs, options_.machine.precision_in_recipe(),
         options_.shards > 1 ? fmt::format(" shards {}", options_.shards) : "",
         frozen_.empty() ? "" : " frozen " + join(frozen_, ","),
-        model_.adapters ? fmt::format(" lora {} {} {} {} {}", replica_.lora.rank, replica_.lora.alpha,
-                                      adaptation_.plan.dropout, join(adaptation_.plan.linears, ","), options_.lora.adapter)
-                        : "");
+        model_.adapters
+            ? fmt::format(" lora {} {} {} {} {}", replica_.lora.rank, replica_.lora.alpha, adaptation_.plan.dropout,
+                          join(adaptation_.plan.linears, ","), options_.lora.adapter)
+            : "");
   }
 
   static void estimate(double seconds_a_step, int64_t left) {
@@ -208,7 +209,8 @@ class Run {
 
   void write_merged(const CheckpointInfo& info) {
     const Bert plain(setup_.config);
-    Session merged(device_, plain, {{.formats = replica_.formats}}, {.max_tokens = setup_.data_options.max_tokens, .training = false});
+    Session merged(device_, plain, {{.formats = replica_.formats}},
+                   {.max_tokens = setup_.data_options.max_tokens, .training = false});
     merge_adapters(session_, 0, merged);
     write_checkpoint(options_.out, merged, 0, *setup_.data.tokenizer, info);
   }

@@ -92,8 +92,7 @@ void record_linear_grads(Tape& tape, const Features& x, std::vector<Linear1> for
                          std::vector<Var> results) {
   Var any = results[0];  // one that wants its gradient, if there is one
   for (size_t i = 0; i < forwards.size(); ++i) {
-    results[i]->wants_grad =
-        wants_input_grad(x, terms[i]) || terms[i].dw || terms[i].dbias || terms[i].adapter.dvalues;
+    results[i]->wants_grad = wants_input_grad(x, terms[i]) || terms[i].dw || terms[i].dbias || terms[i].adapter.dvalues;
     if (results[i]->wants_grad) any = results[i];
   }
   tape.record(any, [=, &tape] {

@@ -46,10 +46,10 @@ struct AdapterTerms {
 
 // A Linear as one step sees it: master weights stay elsewhere, products use their quantized values.
 struct LinearTerms {
-  Tensor w, bias;    // [N, K] [N], quantized (or the masters themselves)
-  Tensor dw, dbias;  // gradients of the masters; empty if frozen
-  Reader input;      // how it reads its input
-  QuantSlot output;  // format of its output, or empty
+  Tensor w, bias;        // [N, K] [N], quantized (or the masters themselves)
+  Tensor dw, dbias;      // gradients of the masters; empty if frozen
+  Reader input;          // how it reads its input
+  QuantSlot output;      // format of its output, or empty
   AdapterTerms adapter;  // or empty
 };
 
@@ -72,8 +72,8 @@ struct LinearOptions {
   Dropout dropout;
   std::span<const Reader> readers;  // of the result
 };
-// y_i = dropout(activation(x w_i^T + b_i + adapter)): one Linear, or several that read the same rows. Only the first `recorded`
-// of them take part in gradients.
+// y_i = dropout(activation(x w_i^T + b_i + adapter)): one Linear, or several that read the same rows. Only the first
+// `recorded` of them take part in gradients.
 Features linear(Tape& tape, const Features& x, int reader, const LinearTerms& terms, const LinearOptions& options);
 std::vector<Var> linears(Tape& tape, const Features& x, std::span<const int> readers,
                          std::span<const LinearTerms* const> terms, size_t recorded = SIZE_MAX);

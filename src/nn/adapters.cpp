@@ -36,7 +36,7 @@ bool names(const std::string& target, const std::string& linear) {
 [[noreturn]] void refuse_target(const Bert& model, const std::string& target) {
   if (names(target, model.classifier.name))
     throw UserError(fmt::format("the target {} is the classifier", target), "it is trained whole, without an adapter");
-  std::vector<std::string> parts{"query", "key", "value", "attention.output.dense", "intermediate.dense",
+  std::vector<std::string> parts{"query",        "key",         "value", "attention.output.dense", "intermediate.dense",
                                  "output.dense", "pooler.dense"};
   const std::string near = nearest(target, parts);
   throw UserError(fmt::format("the model has no Linear {}", target),

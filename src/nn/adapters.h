@@ -1,5 +1,5 @@
-// LoRA (Hu et al. 2021): low-rank adapters beside Linears of a base that stays as it is. Which there are, and how they lie
-// in memory.
+// LoRA (Hu et al. 2021): low-rank adapters beside Linears of a base that stays as it is. Which there are, and how they
+// lie in memory.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -17,7 +17,9 @@ struct AdapterPlan {
   int most_rank = 0;                 // of any replica
   float dropout = 0;                 // of an adapter's input, while training
 
-  bool has(const std::string& linear) const { return std::find(linears.begin(), linears.end(), linear) != linears.end(); }
+  bool has(const std::string& linear) const {
+    return std::find(linears.begin(), linears.end(), linear) != linears.end();
+  }
 };
 
 // What a replica chooses. Rank 0: no adapters.

@@ -80,8 +80,8 @@ Bert::Bert(const BertConfig& config, const AdapterPlan& adapters) : config_(conf
 std::vector<Linear*> Bert::each_linear() {
   std::vector<Linear*> all;
   for (BertLayer& layer : layers)
-    all.insert(all.end(), {&layer.query, &layer.key, &layer.value, &layer.attention_output, &layer.intermediate,
-                           &layer.output});
+    all.insert(all.end(),
+               {&layer.query, &layer.key, &layer.value, &layer.attention_output, &layer.intermediate, &layer.output});
   all.insert(all.end(), {&pooler, &classifier});
   return all;
 }
@@ -143,8 +143,8 @@ class Forward {
   AdapterTerms adapter(const Linear& linear) const {
     const AdapterPlan& plan = model_.adapter_plan();
     const int first_site = 3 * model_.config().layers + 2;  // behind the model's own
-    return {value(model_.adapters),         grad(model_.adapters), linear.adapter, plan.most_rank, t_.adapter_ranks,
-            dropout(plan.dropout, first_site + linear.index)};
+    return {value(model_.adapters), grad(model_.adapters), linear.adapter,
+            plan.most_rank,         t_.adapter_ranks,      dropout(plan.dropout, first_site + linear.index)};
   }
   Tensor value(const Parameter* p) const { return view(t_.values, *p); }
   Tensor grad(const Parameter* p) const { return grad_of(t_, *p); }

@@ -69,10 +69,10 @@ class Bert {
 
 // The numbers one step works with, for R replicas.
 struct BertTensors {
-  Tensor values;     // flat [R][size] masters
-  Tensor quantized;  // flat [R][dense size]: quantized weights and biases; or empty
-  Tensor grads;      // flat [R][dense size]; or empty
-  Tensor dword;      // [most, C] compact; or empty
+  Tensor values;                               // flat [R][size] masters
+  Tensor quantized;                            // flat [R][dense size]: quantized weights and biases; or empty
+  Tensor grads;                                // flat [R][dense size]; or empty
+  Tensor dword;                                // [most, C] compact; or empty
   const AdapterRank* adapter_ranks = nullptr;  // [R], where the model has adapters
 };
 // Where a parameter's gradient goes; empty if it is frozen or nothing is trained.

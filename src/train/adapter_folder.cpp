@@ -80,7 +80,8 @@ class AdapterReader {
                     "LoRA on the Linears of BERT and a classifier trained with it are understood");
   }
   void read_matrix(const NamedTensors::Entry& entry, const std::string& name, bool is_a) {
-    const Linear* linear = linear_named(model_, name.substr(0, name.size() - std::string_view(".lora_A.weight").size()));
+    const Linear* linear =
+        linear_named(model_, name.substr(0, name.size() - std::string_view(".lora_A.weight").size()));
     if (!linear || linear == &model_.classifier) refuse(entry);
     const int64_t rank = adapter_.lora.rank, out = linear->weight->shape[0], in = linear->weight->shape[1];
     const std::vector<int64_t> shape = is_a ? std::vector{rank, in} : std::vector{out, rank};
@@ -91,7 +92,8 @@ class AdapterReader {
     const int64_t classes = static_cast<int64_t>(base_.labels.size());
     const bool weight = name == "classifier.weight";
     if (!weight && name != "classifier.bias") refuse(entry);
-    const std::vector<int64_t> shape = weight ? std::vector{classes, int64_t{base_.config.hidden}} : std::vector{classes};
+    const std::vector<int64_t> shape =
+        weight ? std::vector{classes, int64_t{base_.config.hidden}} : std::vector{classes};
     base_.values[name] = read_values(file_, entry, shape, path_, fmt::format("{} labels", classes));
   }
 
@@ -146,8 +148,9 @@ void take_formats(Checkpoint& base, const fs::path& folder, const Bert& model) {
 AdapterFolder read_adapter(const fs::path& folder, Checkpoint& base) {
   for (const char* name : {kConfig, kWeights})
     if (!fs::exists(folder / name))
-      throw UserError(fmt::format("{} holds no {}", folder.string(), name),
-                      "an adapter is a folder with adapter_config.json and adapter_model.safetensors, as peft writes it");
+      throw UserError(
+          fmt::format("{} holds no {}", folder.string(), name),
+          "an adapter is a folder with adapter_config.json and adapter_model.safetensors, as peft writes it");
   AdapterFolder adapter{.folder = folder, .plan = {}, .lora = {}, .matrices = {}};
   read_config(adapter);
   base.labels = labels_of(folder, base);
@@ -185,7 +188,7 @@ void write_config(const fs::path& folder, const Session& session, int replica, c
                      {"base_model_name_or_path", base},
                      {"r", lora.rank},
                      {"lora_alpha", whole ? Json(static_cast<int64_t>(lora.alpha)) : Json(lora.alpha)},
-                     {"lora_dropout", static_cast<double>(plan.dropout)},
+                     {"lora_dropout", std::stod(fmt::format("{}", plan.dropout))},  // 0.1, not the float's digits
                      {"target_modules", plan.linears},
                      {"modules_to_save", {"classifier", "score"}},
                      {"bias", "none"},

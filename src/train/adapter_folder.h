@@ -1,6 +1,6 @@
-// Adapters as Hugging Face's peft writes and reads them: adapter_config.json and adapter_model.safetensors, in which the
-// classifier that was trained with them stands too. Beside them mpq's own: mpq.json and, while a run can be resumed, its
-// training state. The base stays where it is.
+// Adapters as Hugging Face's peft writes and reads them: adapter_config.json and adapter_model.safetensors, in which
+// the classifier that was trained with them stands too. Beside them mpq's own: mpq.json and, while a run can be
+// resumed, its training state. The base stays where it is.
 #pragma once
 #include <filesystem>
 #include <map>

@@ -21,7 +21,7 @@ using Json = nlohmann::ordered_json;
 constexpr const char* kConfig = "config.json";
 constexpr const char* kWeights = "model.safetensors";
 constexpr const char* kAdapterWeights = "adapter_model.safetensors";  // train/adapter_folder.h
-constexpr const char* kPickled = "pytorch_model.bin";  // what old models ship instead
+constexpr const char* kPickled = "pytorch_model.bin";                 // what old models ship instead
 constexpr const char* kInfo = "mpq.json";
 constexpr const char* kTrained = "mpq.safetensors";  // apart, so that transformers sees no unknown tensor
 constexpr const char* kState = "training_state.json";
@@ -210,7 +210,8 @@ void write_training_state(const fs::path& folder, const Bert& model, const Train
   TensorFile file;
   const auto add = [&](const char* prefix, const std::vector<float>& flat) {
     for (const Parameter& p : model.parameters().all())
-      if (!p.frozen) file.add(prefix + p.name, dims(p.shape), {flat.begin() + p.offset, flat.begin() + p.offset + p.shape.size()});
+      if (!p.frozen)
+        file.add(prefix + p.name, dims(p.shape), {flat.begin() + p.offset, flat.begin() + p.offset + p.shape.size()});
   };
   add("m.", state.optimizer.m);
   add("v.", state.optimizer.v);
@@ -223,7 +224,8 @@ void write_training_state(const fs::path& folder, const Bert& model, const Train
 
 void check_checkpoint_target(const fs::path& folder) {
   if (!fs::exists(folder)) return;
-  const bool replaceable = fs::is_directory(folder) && (fs::is_empty(folder) || fs::exists(folder / kWeights) || fs::exists(folder / kAdapterWeights));
+  const bool replaceable = fs::is_directory(folder) && (fs::is_empty(folder) || fs::exists(folder / kWeights) ||
+                                                        fs::exists(folder / kAdapterWeights));
   if (!replaceable)
     throw UserError(fmt::format("{} exists and is no checkpoint", folder.string()),
                     "name a new folder, or a checkpoint to replace");

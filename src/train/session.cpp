@@ -111,8 +111,7 @@ void Session::set_adapters(int r) {
 
 void Session::initialise(int replica) {
   for (const Parameter& p : model_.parameters().all())
-    if (!is_extra(p))
-      set(replica, p, initial_values(p, replicas_[replica].seed, model_.config().initializer_range));
+    if (!is_extra(p)) set(replica, p, initial_values(p, replicas_[replica].seed, model_.config().initializer_range));
 }
 
 void Session::initialise() {

@@ -264,8 +264,12 @@ void adapter_grad(const Linear<Real>& in, LinearGrad<Real>& g) {
 template <class Real>
 LinearGrad<Real> linear_grad(const Linear<Real>& in, const Array<Real>& dy) {
   const Array<Real> product = in.product();
-  LinearGrad<Real> g{dropout(dy, in.rows, static_cast<int>(in.N), in.mask), Array<Real>(in.x.size()),
-                     Array<Real>(in.w.size()), Array<Real>(in.N), {}, {}};
+  LinearGrad<Real> g{dropout(dy, in.rows, static_cast<int>(in.N), in.mask),
+                     Array<Real>(in.x.size()),
+                     Array<Real>(in.w.size()),
+                     Array<Real>(in.N),
+                     {},
+                     {}};
   for (size_t i = 0; i < product.size(); ++i) g.dproduct[i] *= slope(in.function, product[i]);
   for (int64_t m = 0; m < in.rows.count(); ++m)
     for (int64_t n = 0; n < in.N; ++n) {
