@@ -14,15 +14,14 @@ template <class Shape, Precision kPrecision>
 __global__ void __launch_bounds__(kThreadsOf<Shape>, kBlocksOf<Shape, kPrecision>)
     linear_kernel(const __grid_constant__ LinearArgs args) {
   begin_kernel();
-  using Product = Gemm<Shape, kPrecision, Along::row, Along::row>;
-  __shared__ typename Product::Shared shared;
-  const Product product(shared);
+  using Tile = Product<Shape, kPrecision, Along::row, Along::row>;
+  const Tile product(shared_of<Tile>());
   const int r = blockIdx.z, rows = rows_of(args.ragged);
   const int row0 = static_cast<int>(blockIdx.x) / args.columns.total * kRowsOf<Shape>;
   if (row0 >= rows) return;
   const Shares::Share share = args.columns.at(static_cast<int>(blockIdx.x) % args.columns.total);
   const LinearProblem& p = args.problem[share.problem];
-  const int col0 = share.block * kColsOf<Shape>, col = col0 + Product::column();
+  const int col0 = share.block * kColsOf<Shape>, col = col0 + Tile::column();
 
   const TileSums sums = product.run({operand(p.x, r, rows), operand(p.w, r, p.w.rows), row0, col0, 0, p.x.cols});
   const float4 bias = p.bias ? load_four<Shape::kWhole>(p.bias, r, 0, col) : float4{};
@@ -35,7 +34,7 @@ __global__ void __launch_bounds__(kThreadsOf<Shape>, kBlocksOf<Shape, kPrecision
   });
 }
 
-// What is left to do behind the quantizer of the product's output, in place.
+// What is left to do behind the quantizer of the product's output, in place; or, where there is no product, from x.
 __global__ void finish_kernel(const __grid_constant__ LinearProblem p, const __grid_constant__ Ragged ragged) {
   begin_kernel();
   const int r = blockIdx.z;
@@ -43,7 +42,7 @@ __global__ void finish_kernel(const __grid_constant__ LinearProblem p, const __g
   const int row = static_cast<int>(i / p.y.cols), col = static_cast<int>(i % p.y.cols);
   if (row >= rows_of(ragged)) return;
   float* y = p.y.row(r, row) + col;
-  const Activated a = finish(p, ragged, r, row, col, *y);
+  const Activated a = finish(p, ragged, r, row, col, p.x ? p.x.row(r, row)[col] : *y);
   if (p.saved) p.saved.row(r, row)[col] = a.saved;
   *y = a.y;
 }
@@ -60,6 +59,11 @@ LinearProblem problem_of(const Linear1& op) {
   p.dropout = op.dropout;
   return p;
 }
+void launch_finish(const LinearProblem& problem, const Linear1& op, cudaStream_t stream) {
+  constexpr int kThreads = 256;
+  const auto blocks = static_cast<unsigned>(ceil_div(op.ragged.rows * op.y.cols(), kThreads));
+  launch(finish_kernel, dim3(blocks, 1, op.y.replicas), kThreads, 0, stream, problem, op.ragged);
+}
 bool is_whole(const LinearProblem& p) {
   return p.x.cols % kDepth == 0 && p.x.vectors && p.w.vectors && p.y.vectors && (!p.bias || p.bias.vectors) &&
          (!p.saved || p.saved.vectors);
@@ -68,7 +72,7 @@ bool is_whole(const LinearProblem& p) {
 void launch_linear(LinearArgs args, int problems, int replicas, Precision precision, cudaStream_t stream) {
   const bool whole = std::all_of(args.problem, args.problem + problems, is_whole);
   with_tile(
-      whole, precision,
+      whole, args.problem[0].x.cols, precision,
       [&](auto shape) {
         args.columns = {};
         for (int p = 0; p < problems; ++p)
@@ -76,8 +80,9 @@ void launch_linear(LinearArgs args, int problems, int replicas, Precision precis
         return ceil_div(args.ragged.rows, kRowsOf<decltype(shape)>) * args.columns.total * replicas;
       },
       [&](auto shape, auto at, int64_t blocks) {
+        using Tile = Product<decltype(shape), at, Along::row, Along::row>;
         launch(linear_kernel<decltype(shape), at>, dim3(static_cast<unsigned>(blocks / replicas), 1, replicas),
-               kThreadsOf<decltype(shape)>, 0, stream, args);
+               kThreadsOf<decltype(shape)>, sizeof(typename Tile::Shared), stream, args);
       });
 }
 
@@ -97,14 +102,17 @@ void CudaOps::linear(std::span<const Linear1> ops) {
   for (const Linear1& op : ops)
     if (op.y_format) quantize_in_place(op.y_format, op.y_rank, op.y, op.ragged, main_);
   add_adapters(ops, main_);
-  constexpr int kThreads = 256;
   for (const Linear1& op : ops) {
-    if (finishes_apart(op) && !op.adapter) {
-      const auto blocks = static_cast<unsigned>(ceil_div(op.ragged.rows * op.y.cols(), kThreads));
-      launch(finish_kernel, dim3(blocks, 1, replicas), kThreads, 0, main_.stream, rest_of(op), op.ragged);
-    }
+    if (finishes_apart(op) && !op.adapter) launch_finish(rest_of(op), op, main_.stream);
     if (op.quantized.count > 0) mpq::quantize_copies(op.quantized, op.y, op.ragged, main_);
   }
+}
+
+void CudaOps::activate(const Linear1& op) {
+  LinearProblem problem = rest_of(op);
+  problem.x = matrices(op.x);
+  launch_finish(problem, op, main_.stream);
+  if (op.quantized.count > 0) mpq::quantize_copies(op.quantized, op.y, op.ragged, main_);
 }
 
 }  // namespace mpq

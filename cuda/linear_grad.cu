@@ -51,15 +51,14 @@ template <class Shape, Precision kPrecision>
 __global__ void __launch_bounds__(kThreadsOf<Shape>, kBlocksOf<Shape, kPrecision>)
     input_grad_kernel(const __grid_constant__ InputGradArgs args) {
   begin_kernel();
-  using Product = Gemm<Shape, kPrecision, Along::row, Along::column>;
-  __shared__ typename Product::Shared shared;
-  const Product product(shared);
+  using Tile = Product<Shape, kPrecision, Along::row, Along::column>;
+  const Tile product(shared_of<Tile>());
   const int r = blockIdx.z, rows = rows_of(args.ragged);
   const int row0 = static_cast<int>(blockIdx.x) / args.columns.total * kRowsOf<Shape>;
   if (row0 >= rows) return;
   const Shares::Share share = args.columns.at(static_cast<int>(blockIdx.x) % args.columns.total);
   const InputSum& s = args.sum[share.problem];
-  const int col0 = share.block * kColsOf<Shape>, col = col0 + Product::column();
+  const int col0 = share.block * kColsOf<Shape>, col = col0 + Tile::column();
 
   for (int i = s.first; i < s.last; ++i) {
     const Matrices &dy = args.dy[i], &w = args.w[i];
@@ -124,7 +123,7 @@ bool is_whole(const InputGradArgs& args) {
 
 void input_grad(InputGradArgs args, int replicas, Precision precision, cudaStream_t stream) {
   with_tile(
-      is_whole(args), precision,
+      is_whole(args), args.dy[0].cols, precision,
       [&](auto shape) {
         args.columns = {};
         for (int i = 0; i < args.sums; ++i)
@@ -132,8 +131,9 @@ void input_grad(InputGradArgs args, int replicas, Precision precision, cudaStrea
         return ceil_div(args.ragged.rows, kRowsOf<decltype(shape)>) * args.columns.total * replicas;
       },
       [&](auto shape, auto at, int64_t blocks) {
+        using Tile = Product<decltype(shape), at, Along::row, Along::column>;
         launch(input_grad_kernel<decltype(shape), at>, dim3(static_cast<unsigned>(blocks / replicas), 1, replicas),
-               kThreadsOf<decltype(shape)>, 0, stream, args);
+               kThreadsOf<decltype(shape)>, sizeof(typename Tile::Shared), stream, args);
       });
 }
 
@@ -149,6 +149,8 @@ WeightGradArgs weight_grad_args(std::span<const Linear1Grad> ops) {
 }
 
 }  // namespace
+
+void CudaOps::activate_grad(const Linear1Grad& op) { output_grad({&op, 1}, main_.stream); }
 
 void CudaOps::linear_grad(std::span<const Linear1Grad> ops) {
   check(ops.size() <= kMostLinears, "{} Linears in one call", ops.size());

@@ -25,6 +25,7 @@ constexpr Command commands[] = {
     {"lora", "low-rank adapters of several ranks and seeds, trained side by side", run_lora},
     {"merge", "fold low-rank adapters into their base", run_merge},
     {"search", "the best low-bit formats: one study a family, beside the float control", run_search},
+    {"sweep", "accuracy against width, post-training and with training", run_sweep},
     {"study", "what a storage holds: studies, trials, winners, TSV", run_study},
     {"formats", "the number formats and families", run_formats},
     {"inspect", "a model's operations: shapes, parameters, multiply-adds, bytes", run_inspect},

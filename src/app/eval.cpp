@@ -1,6 +1,7 @@
 // Evaluates a checkpoint on a split, in float or with any number format (post-training quantization).
 #include <fmt/format.h>
 
+#include "app/calibration_options.h"
 #include "app/commands.h"
 #include "app/format_options.h"
 #include "app/lora_options.h"
@@ -53,6 +54,7 @@ int run_eval(const Args& args) {
   DataArgs data_args;
   FormatArgs format_args;
   AdapterArgs adapter_args;
+  CalibrationArgs calibration;
   MachineArgs machine;
   std::string folder, split_name = "test";
   CommandLine line("eval",
@@ -67,6 +69,7 @@ int run_eval(const Args& args) {
   line.choice("split", split_name, {"valid", "test"}, "which rows");
   data_args.add_to(line);
   format_args.add_to(line);
+  calibration.add_to(line);
   machine.add_to(line);
   if (!line.parse(args)) return 0;
   line.require({"checkpoint"});
@@ -88,10 +91,12 @@ int run_eval(const Args& args) {
     throw UserError(fmt::format("--split {}: the data has no such split", split_name),
                     "--test PATH or --valid PATH|FRACTION bring one");
   const Bert model(checkpoint.config, plan_of(adapter));
-  const std::vector<LinearSpec> formats = format_args.resolve(model, checkpoint.formats);
+  const ClosedFormats formats =
+      calibration.close({format_args.parse(model, checkpoint.formats)}, *device, model, data_options.max_tokens,
+                        data.train, 0, [&](Session& session) { load_into(session, 0, checkpoint); })[0];
   line.announce();
 
-  Session session(*device, model, {{.formats = formats, .lora = lora_of(adapter)}},
+  Session session(*device, model, {{.formats = formats, .pruning = checkpoint.pruning, .lora = lora_of(adapter)}},
                   {.max_tokens = data_options.max_tokens, .training = false});
   load_into(session, 0, checkpoint);
   if (adapter) load_adapter(session, 0, *adapter);

@@ -70,6 +70,9 @@ void print(const std::vector<Operation>& operations, const Json& result) {
   if (const auto adapters = result["adapter_parameters"].get<int64_t>(); adapters > 0)
     fmt::print("with adapters of {} parameters; {} are trained, the rest is frozen\n", adapters,
                result["trained_parameters"].get<int64_t>());
+  if (result.contains("identity_linears"))
+    fmt::print("identities, not listed: {}\n",
+               fmt::join(result["identity_linears"].get<std::vector<std::string>>(), ", "));
 }
 
 struct Options {
@@ -154,6 +157,7 @@ int run_inspect(const Args& args) {
               {"convention", kConvention},
               {"operations", Json::array()}};
   for (const Operation& o : all) result["operations"].push_back(json_of(o));
+  if (!asked.config.identities.empty()) result["identity_linears"] = asked.config.identities;
   if (!out.empty()) draw_operations(all, out, "model");
   line.json() ? print_json(result) : print(all, result);
   return 0;

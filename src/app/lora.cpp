@@ -113,7 +113,7 @@ class Sweep {
     std::vector<Replica> all;
     for (const uint64_t seed : options_.seed_list())
       for (const Lora& lora : adaptation_.loras)
-        all.push_back({seed, schedule_of(options_.train, steps()), formats, lora});
+        all.push_back({seed, schedule_of(options_.train, steps()), formats, setup_.init->pruning, lora});
     return all;
   }
 
@@ -126,12 +126,10 @@ class Sweep {
     std::string formats;
     for (const LinearSpec& s : replicas_[r].formats) formats += to_text(s) + "|";
     return fmt::format(
-        "lora sweep: data {} init {} epochs {} batch {} lr {} warmup {} decay {} wd {} dropout {} clip {} order {} "
-        "seed {} "
-        "rank {} alpha {} largest {} dropout {} targets {} formats {}{}",
-        setup_.data.fingerprint, t.init, t.epochs, t.batch, t.lr, t.warmup, t.decay, t.weight_decay, t.dropout, t.clip,
-        t.seed, replicas_[r].seed, replicas_[r].lora.rank, replicas_[r].lora.alpha, adaptation_.plan.most_rank,
-        adaptation_.plan.dropout, join(adaptation_.plan.linears, ","), formats, options_.machine.precision_in_recipe());
+        "lora sweep: data {} init {} {} seed {} rank {} alpha {} largest {} dropout {} targets {} formats {}{}",
+        setup_.data.fingerprint, t.init, t.recipe(), replicas_[r].seed, replicas_[r].lora.rank, replicas_[r].lora.alpha,
+        adaptation_.plan.most_rank, adaptation_.plan.dropout, join(adaptation_.plan.linears, ","), formats,
+        options_.machine.precision_in_recipe());
   }
 
   void write(bool unfinished) {

@@ -34,7 +34,8 @@ int run_merge(const Args& args) {
   const Bert model(checkpoint.config, adapter->plan), plain(checkpoint.config);
   const SessionOptions options{.eval_rows = 1, .max_tokens = checkpoint.max_tokens, .training = false};
   Session session(*device, model, {{.formats = checkpoint.formats, .lora = adapter->lora}}, options);
-  Session merged(*device, plain, {{.formats = checkpoint.formats}}, options);
+  Session merged(*device, plain, {{.formats = checkpoint.formats, .pruning = of_activations(checkpoint.pruning)}},
+                 options);
   load_into(session, 0, checkpoint);
   load_adapter(session, 0, *adapter);
   merge_adapters(session, 0, merged);

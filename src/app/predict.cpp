@@ -119,7 +119,7 @@ void predict_with_bert(const Options& options, const CommandLine& line) {
 
   const auto device = options.machine.open();
   Session session(
-      *device, model, {{.formats = formats, .lora = lora_of(adapter)}},
+      *device, model, {{.formats = formats, .pruning = checkpoint.pruning, .lora = lora_of(adapter)}},
       {.eval_rows = static_cast<int>(rows_at_once), .max_tokens = checkpoint.max_tokens, .training = false});
   load_into(session, 0, checkpoint);
   if (adapter) load_adapter(session, 0, *adapter);

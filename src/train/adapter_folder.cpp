@@ -122,10 +122,7 @@ std::vector<std::string> labels_of(const fs::path& folder, const Checkpoint& bas
   std::vector<std::string> labels;
   if (fs::exists(folder / kInfo)) {
     const JsonFile file(folder / kInfo);
-    for (const Json& label : file.list("labels")) {
-      if (!label.is_string()) file.fail("labels", label.dump(), "texts");
-      labels.push_back(label.get<std::string>());
-    }
+    labels = file.texts("labels");
     if (!labels.empty() && labels.size() != classes)
       file.fail("labels", fmt::format("{} names", labels.size()), fmt::format("the {} of {}", classes, kWeights));
   }
@@ -231,6 +228,11 @@ void write_adapter(const fs::path& folder, Session& session, int replica, const 
   write_info(target.path(), session, replica, info);
   if (state) write_training_state(target.path(), session.model(), *state);
   target.commit();
+}
+
+Pruning of_activations(Pruning pruning) {
+  pruning.weights = {};
+  return pruning;
 }
 
 void merge_adapters(Session& session, int replica, Session& plain) {

@@ -37,5 +37,7 @@ void write_adapter(const std::filesystem::path& folder, Session& session, int re
 // Linear with an adapter, everything else as it is. Exact up to the rounding of the sum; a Linear with a number format
 // quantizes the sum from then on.
 void merge_adapters(Session& session, int replica, Session& plain);
+// What is left of a pruning then: a pruned weight of the base is none of the sum.
+Pruning of_activations(Pruning pruning);
 
 }  // namespace mpq

@@ -11,6 +11,7 @@
 #include "train/bert_config_file.h"
 #include "train/hugging_face_names.h"
 #include "train/initialise.h"
+#include "train/pruning_file.h"
 #include "train/tensor_values.h"
 
 namespace mpq {
@@ -71,6 +72,7 @@ void read_info(Checkpoint& c, const fs::path& folder) {
     if (!spec.is_string()) file.fail("formats." + name, spec.dump(), "a format's text");
     c.formats[(*linear)->index] = parse_linear_spec(spec.get<std::string>());
   }
+  c.pruning = read_pruning(file, model);
 }
 
 namespace {
@@ -91,6 +93,7 @@ Checkpoint read_once(const fs::path& folder) {
   add_values(c, model, *open_weights(weights), weights);
   check_encoder(c, model);
   read_info(c, folder);
+  if (c.pruning.weights) c.masks = read_masks(folder, model, c.pruning);
   if (fs::exists(folder / kTrained)) add_values(c, model, SafeTensors(folder / kTrained), folder / kTrained);
   return c;
 }
@@ -173,6 +176,7 @@ void load_into(Session& session, int replica, const Checkpoint& c) {
     const bool same_format = c.formats[linear->index].x == session.replica(replica).formats[linear->index].x;
     if (found != c.values.end() && same_format) session.set(replica, *linear->trained, found->second);
   }
+  if (session.replica(replica).pruning.weights) session.set_masks(replica, c.masks);
   if (!fresh.empty()) log().warn("{}: freshly initialised: {}", c.folder.string(), join(fresh, ", "));
 }
 
@@ -197,11 +201,14 @@ void write_info(const fs::path& folder, const Session& session, int replica, con
     const LinearSpec& spec = session.replica(replica).formats[linear->index];
     if (spec != LinearSpec{}) formats[linear->name] = mpq::to_text(spec);
   }
-  const Json json = {{"mpq", MPQ_VERSION},
-                     {"max_tokens", info.max_tokens},
-                     {"truncate", info.truncate == Truncate::Head ? "head" : "head+tail"},
-                     {"labels", info.labels},
-                     {"formats", formats}};
+  Json json = {{"mpq", MPQ_VERSION},
+               {"max_tokens", info.max_tokens},
+               {"truncate", info.truncate == Truncate::Head ? "head" : "head+tail"},
+               {"labels", info.labels},
+               {"formats", formats}};
+  Pruning pruning = session.replica(replica).pruning;
+  if (session.masks(replica).empty()) pruning.weights = {};
+  if (pruning) json["pruning"] = to_json(pruning, session.model());
   write_file_atomic(folder / kInfo, json.dump(2) + "\n");
 }
 
@@ -238,6 +245,7 @@ void write_checkpoint(const fs::path& folder, Session& session, int replica, con
   write_bert_config(target.path() / kConfig, {session.model().config(), info.labels, tokenizer.special().pad});
   write_weights(target.path(), session, replica);
   write_info(target.path(), session, replica, info);
+  write_masks(target.path(), session.model(), session.masks(replica));
   tokenizer.save(target.path(), info.max_tokens);
   if (state) write_training_state(target.path(), session.model(), *state);
   target.commit();

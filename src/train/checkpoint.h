@@ -1,6 +1,7 @@
 // A checkpoint is a Hugging Face folder: config.json, model.safetensors and the tokenizer's files, which transformers
-// loads; beside them mpq's own: mpq.json (number formats, how texts are cut), mpq.safetensors (what formats train) and,
-// while a run can be resumed, its training state. Folders are replaced as a whole.
+// loads; beside them mpq's own: mpq.json (number formats, pruning, how texts are cut), mpq.safetensors (what formats
+// train), masks.safetensors (of pruned weights) and, while a run can be resumed, its training state. Folders are
+// replaced as a whole.
 #pragma once
 #include <filesystem>
 #include <map>
@@ -19,7 +20,9 @@ struct Checkpoint {
   std::vector<std::string> labels;                   // [config.classes]
   std::map<std::string, std::vector<float>> values;  // by parameter name; without those the file lacks
   std::vector<LinearSpec> formats;                   // one a Linear; `none` in a folder that names no format
-  int max_tokens = 512;                              // how texts were cut in training
+  Pruning pruning;                                   // what the model goes on pruning, and the masks of its weights
+  WeightMasks masks;
+  int max_tokens = 512;  // how texts were cut in training
   Truncate truncate = Truncate::Head;
 };
 
@@ -39,7 +42,8 @@ void check_vocabulary(const Checkpoint& checkpoint, const Tokenizer& tokenizer);
 void replace_labels(Checkpoint& checkpoint, const std::vector<std::string>& labels);
 
 // Sets a replica's parameters; what the checkpoint lacks is initialised by the replica's seed, and a log line says so.
-// Means and gammas are taken only where the replica's format is the one that trained them.
+// Means and gammas are taken only where the replica's format is the one that trained them; masks where the replica
+// prunes weights.
 void load_into(Session& session, int replica, const Checkpoint& checkpoint);
 
 // What --resume needs to continue bit for bit, besides the weights.

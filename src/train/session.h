@@ -19,7 +19,8 @@ struct Replica {
   uint64_t seed = 42;  // initialisation and dropout
   Schedule schedule;
   std::vector<LinearSpec> formats;  // one a Linear
-  Lora lora;                        // where the model has adapters
+  Pruning pruning = {};
+  Lora lora = {};  // where the model has adapters
 };
 
 struct SessionOptions {
@@ -86,6 +87,17 @@ class Session {
   std::vector<std::vector<float>> logits(const Batch& batch);
   // The same for all rows of a split. `progress(rows done)` may throw Stopped.
   std::vector<std::vector<float>> logits(const Split& split, const std::function<void(int64_t)>& progress);
+  // Runs the batch without dropout and says what each Linear reads, replica 0, in the order they run: in the last layer
+  // some see [CLS] only. For a session without number formats.
+  using SeeInput = std::function<void(const Linear& linear, std::span<const float> x)>;
+  void observe(const Batch& batch, const SeeInput& see);
+
+  // Masks of weights, where the replica prunes them: drawn from its weights as they are, or taken over. From then on a
+  // pruned weight is exactly zero, whatever its format makes of a zero, without gradient or moments. prune() again
+  // takes more away and gives nothing back.
+  void prune(int replica);
+  void set_masks(int replica, const WeightMasks& masks);
+  const WeightMasks& masks(int replica) const { return masks_[replica]; }
 
   OptimizerState optimizer_state(int replica);
   void restore(int replica, const OptimizerState& state);
@@ -109,7 +121,7 @@ class Session {
   void set_adapters(int replica);
   BertBatch load(const Batch& batch);
   BertBatch buffers(const Feed& feed, int64_t step) const;
-  Tensor forward(const BertBatch& batch);
+  Tensor forward(const BertBatch& batch, const Tape::Observer& observer = {});
   std::vector<std::vector<float>> read_logits(const Tensor& logits);
   Tensor forward_backward(const BertBatch& batch);
   // Of the rows from `first` on of a batch of `batch_rows` (0: all of it is here). Returns the loss [1].
@@ -125,6 +137,7 @@ class Session {
   bool word_trained() const { return !model_.word->frozen; }
   void catch_up();  // brings every row of the word embedding up to date
   void quantize_weights();
+  void mask_gradients();
   void set_step(int64_t step);
   StepResult result(const Tensor& loss);
   void read_history(int64_t first, int64_t last, std::vector<StepResult>& results);
@@ -142,6 +155,7 @@ class Session {
   std::vector<int64_t> step_rows_;      // in shards: rows of every step's whole batch
   std::unique_ptr<Session> partner_;    // on the second device
   std::unique_ptr<Exchange> exchange_;  // this device's end of the sums
+  std::vector<WeightMasks> masks_;      // of every replica, where its weights are pruned
   bool caught_up_ = false, weights_ready_ = false;
   std::vector<int32_t> last_tokens_;  // the distinct tokens of the last batch from the host
 };

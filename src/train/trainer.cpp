@@ -25,7 +25,7 @@ StepOrder TrainPlan::order(int64_t rows) const {
 
 void train(Session& session, const Split& split, const TrainPlan& plan, const AfterSteps& after) {
   using Clock = std::chrono::steady_clock;
-  const int64_t steps = plan.steps(split.row_count());
+  const int64_t steps = plan.pause > 0 ? plan.pause : plan.steps(split.row_count());
   if (session.step() >= steps) return;
   session.attach(split, plan.order(split.row_count()));
   for (int64_t at_once = 1; session.step() < steps;) {

@@ -14,6 +14,7 @@ struct TrainPlan {
   int batch = 8;
   uint64_t data_seed = 42;  // the order of the rows, shared by all replicas
   int64_t stop_every = 0;   // the caller wants to be called after every so many steps, at least; 0: no wish
+  int64_t pause = 0;        // train() ends after this step; 0: at the end of the plan
 
   int64_t steps(int64_t rows) const;
   StepOrder order(int64_t rows) const;
@@ -26,8 +27,8 @@ struct Progressed {
 };
 using AfterSteps = std::function<void(const Progressed&)>;
 
-// Trains from session.step() to the end of the plan, some steps at a time: about a tenth of a second of them. What
-// `after` throws (Stopped) ends the loop with the session whole.
+// Trains from session.step() to the end of the plan or its pause, some steps at a time: about a tenth of a second of
+// them. What `after` throws (Stopped) ends the loop with the session whole.
 void train(Session& session, const Split& split, const TrainPlan& plan, const AfterSteps& after);
 
 // What a replica says of a split.
