@@ -22,6 +22,8 @@ constexpr Command commands[] = {
     {"eval", "accuracy of a checkpoint, in any number format", run_eval},
     {"predict", "labels and probabilities of texts, one a line", run_predict},
     {"baseline", "a linear model on n-grams: what to beat, and a teacher", run_baseline},
+    {"lora", "low-rank adapters of several ranks and seeds, trained side by side", run_lora},
+    {"merge", "fold low-rank adapters into their base", run_merge},
     {"search", "the best low-bit formats: one study a family, beside the float control", run_search},
     {"sweep", "accuracy against width, post-training and with training", run_sweep},
     {"prune", "zeros in weights and activations: prune, fine-tune, or sweep", run_prune},

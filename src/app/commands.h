@@ -11,6 +11,8 @@ int run_formats(const Args& args);
 int run_info(const Args& args);
 int run_inspect(const Args& args);
 int run_linear(const Args& args);
+int run_lora(const Args& args);
+int run_merge(const Args& args);
 int run_predict(const Args& args);
 int run_prune(const Args& args);
 int run_quantize(const Args& args);

@@ -19,9 +19,10 @@ DataOptions with_tokenizer(DataOptions options, const std::string& init) {
 
 }  // namespace
 
-Setup::Setup(DataOptions options, const TrainArgs& train)
+Setup::Setup(DataOptions options, const TrainArgs& train, const std::string& adapter_folder)
     : data_options(with_tokenizer(std::move(options), train.init)) {
   if (!train.init.empty()) init = read_checkpoint(train.init);
+  if (!adapter_folder.empty()) adapter = read_adapter(adapter_folder, init.value());
   data = load_dataset(data_options);
   if (init) {
     check_vocabulary(*init, *data.tokenizer);
@@ -75,6 +76,7 @@ void start_weights(Session& session, const Setup& setup) {
       start_weights(session, r, *setup.init);
     else if (session.replica(r).pruning.weights)
       session.prune(r);
+    if (setup.adapter) load_adapter(session, r, *setup.adapter);
   }
 }
 

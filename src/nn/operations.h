@@ -11,7 +11,7 @@ namespace mpq {
 // here; where formats ask for more (statistics over a sequence), it is.
 struct Operation {
   std::string name;                           // of a Linear or LayerNorm as its parameters have it: "bert.pooler.dense"
-  std::string kind;                           // embed, linear, gelu, tanh, attention, norm, first row
+  std::string kind;                           // embed, linear, adapter, gelu, tanh, attention, norm, first row
   int64_t rows = 0, cols = 0;                 // of the result
   int64_t parameters = 0;                     // 0 where an operation before has counted them
   int64_t multiply_adds = 0;                  // of matrix products; a bias is not counted
@@ -20,7 +20,7 @@ struct Operation {
   std::vector<int> inputs;                    // the operations whose results it reads
 };
 
-// One spec a Linear; sequences of `tokens` tokens.
+// One spec a Linear; sequences of `tokens` tokens. Adapters have their plan's rank.
 std::vector<Operation> operations(const Bert& model, const std::vector<LinearSpec>& formats, int tokens);
 
 }  // namespace mpq

@@ -114,13 +114,33 @@ struct EmbedGrad {
 
 enum class Activation : uint8_t { none, gelu, tanh };
 
-// y = dropout(activation(quantize_y(x w^T + bias))). x and w are what the product sees (quantized).
+// A replica's rank of all its adapters (0: it has none), and alpha / rank.
+struct AdapterRank {
+  int32_t rank = 0;
+  float scale = 0;
+};
+// A low-rank adapter beside a Linear (LoRA, Hu et al. 2021, section 4.1): scale * (dropout(x) a^T) b. Every replica's
+// numbers lie packed by its own rank, so that a smaller one has the bits it has alone: of each Linear with an adapter
+// a [rank, K], then b [rank, N] (the paper's B transposed). Behind them are zeros.
+struct Adapter {
+  Tensor values;                       // [largest rank * sum of all K + N]
+  int64_t begin = 0;                   // sum of K + N of the adapters before this one: it starts at rank * begin
+  const AdapterRank* ranks = nullptr;  // [R]
+  Tensor x;                            // [M, K] the input as it is before any format
+  Dropout dropout;                     // of x
+  Tensor dropped;                      // [M, K] dropout(x); x itself where there is no dropout
+  Tensor low;                          // [M, largest rank]: scale * dropped a^T
+  HD explicit operator bool() const { return bool(values); }
+};
+
+// y = dropout(activation(quantize_y(x w^T + bias) + adapter)). x and w are what the product sees (quantized).
 struct Linear1 {
   Ragged ragged;      // of x's rows
   Tensor x, w, bias;  // [M, K] [N, K] [N]
   Activation activation = Activation::none;
   QuantSlot y_format;  // format of the product's output, or empty
   int y_rank = 3;
+  Adapter adapter;  // or empty
   Dropout dropout;
   Tensor saved;               // [M, N] what the activation's gradient needs: gelu its input, tanh its output; or empty
   Tensor y;                   // [M, N]
@@ -143,6 +163,9 @@ struct Linear1Grad {
   Activation input_activation = Activation::none;
   Tensor input_saved;  // [M, K]
   Tensor dw, dbias;    // [N, K] [N] or empty (frozen)
+  // Of the adapter, whose part of dx is added last (without the slope above): scale * dy b^T [M, largest rank], and
+  // the gradient of its values, laid out as they are, or empty (frozen).
+  Tensor dlow, dadapter;
 };
 
 // Gradients of what the formats of inputs train, all Linears of a model in one call.

@@ -98,6 +98,7 @@ void Session::fill_tables(int64_t steps) {
       initial_trained(replicas_[r].formats[linear->index].x, trained);
       set(r, *linear->trained, trained);
     }
+    if (model_.adapters) set_adapters(r);
     if (!options_.training) continue;
     const AdamWRow row = adamw_row(replicas_[r].schedule, m.table.beta1, m.table.beta2);
     copy(m.table_data + r * steps, row.rate);
@@ -106,15 +107,22 @@ void Session::fill_tables(int64_t steps) {
   }
 }
 
+void Session::set_adapters(int r) {
+  const Lora& lora = replicas_[r].lora;
+  check(lora.rank >= 0 && lora.rank <= model_.adapter_plan().most_rank, "an adapter of rank {}", lora.rank);
+  const AdapterRank rank{lora.rank, lora.scale()};
+  device_.copy_in(memory_->adapter_ranks + r, &rank, sizeof(rank));
+  set(r, *model_.adapters, initial_adapters(model_, lora.rank, replicas_[r].seed));
+}
+
 void Session::initialise(int replica) {
   for (const Parameter& p : model_.parameters().all())
-    if (!p.name.ends_with(".quantizer"))
-      set(replica, p, initial_values(p, replicas_[replica].seed, model_.config().initializer_range));
+    if (!is_extra(p)) set(replica, p, initial_values(p, replicas_[replica].seed, model_.config().initializer_range));
 }
 
 void Session::initialise() {
   for (const Parameter& p : model_.parameters().all()) {
-    if (p.name.ends_with(".quantizer")) continue;
+    if (is_extra(p)) continue;
     std::map<uint64_t, std::vector<float>> by_seed;
     for (int r = 0; r < replicas(); ++r) {
       const auto [values, fresh] = by_seed.try_emplace(replicas_[r].seed);

@@ -20,6 +20,7 @@ struct Replica {
   Schedule schedule;
   std::vector<LinearSpec> formats;  // one a Linear
   Pruning pruning = {};
+  Lora lora = {};  // where the model has adapters
 };
 
 struct SessionOptions {
@@ -60,7 +61,8 @@ class Session {
   int eval_rows() const { return options_.eval_rows; }
   int64_t nodes() const { return replay_->nodes(); }  // of a recorded step, where the device records
 
-  // Truncated normal (at two standard deviations) for weights, zeros for biases, ones for LayerNorm gains: as BERT.
+  // Adapters have their initial values from the start. The rest:
+  // truncated normal (at two standard deviations) for weights, zeros for biases, ones for LayerNorm gains: as BERT.
   void initialise(int replica);
   void initialise();  // every replica; what those of one seed share is drawn once
   // One parameter's values, up to date.
@@ -116,6 +118,7 @@ class Session {
   struct Memory;
   void reserve(int64_t steps);
   void fill_tables(int64_t steps);
+  void set_adapters(int replica);
   BertBatch load(const Batch& batch);
   BertBatch buffers(const Feed& feed, int64_t step) const;
   Tensor forward(const BertBatch& batch, const Tape::Observer& observer = {});

@@ -36,6 +36,7 @@ void Session::Memory::allocate(Arena arena, const Bert& model, const FormatTable
   if (formats.pruning().weights()) mask = flat(dense, R);
   if (formats.weights_quantized()) tensors.quantized = flat(dense, R);
   seeds = parameters.array<uint64_t>(R);
+  if (model.adapters) tensors.adapter_ranks = adapter_ranks = parameters.array<AdapterRank>(R);
   prune_seeds = parameters.array<uint64_t>(R);
   step = parameters.array<int64_t>(1);
   eval_step = parameters.array<int64_t>(1);
