@@ -35,12 +35,14 @@ Operation sum(const std::vector<Operation>& operations) {
 }
 
 Json json_of(const Operation& o) {
+  Json format = o.kind == "linear" ? Json(to_text(o.format)) : Json();
+  for (const TableFormat& t : o.tables) format[t.table] = to_text(t.format);
   return {{"name", o.name},
           {"kind", o.kind},
           {"shape", {o.rows, o.cols}},
           {"parameters", o.parameters},
           {"multiply_adds", o.multiply_adds},
-          {"format", o.kind == "linear" ? Json(to_text(o.format)) : Json()},
+          {"format", format},
           {"bytes", {{"x", bytes(o.x_bits)}, {"w", bytes(o.w_bits)}, {"b", bytes(o.b_bits)}}},
           {"inputs", o.inputs}};
 }
@@ -55,7 +57,7 @@ std::vector<std::string> row_of(const Operation& o) {
           fmt::format("{}", bytes(o.x_bits)),
           fmt::format("{}", bytes(o.w_bits)),
           fmt::format("{}", bytes(o.b_bits)),
-          o.kind == "linear" ? to_text(o.format) : ""};
+          o.kind == "linear" ? to_text(o.format) : join(table_texts(o), " ")};
 }
 
 void print(const std::vector<Operation>& operations, const Json& result) {
@@ -139,9 +141,7 @@ int run_inspect(const Args& args) {
   if (tokens > asked.config.positions)
     throw UserError(fmt::format("--tokens {}: the model has {} positions", tokens, asked.config.positions),
                     fmt::format("at most {}", asked.config.positions));
-  std::vector<LinearSpec> formats = asked.formats;
-  formats.resize(model.linears().size());
-  formats = format_args.resolve(model, formats);
+  const std::vector<LinearSpec> formats = format_args.resolve(model, asked.formats);
   line.announce();
 
   const std::vector<Operation> all = operations(model, formats, tokens);

@@ -172,9 +172,7 @@ class Run {
   }
 
   ClosedFormats formats(Device& device) const {
-    const size_t count = model_.linears().size();
-    std::vector<LinearSpec> before = setup_.init ? setup_.init->formats : std::vector<LinearSpec>(count);
-    before.resize(count);
+    const ClosedFormats before = setup_.init ? setup_.init->formats : ClosedFormats{};
     return options_.calibration.close({options_.formats.parse(model_, before)}, device, model_,
                                       setup_.data_options.max_tokens, setup_.data.train, options_.train.seed,
                                       [this](Session& session) { start_base(session); })[0];

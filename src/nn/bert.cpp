@@ -92,6 +92,14 @@ Bert::Bert(const BertConfig& config, const AdapterPlan& adapters) : config_(conf
   add_quantizers();
   add_adapters();
   word = &parameters_.add(e + "word_embeddings.weight", {config.vocabulary, C}, true, true);
+  add_tables();
+}
+
+void Bert::add_tables() {
+  for (const Parameter* p : {word, position, type}) {
+    const std::string name = p->name.substr(0, p->name.rfind('.'));
+    tables_.push_back({name, p, format_rows()});
+  }
 }
 
 // By their index, without identities.
@@ -221,9 +229,10 @@ class Forward {
   }
 
   Features embeddings() {
-    const EmbedTerms terms{value(model_.word),
-                           value(model_.position),
-                           value(model_.type),
+    const auto& tables = model_.tables();
+    const EmbedTerms terms{formats_.rows_of(t_, tables[0]),
+                           formats_.rows_of(t_, tables[1]),
+                           formats_.rows_of(t_, tables[2]),
                            value(model_.embedding_gamma),
                            value(model_.embedding_beta),
                            model_.word->frozen ? Tensor{} : t_.dword,

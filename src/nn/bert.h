@@ -38,6 +38,13 @@ struct Linear {
   bool is_identity() const { return !weight; }  // it has no parameters, no formats and no index
 };
 
+// An embedding table. Its index is its row in the table of formats, behind those of the Linears.
+struct EmbeddingTable {
+  std::string name;  // "bert.embeddings.word_embeddings"
+  const Parameter* weight = nullptr;
+  int index = -1;
+};
+
 struct BertLayer {
   Linear query, key, value, attention_output, intermediate, output;
   const Parameter *attention_gamma, *attention_beta, *output_gamma, *output_beta;
@@ -54,6 +61,9 @@ class Bert {
   const AdapterPlan& adapter_plan() const { return adapter_plan_; }
   const ParameterSet& parameters() const { return parameters_; }
   const std::vector<const Linear*>& linears() const { return linears_; }  // without identities
+  const std::vector<EmbeddingTable>& tables() const { return tables_; }   // word, position, type
+  // Rows of a table of formats: Linears, then embedding tables.
+  int format_rows() const { return static_cast<int>(linears_.size() + tables_.size()); }
   // See ParameterSet::freeze. Before a session is opened on this model.
   int freeze(const std::string& pattern) { return parameters_.freeze(pattern); }
 
@@ -67,17 +77,19 @@ class Bert {
   std::vector<Linear*> each_linear();
   void add_quantizers();
   void add_adapters();
+  void add_tables();
 
   BertConfig config_;
   AdapterPlan adapter_plan_;
   ParameterSet parameters_;
   std::vector<const Linear*> linears_;
+  std::vector<EmbeddingTable> tables_;
 };
 
 // The numbers one step works with, for R replicas.
 struct BertTensors {
   Tensor values;                               // flat [R][size] masters
-  Tensor quantized;                            // flat [R][dense size]: quantized weights and biases; or empty
+  Tensor quantized;                            // flat [R][dense size, or size]: weights, biases, tables; or empty
   Tensor grads;                                // flat [R][dense size]; or empty
   Tensor dword;                                // [most, C] compact; or empty
   const AdapterRank* adapter_ranks = nullptr;  // [R], where the model has adapters

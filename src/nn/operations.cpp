@@ -7,6 +7,7 @@
 #include <set>
 
 #include "nn/format_table.h"
+#include "nn/model_formats.h"
 #include "tensor/dry_ops.h"
 
 namespace mpq {
@@ -26,7 +27,7 @@ std::string without_last_part(const std::string& name) { return name.substr(0, n
 class Listener final : public DryOps {
  public:
   Listener(const Bert& model, const std::vector<LinearSpec>& formats, const Tensor& values)
-      : formats_(formats), layers_(model.config().layers) {
+      : model_(model), formats_(formats), layers_(model.config().layers) {
     for (const Parameter& p : model.parameters().all()) parameters_[view(values, p).data] = &p;
     for (const Linear* linear : model.linears()) linears_[view(values, *linear->weight).data] = linear;
   }
@@ -35,9 +36,13 @@ class Listener final : public DryOps {
 
   void embed(const Embed& op) override {
     Operation o = begin("bert.embeddings", "embed", op.x, {});
-    for (const Tensor& t : {op.word, op.position, op.type, op.gamma}) own(o, t), o.w_bits += float_bits(t);
-    own(o, op.beta);
-    o.b_bits = float_bits(op.beta);
+    for (const Tensor& t : {op.word, op.position, op.type, op.gamma, op.beta}) own(o, t);
+    for (const EmbeddingTable& table : model_.tables()) {
+      const Shape& s = table.weight->shape;
+      o.tables.push_back({table.name, spec_of(formats_, table).w});
+      o.w_bits += bits(o.tables.back().format, s[0], s[1]);
+    }
+    o.w_bits += float_bits(op.gamma), o.b_bits = float_bits(op.beta);
     o.x_bits = 32 * static_cast<double>(op.x.rows());  // token numbers
     end(o, op.x, op.quantized);
   }
@@ -133,6 +138,7 @@ class Listener final : public DryOps {
     end(o, op.y, op.quantized);
   }
 
+  const Bert& model_;
   const std::vector<LinearSpec>& formats_;
   const int layers_;
   int attentions_ = 0;
@@ -144,6 +150,13 @@ class Listener final : public DryOps {
 };
 
 }  // namespace
+
+std::vector<std::string> table_texts(const Operation& embeddings) {
+  std::vector<std::string> texts;
+  for (const auto& [name, format] : embeddings.tables)
+    if (!is_none(format)) texts.push_back(fmt::format("{}={}", name.substr(name.rfind('.') + 1), to_text(format)));
+  return texts;
+}
 
 std::vector<Operation> operations(const Bert& model, const std::vector<LinearSpec>& formats, int tokens) {
   Arena arena;

@@ -70,17 +70,25 @@ struct QuantizedCopies {
   const QuantizedCopy* end() const { return copy + count; }
 };
 
-// wq = quantize(w) for every weight and bias of a model. Where the Linear's input is binary_residual its weight is
-// multiplied by |gamma| (`input` is set for weights and empty for biases; gamma is input.trained[3]).
+// wq = quantize(w) for every weight and bias of a model, or for its embedding tables. Where the Linear's input is
+// binary_residual its weight is multiplied by |gamma| (`input` is set for weights and empty for biases; gamma is
+// input.trained[3]).
 struct QuantizeWeights {
+  struct Rows {
+    const int32_t* rows = nullptr;   // [U] distinct rows; null: all of them
+    const int32_t* count = nullptr;  // [1], U
+    int64_t most = 0;                // U, or more
+  };
   struct Item {
     Tensor w, wq;  // [N, K] or [N]
     QuantSlot slot;
     Role role;
     QuantSlot input;
     Tensor dw, dtrained;  // gradient only: dw [N, K] holds dwq and becomes dw in place; dtrained[r][3] is dgamma
+    Rows only = {};       // of w: the others' wq stays. The format looks no further than a row
   };
   std::span<const Item> items;
+  bool at_once = false;  // for whoever comes next; else for Linears, which wait for them
 };
 
 // x = dropout(LayerNorm(word[token] + position[i] + type[0])), "BERT" (Devlin et al. 2018) section 3.

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "base/torch_file.h"
+#include "nn/model_formats.h"
 #include "train/bert_config_file.h"
 #include "train/hugging_face_names.h"
 #include "train/initialise.h"
@@ -65,12 +66,13 @@ void read_info(Checkpoint& c, const fs::path& folder) {
   if (truncate != "head" && truncate != "head+tail") file.fail("truncate", truncate, "head, head+tail");
   c.truncate = truncate == "head" ? Truncate::Head : Truncate::HeadTail;
   const Json formats = file.object("formats");
+  const std::vector<std::string> names = format_names(model);
   for (const auto& [name, spec] : formats.items()) {
-    const auto linear =
-        std::find_if(model.linears().begin(), model.linears().end(), [&](const Linear* l) { return l->name == name; });
-    if (linear == model.linears().end()) file.fail("formats", name, "the names of the model's Linears");
+    const auto row = std::find(names.begin(), names.end(), name) - names.begin();
+    if (row == std::ssize(names)) file.fail("formats", name, "the names of the model's Linears and embedding tables");
     if (!spec.is_string()) file.fail("formats." + name, spec.dump(), "a format's text");
-    c.formats[(*linear)->index] = parse_linear_spec(spec.get<std::string>());
+    if (row >= std::ssize(c.formats)) c.formats.resize(names.size());
+    c.formats[row] = parse_row_format(model, static_cast<int>(row), spec.get<std::string>());
   }
   c.pruning = read_pruning(file, model);
 }
@@ -197,10 +199,11 @@ void write_weights(const fs::path& folder, Session& session, int replica) {
 
 void write_info(const fs::path& folder, const Session& session, int replica, const CheckpointInfo& info) {
   Json formats = Json::object();
-  for (const Linear* linear : session.model().linears()) {
-    const LinearSpec& spec = session.replica(replica).formats[linear->index];
-    if (spec != LinearSpec{}) formats[linear->name] = mpq::to_text(spec);
-  }
+  const Bert& model = session.model();
+  const std::vector<std::string> names = format_names(model);
+  const std::vector<LinearSpec>& specs = session.replica(replica).formats;
+  for (size_t row = 0; row < specs.size(); ++row)
+    if (specs[row] != LinearSpec{}) formats[names[row]] = row_format_text(model, static_cast<int>(row), specs[row]);
   Json json = {{"mpq", MPQ_VERSION},
                {"max_tokens", info.max_tokens},
                {"truncate", info.truncate == Truncate::Head ? "head" : "head+tail"},
@@ -208,7 +211,7 @@ void write_info(const fs::path& folder, const Session& session, int replica, con
                {"formats", formats}};
   Pruning pruning = session.replica(replica).pruning;
   if (session.masks(replica).empty()) pruning.weights = {};
-  if (pruning) json["pruning"] = to_json(pruning, session.model());
+  if (pruning) json["pruning"] = to_json(pruning, model);
   write_file_atomic(folder / kInfo, json.dump(2) + "\n");
 }
 

@@ -19,7 +19,7 @@ struct Checkpoint {
   BertConfig config;
   std::vector<std::string> labels;                   // [config.classes]
   std::map<std::string, std::vector<float>> values;  // by parameter name; without those the file lacks
-  std::vector<LinearSpec> formats;                   // one a Linear; `none` in a folder that names no format
+  std::vector<LinearSpec> formats;                   // nn/model_formats.h; `none` in a folder that names no format
   Pruning pruning;                                   // what the model goes on pruning, and the masks of its weights
   WeightMasks masks;
   int max_tokens = 512;  // how texts were cut in training

@@ -18,7 +18,7 @@ namespace mpq {
 struct Replica {
   uint64_t seed = 42;  // initialisation and dropout
   Schedule schedule;
-  std::vector<LinearSpec> formats;  // one a Linear
+  std::vector<LinearSpec> formats;  // nn/model_formats.h
   Pruning pruning = {};
   Lora lora = {};  // where the model has adapters
 };
@@ -137,7 +137,9 @@ class Session {
   bool word_trained() const { return !model_.word->frozen; }
   void catch_up();  // brings every row of the word embedding up to date
   void quantize_weights();
-  void mask_gradients();
+  void quantize_tables(const QuantizeWeights::Rows& words);
+  void tables_of_step(const BertBatch& batch);
+  void mask(const Tensor& flat);  // where weights are pruned
   void set_step(int64_t step);
   StepResult result(const Tensor& loss);
   void read_history(int64_t first, int64_t last, std::vector<StepResult>& results);

@@ -34,7 +34,7 @@ void Session::Memory::allocate(Arena arena, const Bert& model, const FormatTable
   prune_specs = parameters.array<PruneSpec>(static_cast<int64_t>(formats.pruning().table().size()));
   tensors.values = flat(size, R);
   if (formats.pruning().weights()) mask = flat(dense, R);
-  if (formats.weights_quantized()) tensors.quantized = flat(dense, R);
+  if (const int64_t quantized = formats.quantized_size(model)) tensors.quantized = flat(quantized, R);
   seeds = parameters.array<uint64_t>(R);
   if (model.adapters) tensors.adapter_ranks = adapter_ranks = parameters.array<AdapterRank>(R);
   prune_seeds = parameters.array<uint64_t>(R);
