@@ -17,6 +17,7 @@ suite=(
   '*/BatchesTest.*/cuda'
   '*/QuantizedOpsTest.*/cuda'
   '*/DeviceFormatsTest.OddShapes/cuda'
+  '*/PruneOpTest.*/cuda'
   '*/SessionTest.*/cuda'
   '*/ShardsTest.*/cuda'
   '*/PrecisionTest.*/cuda'

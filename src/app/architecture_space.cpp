@@ -52,7 +52,8 @@ std::vector<Compression> compressions(const SearchOptions& o) {
   if (o.space == "nas") return {none};
   const Pruning pruning{parse_prune_spec(o.prune_weights, Role::weight),
                         parse_prune_spec(o.prune_activations, Role::activation)};
-  return {none, {"nas-compressed", o.compress, pruning, 0}, {"nas-compressed-trained", o.compress, pruning, o.post_epochs}};
+  return {
+      none, {"nas-compressed", o.compress, pruning, 0}, {"nas-compressed-trained", o.compress, pruning, o.post_epochs}};
 }
 
 ArchitectureSpace::ArchitectureSpace(const SearchOptions& o, const std::string& sampler,

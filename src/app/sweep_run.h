@@ -40,9 +40,9 @@ class Sweep {
   const SweepOptions& options_;
   Setup& setup_;
   std::vector<Device*> devices_;
-  std::shared_ptr<const Bert> model_;
   std::vector<SweepPoint> points_;
   std::string recipe_;
+  std::shared_ptr<const Bert> model_;
   TrainArgs untrained_;          // of the points that only evaluate
   WaveRunner evaluate_, train_;  // the two kinds of points
   Study study_;

@@ -23,9 +23,8 @@ TrialSession::TrialSession(Device& device, const TrialSetting& setting, std::spa
     : setting_(setting),
       jobs_(jobs),
       session_(setting.replicas(jobs), setting.float_steps(jobs[0]),
-               [this, &device](const std::vector<Replica>& replicas) {
-                 return std::make_unique<Session>(device, *jobs_[0].model, replicas,
-                                                  setting_.session_options(jobs_[0]));
+               [&](const std::vector<Replica>& replicas) {
+                 return std::make_unique<Session>(device, *jobs_[0].model, replicas, setting.session_options(jobs_[0]));
                }),
       running_(jobs.size()) {
   for (const TrialJob& job : jobs)

@@ -10,8 +10,8 @@ std::vector<Replica> in_float(std::vector<Replica> replicas) {
 
 struct Learnt {
   std::vector<std::vector<float>> values;  // by parameter
-  WeightMasks masks;
   OptimizerState optimizer;
+  WeightMasks masks;
 };
 
 }  // namespace
@@ -38,8 +38,8 @@ void PhasedSession::quantize() {
   for (size_t r = 0; r < learnt.size(); ++r) {
     for (const Parameter& p : parameters)
       if (carried(p)) learnt[r].values.push_back(session_->get(static_cast<int>(r), p));
-    learnt[r].masks = session_->masks(static_cast<int>(r));
     learnt[r].optimizer = session_->optimizer_state(static_cast<int>(r));
+    learnt[r].masks = session_->masks(static_cast<int>(r));
   }
   begin(float_steps_);
   for (size_t r = 0; r < learnt.size(); ++r) {
