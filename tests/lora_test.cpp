@@ -90,7 +90,7 @@ TEST_P(LoraTest, GradientOfTheWholeModel) {
       for (const auto& [name, at, count] :
            {std::tuple{".lora_A", place.a, lora.rank * place.K}, {".lora_B", place.b, lora.rank * place.N}}) {
         const auto& truth = exact.at(linear + name);
-        const double allowed = 2 * lost + 4 * 0x1p-23 * top;
+        const double allowed = 3 * lost + 4 * 0x1p-23 * top;  // two products in a row, where a weight has one
         const Floats mine(found.begin() + at, found.begin() + at + count);
         EXPECT_LE(largest_difference(mine, truth), allowed) << linear << name;
       }
