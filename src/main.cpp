@@ -18,6 +18,7 @@ namespace mpq {
 namespace {
 
 constexpr Command commands[] = {
+    {"pretrain", "pretrain an encoder on texts without labels", run_pretrain},
     {"train", "train a classifier, in float or quantization-aware", run_train},
     {"eval", "accuracy of a checkpoint, in any number format", run_eval},
     {"predict", "labels and probabilities of texts, one a line", run_predict},

@@ -12,6 +12,7 @@ int run_info(const Args& args);
 int run_inspect(const Args& args);
 int run_linear(const Args& args);
 int run_predict(const Args& args);
+int run_pretrain(const Args& args);
 int run_quantize(const Args& args);
 int run_search(const Args& args);
 int run_study(const Args& args);

@@ -59,8 +59,8 @@ void start_weights(Session& session, const Setup& setup) {
   for (int r = 0; r < session.replicas(); ++r) load_into(session, r, *setup.init);
 }
 
-std::string describe(const BertConfig& c) {
-  const Bert model(c);
+std::string describe(const BertConfig& c, Head head) {
+  const Bert model(c, head);
   return fmt::format("BERT with {} layers, hidden {}, {} heads, feed-forward {}, vocabulary {}: {} parameters",
                      c.layers, c.hidden, c.heads, c.ffn, c.vocabulary, model.parameters().count());
 }

@@ -1,5 +1,6 @@
-// BERT for sequence classification (Devlin et al. 2018; post-LayerNorm, erf GELU, tanh pooler), on ragged batches.
-// The last layer computes only what [CLS] needs: all rows of keys and values, one row of everything after them.
+// BERT (Devlin et al. 2018; post-LayerNorm, erf GELU) on ragged batches, with the head of sequence classification (tanh
+// pooler) or of masked language modelling. The last layer computes only what its head needs: behind attention one row a
+// sequence ([CLS]), or the masked rows.
 #pragma once
 #include <string>
 #include <vector>
@@ -34,14 +35,25 @@ struct BertLayer {
   const Parameter *attention_gamma, *attention_beta, *output_gamma, *output_beta;
 };
 
+// What stands on the encoder.
+enum class Head : uint8_t { classifier, masked_lm };
+
+// Logits of masked tokens: LayerNorm(gelu(transform x)) times the word embedding's rows, plus bias.
+struct MaskedLmHead {
+  Linear transform;
+  const Parameter *gamma, *beta;  // [C]
+  const Parameter* bias;          // [V]
+};
+
 // The model's structure; holds no numbers.
 class Bert {
  public:
-  explicit Bert(const BertConfig& config);
+  explicit Bert(const BertConfig& config, Head head = Head::classifier);
   Bert(const Bert&) = delete;
   Bert& operator=(const Bert&) = delete;
 
   const BertConfig& config() const { return config_; }
+  Head head() const { return head_; }
   const ParameterSet& parameters() const { return parameters_; }
   const std::vector<const Linear*>& linears() const { return linears_; }
   // See ParameterSet::freeze. Before a session is opened on this model.
@@ -49,13 +61,18 @@ class Bert {
 
   const Parameter *word, *position, *type, *embedding_gamma, *embedding_beta;
   std::vector<BertLayer> layers;
-  Linear pooler, classifier;
+  Linear pooler{}, classifier{};  // with the head of a classifier
+  MaskedLmHead masked_lm{};       // with that of a masked language model: `word` is dense then, it is the decoder too
+  // The vocabulary as the decoder's products see it, a multiple of 16: word and masked_lm.bias have room behind them.
+  int decoder_rows() const { return (config_.vocabulary + 15) / 16 * 16; }
 
  private:
   Linear add_linear(const std::string& name, int out, int in);
+  void add_masked_lm_head();
   void add_quantizers();
 
   BertConfig config_;
+  Head head_;
   ParameterSet parameters_;
   std::vector<const Linear*> linears_;
 };
@@ -77,6 +94,8 @@ struct BertBatch {
   TokenSegments segments;      // training only
   const int32_t* labels;       // [B]; training only
   SoftTargets soft = {};       // instead of the labels, where a teacher has spoken
+  ChosenRows masked = {};      // of a masked language model: the rows that it is to say, and
+  const int32_t* masked_tokens = nullptr;  // what they were
 };
 
 struct DropoutState {
@@ -87,6 +106,10 @@ struct DropoutState {
 };
 
 class FormatTable;  // nn/format_table.h
+
+// The last layer's output at the masked rows.
+Features masked_rows(Tape& tape, const Bert& model, const BertTensors& tensors, const FormatTable& formats,
+                     const BertBatch& batch, const DropoutState& dropout);
 
 // Logits [B, classes].
 Var forward(Tape& tape, const Bert& model, const BertTensors& tensors, const FormatTable& formats,

@@ -1,0 +1,42 @@
+// What a masked language model loses on texts that it is not trained on.
+#include <utility>
+
+#include "nn/loss.h"
+#include "train/session_memory.h"
+
+namespace mpq {
+
+std::vector<double> Session::masked_loss(const Split& split, const std::function<void(int64_t)>& progress) {
+  check(model_.head() == Head::masked_lm, "a classifier says nothing of masked tokens");
+  if (!std::exchange(weights_ready_, true)) quantize_weights();
+  std::vector<double> sums(replicas(), 0.0);
+  Feed feed(device_, split, StepOrder::sequential(split.row_count(), eval_rows()), 1, false);
+  int64_t rows = 0;
+  for (int64_t step = 0; step < feed.end(); ++step) {
+    feed.prepare(step);
+    const int32_t B = feed.sequences(step);
+    const BatchSlots& b = feed.slots();
+    memory_->activations.reset();
+    Tape tape(device_.ops(), memory_->activations, replicas(), false);
+    BertTensors tensors = memory_->tensors;
+    tensors.grads = {};
+    const Tensor loss = training_loss(tape, model_, tensors, formats_,
+                                      {.ragged = {b.starts, B, feed.tokens(step), options_.max_tokens},
+                                       .single_rows = {memory_->single_starts, B, B, 1},
+                                       .tokens = b.tokens,
+                                       .labels = b.labels,
+                                       .masked = masked_in(b, B, feed.masked(step)),
+                                       .masked_tokens = b.masked_tokens},
+                                      {});
+    for (int r = 0; r < replicas(); ++r) {
+      float mean = 0;
+      device_.copy_out(&mean, loss.f32(r), sizeof(mean));
+      sums[r] += static_cast<double>(mean) * static_cast<double>(feed.masked(step));
+    }
+    rows += B;
+    if (progress) progress(rows);
+  }
+  return sums;
+}
+
+}  // namespace mpq
