@@ -296,6 +296,43 @@ struct ResidualNormRow {
   }
 };
 
+// Without a residual, as in the head of a masked language model.
+struct LayerNormRow {
+  static constexpr const char* name = "residual_norm without a residual";
+
+  template <class Real>
+  static Outputs<Real> naive(const Problem& p, int r) {
+    const int64_t size = p.rows().count() * p.C;
+    const naive::ResidualNorm<Real> in{p.rows(),
+                                       p.draw<Real>("y", r, size),
+                                       naive::Array<Real>(size),
+                                       p.draw<Real>("gamma", r, p.C, 0.2f, 1),
+                                       p.draw<Real>("beta", r, p.C),
+                                       Real(kEpsilon),
+                                       p.mask(r, 2)};
+    const auto g = naive::residual_norm_grad(in, p.draw<Real>("dx", r, size));
+    return {naive::residual_norm(in), g.dy, g.dgamma, g.dbeta};
+  }
+
+  static std::vector<Tensor> run(DeviceSide& d) {
+    const int64_t T = d.problem.rows().count(), C = d.problem.C;
+    const ResidualNorm forward{.ragged = d.ragged(),
+                               .y = d.in("y", {T, C}),
+                               .gamma = d.in("gamma", {C}, 0.2f, 1),
+                               .beta = d.in("beta", {C}),
+                               .epsilon = kEpsilon,
+                               .dropout = d.dropout(2),
+                               .mean = d.out({T}),
+                               .rstd = d.out({T}),
+                               .x = d.out({T, C})};
+    const ResidualNormGrad grad{
+        .forward = forward, .dx = d.in("dx", {T, C}), .dy = d.out({T, C}), .dgamma = d.out({C}), .dbeta = d.out({C})};
+    d.rig.ops().residual_norm(forward);
+    d.rig.ops().residual_norm_grad(grad);
+    return {forward.x, grad.dy, grad.dgamma, grad.dbeta};
+  }
+};
+
 struct SelectFirstRow {
   static constexpr const char* name = "select_first";
 
@@ -590,6 +627,7 @@ OpRow row() {
 inline const std::vector<OpRow> op_rows = {
     row<EmbedRow>(),       row<LinearRow>(),       row<AttentionRow>(),        row<ResidualNormRow>(),
     row<SelectFirstRow>(), row<CrossEntropyRow>(), row<SoftCrossEntropyRow>(), row<OptimizerRow>(),
-    row<AddRow>(),         row<ScatterRow>(),      row<GatherRow>(),           row<WideCrossEntropyRow>()};
+    row<AddRow>(),         row<ScatterRow>(),      row<GatherRow>(),           row<WideCrossEntropyRow>(),
+    row<LayerNormRow>()};
 
 }  // namespace mpq
