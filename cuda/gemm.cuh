@@ -7,15 +7,12 @@
 // An element's sum has one order: products of 16 along k from the start of either half of k, each complete before it is
 // added; then the halves. So no bit depends on the tile's shape, on who computes the halves, or on what is left out.
 #pragma once
+#include "cuda/gemm_shapes.cuh"
 #include "cuda/matrices.cuh"
 #include "cuda/mma.cuh"
 #include "cuda/tf32.cuh"
-#include "tensor/device.h"
 
 namespace mpq {
-
-// How an operand is stored: k along its rows (x and w of x w^T) or from row to row.
-enum class Along : uint8_t { row, column };
 
 // One replica's matrix as an operand.
 struct Operand {
@@ -30,39 +27,6 @@ struct GemmSegment {
   Operand a, b;
   int a_span, b_span, first, last;
 };
-
-constexpr int kSpan = 32, kDepth = 16;  // of a warp's tile; of a step along k
-constexpr int kHalves = 2;              // of k
-
-// kWarpsM x kWarpsN warps, times kSplit where they share out the halves of k. kAhead steps are on their way from
-// memory. kWhole: matrices are a multiple of kDepth wide, or of four where k is along the columns, and start on 16
-// bytes.
-struct SmallTile {  // many blocks, short chains
-  static constexpr int kWarpsM = 2, kWarpsN = 1, kSplit = kHalves, kAhead = 2;
-  static constexpr bool kWhole = true;
-};
-struct LargeTile {  // little traffic
-  static constexpr int kWarpsM = 4, kWarpsN = 2, kSplit = 1, kAhead = 1;
-  static constexpr bool kWhole = true;
-};
-struct SquareTile {  // for gradients of weights, whose sums over chunks take registers too
-  static constexpr int kWarpsM = 2, kWarpsN = 2, kSplit = 1, kAhead = 2;
-  static constexpr bool kWhole = true;
-};
-struct OddTile : SquareTile {
-  static constexpr bool kWhole = false;
-};
-template <class Shape>
-constexpr int kRowsOf = Shape::kWarpsM* kSpan;
-template <class Shape>
-constexpr int kColsOf = Shape::kWarpsN* kSpan;
-template <class Shape>
-constexpr int kThreadsOf = Shape::kWarpsM* Shape::kWarpsN* Shape::kSplit* kWarp;
-// Of bf16 blocks that an SM is to have at once: what bounds a thread's registers.
-template <class Shape, Precision kPrecision>
-constexpr int kBlocksOf = kPrecision == Precision::bf16&& Shape::kWhole ? 512 / kThreadsOf<Shape> : 1;
-// Blocks of a larger tile that keep a GPU busy; with fewer, small ones.
-constexpr int64_t kEnoughBlocks = 260;
 
 #ifdef __CUDACC__
 
@@ -336,27 +300,5 @@ class Gemm {
 };
 
 #endif
-
-// Calls launch with the precision as a constant.
-template <class Launch>
-void with_precision(Precision precision, Launch launch) {
-  if (precision == Precision::fp32)
-    launch(std::integral_constant<Precision, Precision::fp32>());
-  else if (precision == Precision::tf32)
-    launch(std::integral_constant<Precision, Precision::tf32>());
-  else
-    launch(std::integral_constant<Precision, Precision::bf16>());
-}
-
-// Calls launch(shape, precision as a constant, blocks) with the shape that suits; blocks(shape) counts those of all
-// replicas.
-template <class Blocks, class Launch>
-void with_tile(bool whole, Precision precision, Blocks blocks, Launch launch) {
-  with_precision(precision, [&](auto at) {
-    const auto with = [&](auto shape) { launch(shape, at, blocks(shape)); };
-    if (!whole) return with(OddTile());
-    blocks(LargeTile()) < kEnoughBlocks ? with(SmallTile()) : with(LargeTile());
-  });
-}
 
 }  // namespace mpq

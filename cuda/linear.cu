@@ -13,15 +13,14 @@ template <class Shape, Precision kPrecision>
 __global__ void __launch_bounds__(kThreadsOf<Shape>, kBlocksOf<Shape, kPrecision>)
     linear_kernel(const __grid_constant__ LinearArgs args) {
   begin_kernel();
-  using Product = Gemm<Shape, kPrecision, Along::row, Along::row>;
-  __shared__ typename Product::Shared shared;
-  const Product product(shared);
+  using Tile = Product<Shape, kPrecision, Along::row, Along::row>;
+  const Tile product(shared_of<Tile>());
   const int r = blockIdx.z, rows = rows_of(args.ragged);
   const int row0 = static_cast<int>(blockIdx.x) / args.columns.total * kRowsOf<Shape>;
   if (row0 >= rows) return;
   const Shares::Share share = args.columns.at(static_cast<int>(blockIdx.x) % args.columns.total);
   const LinearProblem& p = args.problem[share.problem];
-  const int col0 = share.block * kColsOf<Shape>, col = col0 + Product::column();
+  const int col0 = share.block * kColsOf<Shape>, col = col0 + Tile::column();
 
   const TileSums sums = product.run({operand(p.x, r, rows), operand(p.w, r, p.w.rows), row0, col0, 0, p.x.cols});
   const float4 bias = p.bias ? load_four<Shape::kWhole>(p.bias, r, 0, col) : float4{};
@@ -68,7 +67,7 @@ bool is_whole(const LinearProblem& p) {
 void launch_linear(LinearArgs args, int problems, int replicas, Precision precision, cudaStream_t stream) {
   const bool whole = std::all_of(args.problem, args.problem + problems, is_whole);
   with_tile(
-      whole, precision,
+      whole, args.problem[0].x.cols, precision,
       [&](auto shape) {
         args.columns = {};
         for (int p = 0; p < problems; ++p)
@@ -76,8 +75,9 @@ void launch_linear(LinearArgs args, int problems, int replicas, Precision precis
         return ceil_div(args.ragged.rows, kRowsOf<decltype(shape)>) * args.columns.total * replicas;
       },
       [&](auto shape, auto at, int64_t blocks) {
+        using Tile = Product<decltype(shape), at, Along::row, Along::row>;
         launch(linear_kernel<decltype(shape), at>, dim3(static_cast<unsigned>(blocks / replicas), 1, replicas),
-               kThreadsOf<decltype(shape)>, 0, stream, args);
+               kThreadsOf<decltype(shape)>, sizeof(typename Tile::Shared), stream, args);
       });
 }
 

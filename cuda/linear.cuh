@@ -4,7 +4,7 @@
 
 #include "cuda/activation.cuh"
 #include "cuda/cuda_ops.h"
-#include "cuda/gemm.cuh"
+#include "cuda/staged_gemm.cuh"
 
 namespace mpq {
 

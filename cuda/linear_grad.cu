@@ -50,15 +50,14 @@ template <class Shape, Precision kPrecision>
 __global__ void __launch_bounds__(kThreadsOf<Shape>, kBlocksOf<Shape, kPrecision>)
     input_grad_kernel(const __grid_constant__ InputGradArgs args) {
   begin_kernel();
-  using Product = Gemm<Shape, kPrecision, Along::row, Along::column>;
-  __shared__ typename Product::Shared shared;
-  const Product product(shared);
+  using Tile = Product<Shape, kPrecision, Along::row, Along::column>;
+  const Tile product(shared_of<Tile>());
   const int r = blockIdx.z, rows = rows_of(args.ragged);
   const int row0 = static_cast<int>(blockIdx.x) / args.columns.total * kRowsOf<Shape>;
   if (row0 >= rows) return;
   const Shares::Share share = args.columns.at(static_cast<int>(blockIdx.x) % args.columns.total);
   const InputSum& s = args.sum[share.problem];
-  const int col0 = share.block * kColsOf<Shape>, col = col0 + Product::column();
+  const int col0 = share.block * kColsOf<Shape>, col = col0 + Tile::column();
 
   for (int i = s.first; i < s.last; ++i) {
     const Matrices &dy = args.dy[i], &w = args.w[i];
@@ -123,7 +122,7 @@ bool is_whole(const InputGradArgs& args) {
 
 void input_grad(InputGradArgs args, int replicas, Precision precision, cudaStream_t stream) {
   with_tile(
-      is_whole(args), precision,
+      is_whole(args), args.dy[0].cols, precision,
       [&](auto shape) {
         args.columns = {};
         for (int i = 0; i < args.sums; ++i)
@@ -131,8 +130,9 @@ void input_grad(InputGradArgs args, int replicas, Precision precision, cudaStrea
         return ceil_div(args.ragged.rows, kRowsOf<decltype(shape)>) * args.columns.total * replicas;
       },
       [&](auto shape, auto at, int64_t blocks) {
+        using Tile = Product<decltype(shape), at, Along::row, Along::column>;
         launch(input_grad_kernel<decltype(shape), at>, dim3(static_cast<unsigned>(blocks / replicas), 1, replicas),
-               kThreadsOf<decltype(shape)>, 0, stream, args);
+               kThreadsOf<decltype(shape)>, sizeof(typename Tile::Shared), stream, args);
       });
 }
 

@@ -8,8 +8,6 @@ namespace {
 
 // A sum over the rows is the sum of its chunks' sums in ascending order, whether one block takes all or each its own.
 constexpr int kChunk = 256;
-constexpr int kThreads = kThreadsOf<SmallTile>;
-static_assert(kThreads == kThreadsOf<SquareTile> && kThreads == kThreadsOf<OddTile>);
 
 struct Chunks {
   int first, last;  // rows
@@ -19,15 +17,14 @@ struct Chunks {
 
 template <class Shape, Precision kPrecision>
 __device__ void weight_tile(const WeightGradArgs& args, const Chunks& chunks, int rows) {
-  using Product = Gemm<Shape, kPrecision, Along::column, Along::column>;
-  __shared__ typename Product::Shared shared;
-  const Product product(shared);
+  using Tile = Product<Shape, kPrecision, Along::column, Along::column>;
+  const Tile product(shared_of<Tile>());
   const int r = blockIdx.z;
   const Shares::Share share = args.weights.at(blockIdx.x);
   const Matrices &dy = args.dy[share.problem], &x = args.x[share.problem], &dw = args.dw[share.problem];
   const int across = static_cast<int>(ceil_div(dw.cols, kColsOf<Shape>));
   const int row0 = share.block / across * kRowsOf<Shape>, col0 = share.block % across * kColsOf<Shape>;
-  const int col = col0 + Product::column();
+  const int col = col0 + Tile::column();
   const auto sum_of = [&](int first) {
     return product.run(
         {operand(dy, r, rows), operand(x, r, rows), row0, col0, first, min(first + kChunk, chunks.last)});
@@ -45,7 +42,7 @@ __device__ void weight_tile(const WeightGradArgs& args, const Chunks& chunks, in
     constexpr int kFours = kRowsOf<Shape> * kColsOf<Shape> / 4;
     float4* parts = args.weight_sums + (int64_t{r} * args.weights.total + blockIdx.x) * args.chunks * kFours;
     const auto part = [&](int chunk, int m) {
-      return parts + chunk * kFours + (m * kColsOf<Shape> + Product::column()) / 4;
+      return parts + chunk * kFours + (m * kColsOf<Shape> + Tile::column()) / 4;
     };
     product.for_each_four(sums, [&](int m, float4 sum) { *part(blockIdx.y, m) = sum; });
     if (!arrives_last(args.counters + r * gridDim.x + blockIdx.x, chunks.count)) return;
@@ -59,7 +56,8 @@ __device__ void weight_tile(const WeightGradArgs& args, const Chunks& chunks, in
 }
 
 constexpr int kBiasColumns = kWarp;  // a block
-constexpr int kBiasLanes = kThreads / (kBiasColumns / 4);
+constexpr int kBiasThreads = 128;    // of any block: they decide the order of a sum
+constexpr int kBiasLanes = kBiasThreads / (kBiasColumns / 4);
 
 // The sum over one chunk of column col0 + threadIdx.x, in threads 0 ... 31.
 __device__ float bias_chunk(const Matrices& dy, int col0, int first, int rows) {
@@ -67,12 +65,12 @@ __device__ float bias_chunk(const Matrices& dy, int col0, int first, int rows) {
   const int lane = threadIdx.x / (kBiasColumns / 4), vector = threadIdx.x % (kBiasColumns / 4);
   float4 sum = {};
 #pragma unroll
-  for (int i = lane; i < kChunk; i += kBiasLanes) {
+  for (int i = lane; i < kChunk && threadIdx.x < kBiasThreads; i += kBiasLanes) {
     const float4 v = first + i < rows ? load_four(dy, blockIdx.z, first + i, col0 + 4 * vector) : float4{};
     sum = {sum.x + v.x, sum.y + v.y, sum.z + v.z, sum.w + v.w};
   }
   __syncthreads();  // the chunk before has been read
-  parts[lane][vector] = sum;
+  if (threadIdx.x < kBiasThreads) parts[lane][vector] = sum;
   __syncthreads();
   float total = 0;
   if (threadIdx.x < kBiasColumns)
@@ -100,7 +98,8 @@ __device__ void bias_columns(const WeightGradArgs& args, const Chunks& chunks, i
 }
 
 template <class Shape, Precision kPrecision>
-__global__ void __launch_bounds__(kThreads) weight_grad_kernel(const __grid_constant__ WeightGradArgs args) {
+__global__ void __launch_bounds__(kThreadsOf<Shape>, Shape::kStaged ? kBlocksOf<Shape, kPrecision> : 1)
+    weight_grad_kernel(const __grid_constant__ WeightGradArgs args) {
   begin_kernel();
   const int rows = rows_of(args.ragged), first = blockIdx.y * kChunk;
   if (first >= rows) return;
@@ -147,7 +146,8 @@ bool is_whole(const WeightGradArgs& args) {
 template <class Shape, Precision kPrecision>
 void launch_weight_grad(const WeightGradArgs& args, int replicas, cudaStream_t stream) {
   const dim3 grid(args.weights.total + args.biases.total, args.chunks > 0 ? args.chunks : 1, replicas);
-  launch(weight_grad_kernel<Shape, kPrecision>, grid, kThreads, 0, stream, args);
+  using Tile = Product<Shape, kPrecision, Along::column, Along::column>;
+  launch(weight_grad_kernel<Shape, kPrecision>, grid, kThreadsOf<Shape>, sizeof(typename Tile::Shared), stream, args);
 }
 template <Precision kPrecision>
 void launch_weight_grad(WeightGradArgs args, int replicas, const Lane& lane) {
@@ -155,6 +155,9 @@ void launch_weight_grad(WeightGradArgs args, int replicas, const Lane& lane) {
   const bool few = share_weights<SquareTile>(args) * replicas < kEnoughBlocks / 2;
   if (whole && few && (share_weights<SmallTile>(args), share_chunks(args, replicas, lane)))
     return launch_weight_grad<SmallTile, kPrecision>(args, replicas, lane.stream);
+  if constexpr (kPrecision == Precision::bf16)
+    if (whole && share_weights<StagedTile>(args) * replicas >= kEnoughBlocks / 2)
+      return launch_weight_grad<StagedTile, kPrecision>(args, replicas, lane.stream);
   share_weights<SquareTile>(args);
   whole ? launch_weight_grad<SquareTile, kPrecision>(args, replicas, lane.stream)
         : launch_weight_grad<OddTile, kPrecision>(args, replicas, lane.stream);

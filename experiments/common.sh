@@ -2,7 +2,7 @@
 # What the experiment scripts share; each sources it from the project's root.
 #   DATA     synthetic (default), imdb, or a path      ROWS    rows of each split (default: all)
 #   TRIALS   per family (default: the search's own)    EPOCHS  of each trial (default 1; 0: no training)
-#   DEVICE   cpu (default), cuda, cuda:N
+#   DEVICE   cpu (default), cuda, cuda:N                      COMMIT  what the results name where there is no git
 DATA=${DATA:-synthetic} ROWS=${ROWS:-} TRIALS=${TRIALS:-} EPOCHS=${EPOCHS:-1} DEVICE=${DEVICE:-cpu}
 RESULTS=experiments/results
 
@@ -22,7 +22,7 @@ provenance() {
 }
 
 # The commit, with a + if the tree differs from it.
-commit() { git describe --always --dirty=+ 2>/dev/null || echo unknown; }
+commit() { echo "${COMMIT:-$(git describe --always --dirty=+ 2>/dev/null || echo unknown)}"; }
 
 # search NAME ARGUMENTS...: one mpq search into experiments/results/NAME.
 search() {

@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
-# Every CUDA kernel on small shapes, under compute-sanitizer: tests/sanitize_cuda.sh BUILD [TOOL ...]
-# TOOL: memcheck and racecheck where none is named. Which test launches what: cuda/README.md.
+# Every CUDA kernel on small shapes, under compute-sanitizer: [JOBS=8] tests/sanitize_cuda.sh BUILD [TOOL ...]
+# TOOL: memcheck and racecheck where none is named. Which test launches what: cuda/README.md. Each test has a process of its own,
+# JOBS at once: the tools' own work is on the CPU, and takes minutes.
 set -euo pipefail
 
-build=$1 tools=("${@:2}")
+here=$(dirname "$0") build=$1 tools=("${@:2}") JOBS=${JOBS:-$(nproc)}
 [[ ${#tools[@]} -gt 0 ]] || tools=(memcheck racecheck)
 export MPQ_REQUIRE=cuda
+tests=$(mktemp)
+trap 'rm -f "$tests"' EXIT
 
 suite=(
   '*/OpsTest.AsCloseToDoubleAsNaiveFloat32/cuda'
@@ -22,7 +25,16 @@ suite=(
 )
 filter=$(IFS=: && echo "${suite[*]}")
 
+sanitized() {  # TOOL TEST
+  if output=$("$here/cuda_tool.sh" compute-sanitizer --tool "$1" --error-exitcode 1 --print-limit 20 "$build/mpq_tests" --gtest_filter="$2" 2>&1)
+  then echo "clean: $1 $2"
+  else printf '%s\nFAILED: %s %s\n' "$output" "$1" "$2"; return 1
+  fi
+}
+export -f sanitized
+export build here
+
+"$build/mpq_tests" --gtest_filter="$filter" --gtest_list_tests | awk '/^[^ ].*\.$/ { suite = $1 } /^ / { print suite $1 }' >"$tests"
 for tool in "${tools[@]}"; do
-  sanitized=("$(dirname "$0")/cuda_tool.sh" compute-sanitizer --tool "$tool" --error-exitcode 1 --print-limit 20)
-  "${sanitized[@]}" "$build/mpq_tests" --gtest_filter="$filter"
+  xargs -P "$JOBS" -I{} bash -c "sanitized $tool {}" <"$tests"
 done

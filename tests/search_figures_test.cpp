@@ -11,13 +11,14 @@ const std::vector<SearchSeries> two_families{{"integer", {{NAN, 4}, {.7, 4}, {.6
                                              {"log", {{.75, 4}}}};
 
 TEST(SearchFigures, BestSoFarNeverFallsAndSkipsTrialsWithoutValue) {
-  const Figure figure = best_so_far_figure(two_families, .85);
+  const Figure figure = best_so_far_figure(two_families, .85, "test");
   ASSERT_EQ(figure.curves.size(), 3u);
   EXPECT_EQ(figure.curves[0].x, (std::vector<double>{1, 2, 3, 4}));
   EXPECT_EQ(figure.curves[0].y, (std::vector<double>{.7, .7, .8, .8}));
   EXPECT_EQ(figure.curves[1].y, (std::vector<double>{.75}));
   EXPECT_EQ(figure.curves[2].x, (std::vector<double>{0, 4}));
   EXPECT_EQ(figure.curves[2].look, Curve::Look::control);
+  EXPECT_EQ(figure.y_title, "best test accuracy so far");
 }
 
 TEST(SearchFigures, ParetoFrontKeepsWhatNothingBeats) {
@@ -30,7 +31,7 @@ TEST(SearchFigures, ParetoFrontKeepsWhatNothingBeats) {
 }
 
 TEST(SearchFigures, ParetoFigureShowsEveryTrialAndTheFront) {
-  const Figure figure = pareto_figure(two_families, .85);
+  const Figure figure = pareto_figure(two_families, .85, "validation");
   ASSERT_EQ(figure.curves.size(), 4u);
   EXPECT_EQ(figure.curves[0].x, (std::vector<double>{4, 3, 8}));
   EXPECT_EQ(figure.curves[2].x, (std::vector<double>{3, 4, 8, 32}));

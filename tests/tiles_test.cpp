@@ -9,9 +9,14 @@
 namespace mpq {
 namespace {
 
-constexpr int kReplicas = 40;
 constexpr int32_t kRows = 600, kFirst = 350;  // of two sequences; several chunks of a weight's gradient
-constexpr int64_t kSize = 128;
+
+// A Linear of so many replicas. The second one's sizes are no multiples of a tile's.
+struct Size {
+  int64_t in, out;
+  unsigned replicas;
+};
+constexpr Size sizes[] = {{128, 128, 40}, {80, 144, 70}, {128, 128, 70}, {512, 528, 14}};
 
 Floats random_floats(int64_t count, unsigned seed) {
   std::mt19937 engine(seed);
@@ -24,21 +29,21 @@ Floats random_floats(int64_t count, unsigned seed) {
 // y, dx, dw and dbias of a Linear for replicas with those seeds.
 class LinearOfReplicas {
  public:
-  LinearOfReplicas(Device& device, const std::vector<unsigned>& seeds) : rig_(device), seeds_(seeds) {
+  LinearOfReplicas(Device& device, const Size& size, const std::vector<unsigned>& seeds) : rig_(device), seeds_(seeds) {
     const Ragged ragged{rig_.array(std::vector<int32_t>{0, kFirst, kRows}), 2, kRows, kFirst};
     const Linear1 linear{.ragged = ragged,
-                         .x = random({kRows, kSize}, 0),
-                         .w = random({kSize, kSize}, 1),
-                         .bias = random({kSize}, 2),
+                         .x = random({kRows, size.in}, 0),
+                         .w = random({size.out, size.in}, 1),
+                         .bias = random({size.out}, 2),
                          .activation = Activation::gelu,
-                         .saved = empty({kRows, kSize}),
-                         .y = empty({kRows, kSize})};
+                         .saved = empty({kRows, size.out}),
+                         .y = empty({kRows, size.out})};
     rig_.ops().linear({{linear}});
     const Linear1Grad grad{.forward = linear,
-                           .dy = random({kRows, kSize}, 3),
-                           .dx = empty({kRows, kSize}),
-                           .dw = empty({kSize, kSize}),
-                           .dbias = empty({kSize})};
+                           .dy = random({kRows, size.out}, 3),
+                           .dx = empty({kRows, size.in}),
+                           .dw = empty({size.out, size.in}),
+                           .dbias = empty({size.out})};
     rig_.ops().linear_grad({{grad}});
     outputs_ = {linear.y, grad.dx, grad.dw, grad.dbias};
   }
@@ -66,12 +71,18 @@ class LinearOfReplicas {
 class TilesTest : public DeviceTest {
  protected:
   void expect_same_bits(Device& device) {
+    for (const Size& size : sizes) expect_same_bits(device, size);
+  }
+
+ private:
+  void expect_same_bits(Device& device, const Size& size) {
+    SCOPED_TRACE(std::to_string(size.in) + " to " + std::to_string(size.out));
     std::vector<unsigned> seeds;
-    for (unsigned seed = 0; seed < kReplicas; ++seed) seeds.push_back(seed);
-    LinearOfReplicas together(device, seeds);
-    for (const int replica : {0, kReplicas - 1}) {
-      LinearOfReplicas alone(device, {static_cast<unsigned>(replica)});
-      const auto a = alone.of(0), b = together.of(replica);
+    for (unsigned seed = 0; seed < size.replicas; ++seed) seeds.push_back(seed);
+    LinearOfReplicas together(device, size, seeds);
+    for (const unsigned replica : {0u, size.replicas - 1}) {
+      LinearOfReplicas alone(device, size, {replica});
+      const auto a = alone.of(0), b = together.of(static_cast<int>(replica));
       for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(same_bits(a[i], b[i])) << "replica " << replica << ", " << i;
     }
     together.expect_guards_intact();

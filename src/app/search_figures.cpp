@@ -24,10 +24,10 @@ Curve horizontal(const std::string& name, double from, double to, double y) {
 
 }  // namespace
 
-Figure best_so_far_figure(const std::vector<SearchSeries>& series, double float_accuracy) {
+Figure best_so_far_figure(const std::vector<SearchSeries>& series, double float_accuracy, const std::string& split) {
   Figure figure{.title = "Best accuracy found so far, by number format",
                 .x_title = "trial number",
-                .y_title = "best validation accuracy so far"};
+                .y_title = "best " + split + " accuracy so far"};
   size_t trials = 1;
   for (const SearchSeries& s : series) {
     figure.curves.push_back(best_curve(s));
@@ -48,10 +48,10 @@ std::vector<SearchPoint> pareto_front(std::vector<SearchPoint> points) {
   return front;
 }
 
-Figure pareto_figure(const std::vector<SearchSeries>& series, double float_accuracy) {
+Figure pareto_figure(const std::vector<SearchSeries>& series, double float_accuracy, const std::string& split) {
   Figure figure{.title = "What accuracy each size buys",
                 .x_title = "average bits per Linear weight, shared exponents and scales counted",
-                .y_title = "validation accuracy",
+                .y_title = split + " accuracy",
                 .logarithmic_x = true};
   std::vector<SearchPoint> all;
   for (const SearchSeries& s : series) {

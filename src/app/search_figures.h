@@ -8,7 +8,7 @@
 namespace mpq {
 
 struct SearchPoint {
-  double accuracy;  // of the validation split; NaN: the trial has none (over budget, failed)
+  double accuracy;  // of the split that selects; NaN: the trial has none (over budget, failed)
   double bits;      // average bits a Linear weight, shared exponents and scales counted
 };
 
@@ -18,11 +18,12 @@ struct SearchSeries {
   std::vector<SearchPoint> trials;
 };
 
-// x: trial number; y: the best validation accuracy so far; one curve a family, the float control dashed.
-Figure best_so_far_figure(const std::vector<SearchSeries>& series, double float_accuracy);
+// Accuracies of `split`, "validation" or "test".
+// x: trial number; y: the best accuracy so far; one curve a family, the float control dashed.
+Figure best_so_far_figure(const std::vector<SearchSeries>& series, double float_accuracy, const std::string& split);
 
-// x: bits; y: validation accuracy; every trial a light point, the Pareto front of them all a step line.
-Figure pareto_figure(const std::vector<SearchSeries>& series, double float_accuracy);
+// x: bits; y: accuracy; every trial a light point, the Pareto front of them all a step line.
+Figure pareto_figure(const std::vector<SearchSeries>& series, double float_accuracy, const std::string& split);
 
 // The points that no other point beats in bits without losing accuracy, by ascending bits.
 std::vector<SearchPoint> pareto_front(std::vector<SearchPoint> points);

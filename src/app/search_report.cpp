@@ -106,8 +106,9 @@ void report(const std::vector<FamilyResult>& results, const std::optional<KnownB
     series.push_back(r.series);
     if (r.family == "none" && r.rows > 0) control = static_cast<double>(r.correct) / static_cast<double>(r.rows);
   }
-  const bool drawn = write_figure(best_so_far_figure(series, control), folder, "best_so_far") &
-                     write_figure(pareto_figure(series, control), folder, "pareto");
+  const std::string split = selection == "valid" ? "validation" : selection;
+  const bool drawn = write_figure(best_so_far_figure(series, control, split), folder, "best_so_far") &
+                     write_figure(pareto_figure(series, control, split), folder, "pareto");
   if (quiet) return;
   fmt::print("\n{}\n", to_text(table));
   print_winners(results, model);
