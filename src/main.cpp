@@ -22,6 +22,7 @@ constexpr Command commands[] = {
     {"train", "train a classifier, in float or quantization-aware", run_train},
     {"eval", "accuracy of a checkpoint, in any number format", run_eval},
     {"predict", "labels and probabilities of texts, one a line", run_predict},
+    {"fill", "what a masked language model puts in the place of [MASK]", run_fill},
     {"baseline", "a linear model on n-grams: what to beat, and a teacher", run_baseline},
     {"search", "the best low-bit formats: one study a family, beside the float control", run_search},
     {"study", "what a storage holds: studies, trials, winners, TSV", run_study},

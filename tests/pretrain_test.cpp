@@ -29,6 +29,7 @@ TEST_F(PretrainTest, TheSameBitsAgainForAnyThreadsAndVectorWidth) {
   for (const char* key : {"final_loss", "heldout_loss", "heldout_unigram_loss", "steps", "tokens", "seconds"})
     EXPECT_TRUE(result.at(key).is_number()) << key;
   EXPECT_EQ(result.at("heldout_sequence"), 48);
+  EXPECT_EQ(split(trim(file("a/loss.tsv")), '\n').size(), 1 + result.at("steps").get<size_t>());
   EXPECT_EQ(pretrain("b", "--epochs 2 --threads 2", "MPQ_SIMD=avx2").code, 0);
   expect_same("a", "b");
   pretrain("c", "--epochs 2 --seed 7");
@@ -114,6 +115,24 @@ TEST_F(PretrainTest, PlainTextWillDo) {
   EXPECT_EQ(ended.code, 0) << ended.err;
   const Outcome labels = mpq("train --data {}/text.txt --tokenizer sentencepiece:100");
   EXPECT_EQ(labels.code, 2) << "no labels, no classifier";
+}
+
+TEST_F(PretrainTest, FillSaysWhatStandsBehindAMask) {
+  ASSERT_EQ(pretrain("base", "--epochs 4").code, 0);
+  write_file_atomic(path("texts.txt"), "the film was [MASK] and [MASK].\n[MASK]\n");
+  const Outcome filled = mpq("fill --checkpoint {}/base --in {}/texts.txt --top 3 --json");
+  ASSERT_EQ(filled.code, 0) << filled.err;
+  EXPECT_EQ(filled.result().at("masks").size(), 1u);
+  const auto tokens = filled.result().at("masks").at(0);
+  ASSERT_EQ(tokens.size(), 3u);
+  EXPECT_GE(tokens.at(0).at("probability").get<double>(), tokens.at(1).at("probability").get<double>());
+  EXPECT_EQ(mpq("fill --checkpoint {}/base --in {}/texts.txt").out.find("[CLS]"), std::string::npos);
+  write_file_atomic(path("texts.txt"), "no mask\n");
+  EXPECT_EQ(mpq("fill --checkpoint {}/base --in {}/texts.txt").code, 2);
+  ASSERT_EQ(mpq("train --data synthetic --rows 160 --max-tokens 32 --model 1,16,2,32 --epochs 0 --out {}/other").code, 0);
+  const Outcome classifier = mpq("fill --checkpoint {}/other --in {}/texts.txt");
+  EXPECT_EQ(classifier.code, 2);
+  EXPECT_NE(classifier.err.find("no masked language model"), std::string::npos) << classifier.err;
 }
 
 TEST_F(PretrainTest, WhatCannotBeIsRefused) {

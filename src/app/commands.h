@@ -7,6 +7,7 @@ namespace mpq {
 int run_baseline(const Args& args);
 int run_bench(const Args& args);
 int run_eval(const Args& args);
+int run_fill(const Args& args);
 int run_formats(const Args& args);
 int run_info(const Args& args);
 int run_inspect(const Args& args);

@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "app/commands.h"
+#include "app/pretrain_curve.h"
 #include "app/training.h"
 #include "base/file.h"
 #include "base/progress.h"
@@ -173,10 +174,16 @@ class Run {
     const Split held_out = pretraining_.held_out(phase);
     const auto masked = static_cast<double>(held_out.masked.tokens.size());
     const double tokens = pretraining_.tokens(steps());
+    const auto known = [](const std::optional<double>& loss) { return loss ? Json(*loss) : Json(); };
+    PretrainCurve curve{.loss = state_.loss, .norm = state_.norm};
+    if (masked > 0) curve.held_out = session.masked_loss(held_out)[0] / masked, curve.unigram = unigram_loss(corpus_);
+    for (int64_t step = 1; step <= steps(); ++step) curve.tokens.push_back(pretraining_.tokens(step));
+    if (!options_.out.empty()) curve.write(options_.out);
+    if (!options_.figure.empty()) make_folders(options_.figure), curve.draw(options_.figure);
     Json result;
     result["final_loss"] = state_.loss.empty() ? Json() : Json(recent_loss());
-    result["heldout_loss"] = masked > 0 ? Json(session.masked_loss(held_out)[0] / masked) : Json();
-    result["heldout_unigram_loss"] = masked > 0 ? Json(unigram_loss(corpus_)) : Json();
+    result["heldout_loss"] = known(curve.held_out);
+    result["heldout_unigram_loss"] = known(curve.unigram);
     result["heldout_masked_tokens"] = held_out.masked.tokens.size();
     result["heldout_sequence"] = phase.sequence;
     result["steps"] = steps();
@@ -192,15 +199,6 @@ class Run {
     state_.options = fingerprint();
     write_checkpoint(options_.out, session, 0, *corpus_.tokenizer, {.max_tokens = longest_sequence(options_.plan)},
                      unfinished ? &state_ : nullptr);
-    if (!unfinished) write_curve();
-  }
-
-  void write_curve() const {
-    std::string text = "step\ttokens\tloss\tnorm\n";
-    for (size_t i = 0; i < state_.loss.size(); ++i)
-      text += fmt::format("{}\t{:.0f}\t{:.9g}\t{:.9g}\n", i + 1, pretraining_.tokens(static_cast<int64_t>(i) + 1),
-                          state_.loss[i], state_.norm[i]);
-    write_file_atomic(std::filesystem::path(options_.out) / "loss.tsv", text);
   }
 
   const PretrainOptions& options_;

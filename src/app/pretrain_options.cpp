@@ -43,6 +43,7 @@ void PretrainOptions::add_to(CommandLine& line) {
   machine.add_to(line);
   line.group("Run");
   line.option("out", out, "DIR", "where the model goes");
+  line.option("figure", figure, "DIR", "draw the loss over the tokens seen there");
   line.flag("resume", resume, "continue the unfinished run in --out, bit for bit");
 }
 

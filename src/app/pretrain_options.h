@@ -12,7 +12,7 @@ namespace mpq {
 struct PretrainOptions {
   CorpusOptions corpus;
   PretrainPlan plan;
-  std::string model = "tiny", init, decay = "linear", out;
+  std::string model = "tiny", init, decay = "linear", out, figure;
   double lr = 2e-3, warmup = 0.06, weight_decay = 0.01, dropout = 0.1, clip = 1.0;
   int checkpoint_every = 0;
   uint64_t seed = 42;

@@ -40,22 +40,24 @@ void join_word_gradients(Tape& tape, const Bert& model, const BertTensors& t, co
   });
 }
 
-Tensor masked_lm_loss(Tape& tape, const Bert& model, const BertTensors& tensors, const FormatTable& formats,
-                      const BertBatch& batch, const DropoutState& dropout) {
-  if (tape.recording()) join_word_gradients(tape, model, tensors, batch);
+}  // namespace
+
+Features masked_lm_logits(Tape& tape, const Bert& model, const BertTensors& tensors, const FormatTable& formats,
+                          const BertBatch& batch, const DropoutState& dropout) {
   const Features rows = masked_rows(tape, model, tensors, formats, batch, dropout);
   const Features wide = linear(tape, rows, 0, formats.terms(tensors, model.masked_lm.transform),
                                {.activation = Activation::gelu});
   const Features x = residual_norm(tape, wide.x, nullptr, wide.ragged, norm(model, tensors), {}, std::vector<Reader>(1));
-  const Features logits = linear(tape, x, 0, decoder(model, tensors), {});
-  return wide_cross_entropy(tape, logits, model.config().vocabulary, batch.masked_tokens);
+  return linear(tape, x, 0, decoder(model, tensors), {});
 }
-
-}  // namespace
 
 Tensor training_loss(Tape& tape, const Bert& model, const BertTensors& tensors, const FormatTable& formats,
                      const BertBatch& batch, const DropoutState& dropout, int64_t batch_rows) {
-  if (model.head() == Head::masked_lm) return masked_lm_loss(tape, model, tensors, formats, batch, dropout);
+  if (model.head() == Head::masked_lm) {
+    if (tape.recording()) join_word_gradients(tape, model, tensors, batch);
+    return wide_cross_entropy(tape, masked_lm_logits(tape, model, tensors, formats, batch, dropout),
+                              model.config().vocabulary, batch.masked_tokens);
+  }
   const Var logits = forward(tape, model, tensors, formats, batch, dropout);
   return cross_entropy(tape, logits, batch.labels, batch.soft, batch_rows);
 }

@@ -4,6 +4,10 @@
 
 namespace mpq {
 
+// Of the masked tokens [M, decoder_rows()]; columns beyond the vocabulary mean nothing.
+Features masked_lm_logits(Tape& tape, const Bert& model, const BertTensors& tensors, const FormatTable& formats,
+                          const BertBatch& batch, const DropoutState& dropout);
+
 // [1] a replica, with its gradient recorded: of the batch's labels (or soft targets), or of its masked tokens.
 // `batch_rows`: see cross_entropy of autograd/ops.h.
 Tensor training_loss(Tape& tape, const Bert& model, const BertTensors& tensors, const FormatTable& formats,

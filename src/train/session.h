@@ -87,6 +87,9 @@ class Session {
   // Of a masked language model: the sum of the losses of a split's masked tokens, a replica (session_masked.cpp).
   std::vector<double> masked_loss(const Split& split, const std::function<void(int64_t)>& progress = {});
 
+  // [R][M * vocabulary] at a batch's masked tokens. At most eval_rows rows.
+  std::vector<std::vector<float>> masked_logits(const Batch& batch);
+
   // [R][B * classes], without dropout. At most eval_rows rows.
   std::vector<std::vector<float>> logits(const Batch& batch);
   // The same for all rows of a split. `progress(rows done)` may throw Stopped.

@@ -39,4 +39,21 @@ std::vector<double> Session::masked_loss(const Split& split, const std::function
   return sums;
 }
 
+std::vector<std::vector<float>> Session::masked_logits(const Batch& batch) {
+  check(model_.head() == Head::masked_lm, "a classifier says nothing of masked tokens");
+  if (!std::exchange(weights_ready_, true)) quantize_weights();
+  BertTensors tensors = memory_->tensors;
+  tensors.grads = {};
+  const BertBatch b = load(batch);
+  Tape tape(device_.ops(), memory_->activations, replicas(), false);
+  const Tensor wide = masked_lm_logits(tape, model_, tensors, formats_, b, {}).x->data;
+  const auto rows = read_logits(wide);
+  const int64_t columns = wide.cols(), vocabulary = model_.config().vocabulary;
+  std::vector<std::vector<float>> logits(rows.size());
+  for (size_t r = 0; r < rows.size(); ++r)
+    for (int64_t m = 0; m < wide.rows(); ++m)
+      logits[r].insert(logits[r].end(), &rows[r][m * columns], &rows[r][m * columns] + vocabulary);
+  return logits;
+}
+
 }  // namespace mpq

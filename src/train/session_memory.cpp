@@ -132,7 +132,7 @@ size_t Session::Memory::activation_bytes(const Bert& model, const FormatTable& f
   Tape tape(dry_ops(), arena, formats.replicas(), train);
   if (train && !model.word->frozen) dry.tensors.dword = tape.tensor({batch.segments.most, model.config().hidden});
   if (train || model.head() == Head::masked_lm)
-    training_loss(tape, model, dry.tensors, formats, batch, {});
+    training_loss(tape, model, dry.tensors, formats, batch, {.on = train});
   else
     mpq::forward(tape, model, dry.tensors, formats, batch, {});
   if (train) tape.backward();
