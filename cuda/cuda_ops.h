@@ -36,10 +36,14 @@ class CudaOps final : public Ops {
   void embed_grad(const EmbedGrad&) override;
   void linear(std::span<const Linear1>) override;
   void linear_grad(std::span<const Linear1Grad>) override;
+  void activate(const Linear1&) override;
+  void activate_grad(const Linear1Grad&) override;
   void attention(const Attention&) override;
   void attention_grad(const AttentionGrad&) override;
   void residual_norm(const ResidualNorm&) override;
   void residual_norm_grad(const ResidualNormGrad&) override;
+  void prune(std::span<const Prune>) override;
+  void prune_grad(std::span<const PruneGrad>) override;
   void select_first(const SelectFirst&) override;
   void select_first_grad(const SelectFirstGrad&) override;
   void gather_rows(const GatherRows&) override;
@@ -50,6 +54,7 @@ class CudaOps final : public Ops {
   void adamw_rows(const AdamWRows&) override;
   void add(const Tensor&, const Tensor&) override;
   void fill(const Tensor&, float) override;
+  void apply_mask(const Tensor&, const Tensor&) override;
   void scatter_rows(const ScatterRows&) override;
   void prepare_batches(const PrepareBatches&) override;
   size_t prepare_scratch(int64_t tokens) override;

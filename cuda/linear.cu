@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(kThreadsOf<Shape>, kBlocksOf<Shape, kPrecision
   });
 }
 
-// What is left to do behind the quantizer of the product's output, in place.
+// What is left to do behind the quantizer of the product's output, in place; or, where there is no product, from x.
 __global__ void finish_kernel(const __grid_constant__ LinearProblem p, const __grid_constant__ Ragged ragged) {
   begin_kernel();
   const int r = blockIdx.z;
@@ -41,7 +41,7 @@ __global__ void finish_kernel(const __grid_constant__ LinearProblem p, const __g
   const int row = static_cast<int>(i / p.y.cols), col = static_cast<int>(i % p.y.cols);
   if (row >= rows_of(ragged)) return;
   float* y = p.y.row(r, row) + col;
-  const Activated a = finish(p, ragged, r, row, col, *y);
+  const Activated a = finish(p, ragged, r, row, col, p.x ? p.x.row(r, row)[col] : *y);
   if (p.saved) p.saved.row(r, row)[col] = a.saved;
   *y = a.y;
 }
@@ -58,6 +58,11 @@ LinearProblem problem_of(const Linear1& op) {
 }
 LinearProblem rest_of(const Linear1& op) {
   return {.saved = matrices(op.saved), .y = matrices(op.y), .activation = op.activation, .dropout = op.dropout};
+}
+void launch_finish(const LinearProblem& problem, const Linear1& op, cudaStream_t stream) {
+  constexpr int kThreads = 256;
+  const auto blocks = static_cast<unsigned>(ceil_div(op.ragged.rows * op.y.cols(), kThreads));
+  launch(finish_kernel, dim3(blocks, 1, op.y.replicas), kThreads, 0, stream, problem, op.ragged);
 }
 bool is_whole(const LinearProblem& p) {
   return p.x.cols % kDepth == 0 && p.x.vectors && p.w.vectors && p.y.vectors && (!p.bias || p.bias.vectors) &&
@@ -94,15 +99,18 @@ void CudaOps::linear(std::span<const Linear1> ops) {
   else
     launch_linear(args, problems, replicas, precision_, main_.stream);
 
-  constexpr int kThreads = 256;
   for (const Linear1& op : ops) {
     if (op.y_format) quantize_in_place(op.y_format, op.y_rank, op.y, op.ragged, main_);
-    if (finishes_apart(op)) {
-      const auto blocks = static_cast<unsigned>(ceil_div(op.ragged.rows * op.y.cols(), kThreads));
-      launch(finish_kernel, dim3(blocks, 1, replicas), kThreads, 0, main_.stream, rest_of(op), op.ragged);
-    }
+    if (finishes_apart(op)) launch_finish(rest_of(op), op, main_.stream);
     if (op.quantized.count > 0) mpq::quantize_copies(op.quantized, op.y, op.ragged, main_);
   }
+}
+
+void CudaOps::activate(const Linear1& op) {
+  LinearProblem problem = rest_of(op);
+  problem.x = matrices(op.x);
+  launch_finish(problem, op, main_.stream);
+  if (op.quantized.count > 0) mpq::quantize_copies(op.quantized, op.y, op.ragged, main_);
 }
 
 }  // namespace mpq

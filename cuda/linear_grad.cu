@@ -149,6 +149,8 @@ WeightGradArgs weight_grad_args(std::span<const Linear1Grad> ops) {
 
 }  // namespace
 
+void CudaOps::activate_grad(const Linear1Grad& op) { output_grad({&op, 1}, main_.stream); }
+
 void CudaOps::linear_grad(std::span<const Linear1Grad> ops) {
   check(ops.size() <= kMostLinears, "{} Linears in one call", ops.size());
   const int problems = static_cast<int>(ops.size()), replicas = ops[0].dy.replicas;

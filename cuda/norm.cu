@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(kRows* kWarp, kBlocks<kGroups>)
   }
 #pragma unroll
   for (int i = 0; i < 4 * kGroups; ++i) s.value[i] += residual.value[i];
-  s.store(op.y.f32(r) + at, cols);
+  s.store(op.sum.f32(r) + at, cols);
   const RowStats stats = row_stats(s, cols, op.epsilon);
   if (lane_id() == 0) op.mean.f32(r)[row] = stats.mean, op.rstd.f32(r)[row] = stats.rstd;
   standardize(s, stats);
@@ -45,7 +45,7 @@ __global__ void __launch_bounds__(kRows* kWarp) residual_norm_grad_kernel(const 
   const int64_t at = int64_t{row} * cols;
   Row<kGroups> d, s;
   d.load(op.dx.f32(r) + at, cols);
-  s.load(f.y.f32(r) + at, cols);
+  s.load(f.sum.f32(r) + at, cols);
   const RowStats stats{f.mean.f32(r)[row], f.rstd.f32(r)[row]};
   standardize(s, stats);
   layer_norm_grad(d, s, stats.rstd, f.gamma.f32(r), cols);
@@ -65,7 +65,7 @@ __global__ void __launch_bounds__(kSumRows* kWarp)
   const int rows = rows_of(f.ragged), chunks = (rows + kChunkRows - 1) / kChunkRows, chunk = blockIdx.x;
   if (chunk >= chunks) return;
   const int r = blockIdx.z, cols = static_cast<int>(f.x.cols()), column = blockIdx.y * kWarp + threadIdx.x;
-  const float *dx = op.dx.f32(r), *s = f.y.f32(r), *mean = f.mean.f32(r), *rstd = f.rstd.f32(r);
+  const float *dx = op.dx.f32(r), *s = f.sum.f32(r), *mean = f.mean.f32(r), *rstd = f.rstd.f32(r);
   float dgamma = 0, dbeta = 0;
 #pragma unroll
   for (int k = 0; k < kChunkRows / kSumRows; ++k) {

@@ -100,8 +100,8 @@ void CudaOps::wide_cross_entropy(const WideCrossEntropy& op) {
   const int64_t rows = op.logits.rows(), replicas = op.loss.replicas;
   check(replicas <= Lane::kCounters && rows * replicas * sizeof(float) <= main_.scratch_bytes, "{} rows of {} replicas",
         rows, replicas);
-  launch(wide_cross_entropy_kernel, dim3(rows, 1, replicas), kThreads, 0, main_.stream, op,
-         main_.scratch_as<float>(), main_.counters);
+  launch(wide_cross_entropy_kernel, dim3(rows, 1, replicas), kThreads, 0, main_.stream, op, main_.scratch_as<float>(),
+         main_.counters);
 }
 
 }  // namespace mpq

@@ -100,10 +100,10 @@ Corpus load_corpus(const CorpusOptions& options) {
   for (const Text& text : all) append(held_out.contains(text.group()) ? corpus.held_out : corpus.train, text);
   if (corpus.train.count() == 0)
     throw UserError(fmt::format("{}: no text is left to train on", source.name), "more texts, or a smaller --held-out");
-  corpus.description = fmt::format("{}: {} texts of {} tokens, {} texts of {} tokens held out; {} tokenizer, {} tokens",
-                                   source.name, corpus.train.count(), corpus.train.tokens.size(),
-                                   corpus.held_out.count(), corpus.held_out.tokens.size(), corpus.tokenizer->kind(),
-                                   corpus.tokenizer->vocab_size());
+  corpus.description =
+      fmt::format("{}: {} texts of {} tokens, {} texts of {} tokens held out; {} tokenizer, {} tokens", source.name,
+                  corpus.train.count(), corpus.train.tokens.size(), corpus.held_out.count(),
+                  corpus.held_out.tokens.size(), corpus.tokenizer->kind(), corpus.tokenizer->vocab_size());
   corpus.fingerprint = fingerprint(options, *corpus.tokenizer, tables);
   return corpus;
 }

@@ -12,9 +12,9 @@ namespace mpq {
 
 struct CorpusOptions {
   std::string data = "synthetic", tokenizer, text_column;  // as in DataOptions
-  bool test = false;       // also the texts of the test split
-  double held_out = 0.01;  // share of the texts that is never trained on
-  int64_t rows = 0;        // texts to keep, a fixed choice by their hash; 0: all
+  bool test = false;                                       // also the texts of the test split
+  double held_out = 0.01;                                  // share of the texts that is never trained on
+  int64_t rows = 0;                                        // texts to keep, a fixed choice by their hash; 0: all
 };
 
 // Whole texts as token ids, without [CLS] and [SEP]; none is empty.

@@ -45,8 +45,7 @@ Masker::Masker(const Tokenizer& tokenizer, const MaskOptions& options)
 int Masker::most(const MaskOptions& options, int sequence) { return wanted(options, sequence - 2); }
 
 // Words by ascending keys, as long as they fit; if not even the first one does, its beginning.
-void Masker::choose(std::span<const int32_t> tokens, uint64_t document, int64_t offset, uint32_t draw,
-                    Row& row) const {
+void Masker::choose(std::span<const int32_t> tokens, uint64_t document, int64_t offset, uint32_t draw, Row& row) const {
   row.words.clear(), row.chosen.clear();
   int maskable = 0;
   bool in_word = false;

@@ -1,5 +1,5 @@
-// Masks of masked language modelling (Devlin et al. 2018, section 3.1, task 1): of the chosen tokens 80 % become [MASK],
-// 10 % another token, 10 % stay.
+// Masks of masked language modelling (Devlin et al. 2018, section 3.1, task 1): of the chosen tokens 80 % become
+// [MASK], 10 % another token, 10 % stay.
 #pragma once
 #include <cstdint>
 #include <vector>
@@ -9,7 +9,7 @@
 namespace mpq {
 
 struct MaskOptions {
-  double share = 0.15;      // of a sequence's tokens
+  double share = 0.15;       // of a sequence's tokens
   bool whole_words = false;  // a word's tokens are chosen together
   uint64_t seed = 42;
 };

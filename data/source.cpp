@@ -24,7 +24,8 @@ constexpr const char* kArchive = "aclImdb_v1.tar.gz";
 constexpr const char* kSyntheticTokenizer = "sentencepiece:1000";
 constexpr const char* kRealTokenizer = "sentencepiece:8000";
 constexpr const char* kKinds =
-    "synthetic, imdb, an aclImdb folder or archive, a folder with train.tsv or train.csv, a .tsv or .csv file, or plain "
+    "synthetic, imdb, an aclImdb folder or archive, a folder with train.tsv or train.csv, a .tsv or .csv file, or "
+    "plain "
     "text (.txt, or a folder of such files)";
 
 // Identifies a file's content without reading it: any write changes the change time.

@@ -3,6 +3,8 @@
 #   DATA     synthetic (default), imdb, or a path      ROWS    rows of each split (default: all)
 #   TRIALS   per family (default: the search's own)    EPOCHS  of each trial (default 1; 0: no training)
 #   DEVICE   cpu (default), cuda, cuda:N                      COMMIT  what the results name where there is no git
+#   QUICK=1  the synthetic corpus, in under a minute on two cores, where a script has that
+[[ -z ${QUICK:-} ]] || DATA=synthetic
 DATA=${DATA:-synthetic} ROWS=${ROWS:-} TRIALS=${TRIALS:-} EPOCHS=${EPOCHS:-1} DEVICE=${DEVICE:-cpu}
 RESULTS=experiments/results
 

@@ -16,11 +16,11 @@ pretraining=() tuning=() model=()
 # Fine-tuning: epochs, rate, batch (the recipes of the published runs below).
 declare -A recipe=([scratch]="5 3e-4 32" [pretrained]="3 2e-4 32" [scratch_teacher]="6 3e-4 32" [pretrained_teacher]="5 3e-4 32")
 if [[ -n ${QUICK:-} ]]; then
-  name+=_quick SEEDS=2 PRETRAIN_EPOCHS=5 ROWS=1500
+  name+=_quick SEEDS=3 PRETRAIN_EPOCHS=4 ROWS=1000
   model=(--model 2,64,2,128)
-  pretraining=(--sequence 32 --long-sequence 64 --batch 64 --dropout 0)
-  tuning=(--max-tokens 64)
-  recipe=([scratch]="4 1e-3 32" [pretrained]="4 1e-3 32" [scratch_teacher]="4 1e-3 32" [pretrained_teacher]="4 1e-3 32")
+  pretraining=(--rows 4000 --sequence 32 --long-sequence 64 --batch 64 --dropout 0)
+  tuning=(--max-tokens 64 --dropout 0)
+  recipe=([scratch]="4 1e-3 16" [pretrained]="4 1e-3 16" [scratch_teacher]="4 1e-3 16" [pretrained_teacher]="4 1e-3 16")
 fi
 out=$RESULTS/$name
 work=$(mktemp -d)

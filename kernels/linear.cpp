@@ -15,7 +15,7 @@ namespace {
 constexpr int64_t kRows = 96;     // of x a task: its y stays in the second-level cache
 constexpr int64_t kOutputs = 24;  // of w a task in the weight gradient
 
-void activate(const Linear1& op, int r, int64_t first, int64_t last) {
+void activate_rows(const Linear1& op, int r, int64_t first, int64_t last) {
   const int64_t n = op.y.cols();
   float* y = op.y.f32(r) + first * n;
   float* saved = op.saved ? op.saved.f32(r) + first * n : nullptr;
@@ -41,7 +41,7 @@ void activate(const Linear1& op, int r, int64_t first, int64_t last) {
 }
 
 void finish(const Linear1& op, int r, int64_t first, int64_t last) {
-  activate(op, r, first, last);
+  activate_rows(op, r, first, last);
   quantize_rows(op.quantized, op.y, r, first, last);
 }
 
@@ -56,7 +56,7 @@ void multiply_slope(Activation activation, const float* saved, int64_t size, flo
 }
 
 // dy becomes the gradient of the product's output.
-void activate_grad(const Linear1Grad& op, int r, int64_t first, int64_t last) {
+void activate_rows_grad(const Linear1Grad& op, int r, int64_t first, int64_t last) {
   const Linear1& f = op.forward;
   const int64_t n = f.y.cols();
   float* dy = op.dy.f32(r) + first * n;
@@ -153,7 +153,7 @@ void CpuOps::linear_grad(std::span<const Linear1Grad> ops) {
   const int64_t rows = ops[0].forward.x.rows();
   for_rows(replicas, rows, kRows, [&](int r, int64_t first, int64_t last) {
     for (const Linear1Grad& op : ops) {
-      activate_grad(op, r, first, last);
+      activate_rows_grad(op, r, first, last);
       if (op.dx) input_grad(op, r, first, last);
     }
   });
@@ -166,6 +166,21 @@ void CpuOps::linear_grad(std::span<const Linear1Grad> ops) {
     const int64_t n0 = local % per_replica * kOutputs;
     weight_grad(ops[p], static_cast<int>(local / per_replica), n0, std::min(n, n0 + kOutputs));
   });
+}
+
+// Rows come from x, and then are finished like those of a product.
+void CpuOps::activate(const Linear1& op) {
+  const int64_t n = op.y.cols();
+  for_rows(op.y.replicas, op.y.rows(), kRows, [&](int r, int64_t first, int64_t last) {
+    std::copy(op.x.f32(r) + first * n, op.x.f32(r) + last * n, op.y.f32(r) + first * n);
+    finish(op, r, first, last);
+  });
+  quantize_sequences(op.quantized, op.y, op.ragged);
+}
+
+void CpuOps::activate_grad(const Linear1Grad& op) {
+  for_rows(op.dy.replicas, op.dy.rows(), kRows,
+           [&](int r, int64_t first, int64_t last) { activate_rows_grad(op, r, first, last); });
 }
 
 #include "kernels/isa_end.h"

@@ -16,7 +16,9 @@ void CpuOps::residual_norm(const ResidualNorm& op) {
   for_rows(op.x.replicas, op.x.rows(), kRows, [&](int r, int64_t first, int64_t last) {
     const DropoutKey key = dropout_key(op.dropout, r);
     for_ragged_rows(op.ragged, first, last, [&](int b, int position, int64_t row) {
-      float* s = op.y.f32(r) + row * C;
+      float* s = op.sum.f32(r) + row * C;
+      const float* y = op.y.f32(r) + row * C;
+      if (s != y) std::copy_n(y, C, s);
       apply_dropout(key, position, b, C, s);
       if (op.residual) {
         const float* residual = op.residual.f32(r) + row * C;
@@ -34,12 +36,12 @@ void CpuOps::residual_norm(const ResidualNorm& op) {
 void CpuOps::residual_norm_grad(const ResidualNormGrad& op) {
   const ResidualNorm& f = op.forward;
   const int64_t C = f.x.cols();
-  norm_column_grads({f.y, f.mean, f.rstd, op.dx, op.dgamma, op.dbeta});
+  norm_column_grads({f.sum, f.mean, f.rstd, op.dx, op.dgamma, op.dbeta});
   for_rows(f.x.replicas, f.x.rows(), kRows, [&](int r, int64_t first, int64_t last) {
     const DropoutKey key = dropout_key(f.dropout, r);
     for_ragged_rows(f.ragged, first, last, [&](int b, int position, int64_t row) {
       float* dy = op.dy.f32(r) + row * C;
-      layer_norm_row_grad(f.y.f32(r) + row * C, {f.mean.f32(r)[row], f.rstd.f32(r)[row]}, f.gamma.f32(r), C,
+      layer_norm_row_grad(f.sum.f32(r) + row * C, {f.mean.f32(r)[row], f.rstd.f32(r)[row]}, f.gamma.f32(r), C,
                           op.dx.f32(r) + row * C, dy);
       if (op.dresidual) std::copy_n(dy, C, op.dresidual.f32(r) + row * C);
       apply_dropout(key, position, b, C, dy);

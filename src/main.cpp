@@ -25,6 +25,7 @@ constexpr Command commands[] = {
     {"fill", "what a masked language model puts in the place of [MASK]", run_fill},
     {"baseline", "a linear model on n-grams: what to beat, and a teacher", run_baseline},
     {"search", "the best low-bit formats: one study a family, beside the float control", run_search},
+    {"sweep", "accuracy against width, post-training and with training", run_sweep},
     {"study", "what a storage holds: studies, trials, winners, TSV", run_study},
     {"formats", "the number formats and families", run_formats},
     {"inspect", "a model's operations: shapes, parameters, multiply-adds, bytes", run_inspect},

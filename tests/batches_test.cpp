@@ -66,9 +66,14 @@ class BatchesTest : public DeviceTest {
     }
   }
   StepRows step_rows() {
-    return {array(split_.tokens),           array(split_.row_starts),        array(split_.labels),
-            array(order_),                  array(first_),                   array(split_.masked.row_starts),
-            array(split_.masked.positions), array(split_.masked.tokens)};
+    return {array(split_.tokens),
+            array(split_.row_starts),
+            array(split_.labels),
+            array(order_),
+            array(first_),
+            array(split_.masked.row_starts),
+            array(split_.masked.positions),
+            array(split_.masked.tokens)};
   }
   BatchSlots slots(int64_t count, bool segments) {
     BatchSlots s{.row_stride = kRows + 1, .token_stride = most_tokens_ + 3};

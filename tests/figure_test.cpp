@@ -2,9 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cmath>
 #include <cstdlib>
 
 #include "base/file.h"
+#include "base/statistics.h"
 #include "tests/temporary_folder.h"
 
 namespace mpq {
@@ -43,6 +46,50 @@ TEST_F(FigureTest, GnuplotDrawsSvgAndPng) {
   int files = 0;
   for ([[maybe_unused]] const auto& entry : fs::directory_iterator(folder_)) ++files;
   EXPECT_EQ(files, 4) << "something temporary was left behind";
+}
+
+TEST(FigureCurves, AMeanOfSeveralHasAnIntervalAndOneValueHasNone) {
+  Curve curve{.name = "seeds"};
+  const std::array three{.8, .9, .85}, one{.7, .7, .7};
+  add_mean(curve, 4, three);
+  add_mean(curve, 8, std::span(one).first(1));
+  const Mean mean = mean_of(three);
+  EXPECT_EQ(curve.y, (std::vector<double>{mean.mean, .7}));
+  EXPECT_EQ(curve.low[0], mean.interval.low);
+  EXPECT_EQ(curve.high[0], mean.interval.high);
+  EXPECT_TRUE(std::isnan(curve.low[1]) && std::isnan(curve.high[1]));
+  const Curve control = control_line("float", 4, 32, three);
+  EXPECT_EQ(control.x, (std::vector<double>{4, 32}));
+  EXPECT_EQ(control.y, (std::vector<double>{mean.mean, mean.mean}));
+  EXPECT_EQ(control.look, Curve::Look::control);
+}
+
+TEST_F(FigureTest, IntervalsAreDrawnWhereThereAreAny) {
+  Curve bars{.name = "bars", .x = {4, 8}, .y = {.5, .6}, .spread = Curve::Spread::bars};
+  bars.low = {.4, NAN}, bars.high = {.6, NAN};
+  Figure f{.title = "t", .x_title = "width (bits)", .y_title = "accuracy", .curves = {bars}, .x_labels = {4, 8}};
+  write_figure(f, folder_, "bars");
+  EXPECT_EQ(read_file(folder_ / "bars.tsv"), "curve\tx\ty\tlow\thigh\nbars\t4\t0.5\t0.4\t0.6\nbars\t8\t0.6\t\t\n");
+  const std::string script = read_file(folder_ / "bars.gp");
+  EXPECT_NE(script.find("yerrorbars"), std::string::npos);
+  EXPECT_NE(script.find("set xtics (4, 8)"), std::string::npos);
+  EXPECT_NE(script.find("set yrange [0.475:0.625]"), std::string::npos) << "wide intervals do not hide the points";
+  f.curves[0].low = {.49, NAN}, f.curves[0].high = {.51, NAN};
+  write_figure(f, folder_, "narrow");
+  EXPECT_EQ(read_file(folder_ / "narrow.gp").find("yrange"), std::string::npos);
+  f.curves[0].low = f.curves[0].high = {NAN, NAN};
+  write_figure(f, folder_, "none");
+  EXPECT_EQ(read_file(folder_ / "none.gp").find("yerrorbars"), std::string::npos);
+}
+
+TEST_F(FigureTest, TheSameNumbersGiveTheSameFiles) {
+  if (std::system("gnuplot --version >/dev/null 2>&1") != 0) GTEST_SKIP() << "no gnuplot";
+  for (const char* name : {"one", "two"}) {
+    std::filesystem::create_directory(folder_ / name);
+    ASSERT_TRUE(write_figure(figure(), folder_ / name, "best"));
+  }
+  for (const char* file : {"best.svg", "best.png", "best.gp"})
+    EXPECT_EQ(read_file(folder_ / "one" / file), read_file(folder_ / "two" / file)) << file;
 }
 
 TEST_F(FigureTest, WithoutGnuplotTheDataStay) {

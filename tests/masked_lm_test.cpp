@@ -137,7 +137,8 @@ TEST_P(MaskedLmTest, AttachedStepsAreThoseOfBatchesFromTheHost) {
   all.masked.row_starts = {0};
   for (int64_t step = 0; step < kSteps; ++step) {
     const Split one = split_at(step);
-    const auto tokens = static_cast<int64_t>(all.tokens.size()), masked = static_cast<int64_t>(all.masked.tokens.size());
+    const auto tokens = static_cast<int64_t>(all.tokens.size()),
+               masked = static_cast<int64_t>(all.masked.tokens.size());
     for (size_t r = 1; r < one.row_starts.size(); ++r) {
       all.row_starts.push_back(tokens + one.row_starts[r]);
       all.masked.row_starts.push_back(masked + one.masked.row_starts[r]);

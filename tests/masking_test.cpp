@@ -264,7 +264,8 @@ TEST_F(CorpusTest, BadTextsAreRefused) {
   write("bad.txt", "a\n\xff\n");
   write("empty.txt", "\n \n");
   std::filesystem::create_directories(folder_ / "nothing");
-  for (const char* data : {"bad.txt", "empty.txt", "nothing", "nowhere.txt"}) EXPECT_THROW(load(data), UserError) << data;
+  for (const char* data : {"bad.txt", "empty.txt", "nothing", "nowhere.txt"})
+    EXPECT_THROW(load(data), UserError) << data;
   write("one.txt", "a b\n");
   EXPECT_THROW(load("one.txt", {.held_out = 0.9}), UserError);
 }

@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "tests/naive/ops.h"
+#include "tests/naive/prune.h"
 #include "tests/rig.h"
 #include "train/schedule.h"
 
@@ -220,6 +221,35 @@ struct LinearRow {
   }
 };
 
+// Against a Linear whose weight is the identity matrix.
+template <Activation kActivation, naive::Function kFunction>
+struct ActivateRow {
+  static constexpr const char* name = kActivation == Activation::gelu ? "activate with gelu" : "activate with tanh";
+
+  template <class Real>
+  static Outputs<Real> naive(const Problem& p, int r) {
+    const int64_t C = p.C, T = p.rows().count();
+    naive::Array<Real> identity(C * C);
+    for (int64_t i = 0; i < C; ++i) identity[i * C + i] = 1;
+    const naive::Linear<Real> in{p.rows(), p.draw<Real>("x", r, T * C), identity, {}, kFunction, p.mask(r, 4), C, C};
+    return {naive::linear(in), naive::linear_grad(in, p.draw<Real>("dy", r, T * C)).dx};
+  }
+
+  static std::vector<Tensor> run(DeviceSide& d) {
+    const Shape shape{d.problem.rows().count(), d.problem.C};
+    const Linear1 forward{.ragged = d.ragged(),
+                          .x = d.in("x", shape),
+                          .activation = kActivation,
+                          .dropout = d.dropout(4),
+                          .saved = d.out(shape),
+                          .y = d.out(shape)};
+    const Linear1Grad grad{.forward = forward, .dy = d.in("dy", shape)};
+    d.rig.ops().activate(forward);
+    d.rig.ops().activate_grad(grad);
+    return {forward.y, grad.dy};
+  }
+};
+
 struct AttentionRow {
   static constexpr const char* name = "attention";
 
@@ -281,6 +311,7 @@ struct ResidualNormRow {
                                .beta = d.in("beta", {C}),
                                .epsilon = kEpsilon,
                                .dropout = d.dropout(2),
+                               .sum = d.out({T, C}),
                                .mean = d.out({T}),
                                .rstd = d.out({T}),
                                .x = d.out({T, C})};
@@ -316,12 +347,14 @@ struct LayerNormRow {
 
   static std::vector<Tensor> run(DeviceSide& d) {
     const int64_t T = d.problem.rows().count(), C = d.problem.C;
+    const Tensor y = d.in("y", {T, C});
     const ResidualNorm forward{.ragged = d.ragged(),
-                               .y = d.in("y", {T, C}),
+                               .y = y,
                                .gamma = d.in("gamma", {C}, 0.2f, 1),
                                .beta = d.in("beta", {C}),
                                .epsilon = kEpsilon,
                                .dropout = d.dropout(2),
+                               .sum = y,
                                .mean = d.out({T}),
                                .rstd = d.out({T}),
                                .x = d.out({T, C})};
@@ -614,6 +647,87 @@ struct GatherRow {
   }
 };
 
+// What three Linears read of one x: pruned by l1, at random and not at all, in another order for every replica.
+struct PruneRow {
+  static constexpr const char* name = "prune";
+  static PruneSpec spec(int r, int which) {
+    const PruneSpec specs[] = {
+        {.method = PruneMethod::l1, .sparsity = 0.5f}, {.method = PruneMethod::random, .sparsity = 0.3f}, {}};
+    return specs[(r + which) % 3];
+  }
+  // With the sequences' own numbers (cls_only), or their place in the batch.
+  static std::vector<uint32_t> numbers(const Problem& p) {
+    std::vector<uint32_t> all;
+    for (uint32_t b = 0; b < p.lengths.size(); ++b)
+      all.push_back(p.cls_only ? 1000 - 7 * b : static_cast<uint32_t>(p.first) + b);
+    return all;
+  }
+
+  template <class Real>
+  static Outputs<Real> naive(const Problem& p, int r) {
+    const auto x = p.draw<Real>("x", r, p.rows().count() * p.C);
+    Outputs<Real> all;
+    auto dx = p.accumulate ? p.draw<Real>("dx", r, x.size()) : naive::Array<Real>(x.size());
+    for (int i = 0; i < 3; ++i) {
+      const auto dy = p.draw<Real>("dy" + std::to_string(i), r, x.size());
+      all.push_back(naive::prune(spec(r, i), x, x, p.rows(), p.C, p.mask(r, 40 + i), numbers(p)));
+      dx = naive::added(dx, naive::prune(spec(r, i), x, dy, p.rows(), p.C, p.mask(r, 40 + i), numbers(p)));
+    }
+    all.push_back(dx);
+    return all;
+  }
+
+  static std::vector<Tensor> run(DeviceSide& d) {
+    const Problem& p = d.problem;
+    const Shape shape{p.rows().count(), p.C};
+    const Tensor x = d.in("x", shape), dx = p.accumulate ? d.in("dx", shape) : d.out(shape);
+    std::vector<int32_t> given;
+    for (const uint32_t n : numbers(p)) given.push_back(static_cast<int32_t>(n));
+    std::vector<Prune> forwards;
+    std::vector<PruneGrad> grads;
+    std::vector<Tensor> results;
+    for (int i = 0; i < 3; ++i) {
+      std::vector<PruneSpec> specs;
+      for (int r : p.replicas) specs.push_back(spec(r, i));
+      Dropout draw = d.dropout(40 + i);
+      draw.p = 0;
+      results.push_back(d.out(shape));
+      forwards.push_back({.ragged = d.ragged(),
+                          .slot = {d.rig.array(specs), 1},
+                          .draw = draw,
+                          .numbers = p.cls_only ? d.rig.array(given) : nullptr,
+                          .x = x,
+                          .threshold = d.out({shape[0]}),
+                          .pruned = results.back()});
+      grads.push_back({forwards.back(), d.in("dy" + std::to_string(i), shape), dx, p.accumulate || i > 0});
+    }
+    d.rig.ops().prune(forwards);
+    d.rig.ops().prune_grad(grads);
+    results.push_back(dx);
+    return results;
+  }
+};
+
+struct MaskRow {
+  static constexpr const char* name = "apply_mask";
+
+  template <class Real>
+  static Outputs<Real> naive(const Problem& p, int r) {
+    auto values = p.draw<Real>("to", r, p.rows().count() * p.C);
+    const auto mask = p.draw<Real>("mask", r, values.size());
+    for (size_t i = 0; i < values.size(); ++i)
+      if (!(mask[i] > 0)) values[i] = 0;
+    return {values};
+  }
+
+  static std::vector<Tensor> run(DeviceSide& d) {
+    const Shape shape{d.problem.rows().count() * d.problem.C};
+    const Tensor to = d.in("to", shape);
+    d.rig.ops().apply_mask(d.in("mask", shape), to);
+    return {to};
+  }
+};
+
 struct OpRow {
   const char* name;
   std::function<std::vector<Tensor>(DeviceSide&)> run;
@@ -624,10 +738,22 @@ template <class Row>
 OpRow row() {
   return {Row::name, Row::run, Row::template naive<double>, Row::template naive<float>};
 }
-inline const std::vector<OpRow> op_rows = {
-    row<EmbedRow>(),       row<LinearRow>(),       row<AttentionRow>(),        row<ResidualNormRow>(),
-    row<SelectFirstRow>(), row<CrossEntropyRow>(), row<SoftCrossEntropyRow>(), row<OptimizerRow>(),
-    row<AddRow>(),         row<ScatterRow>(),      row<GatherRow>(),           row<WideCrossEntropyRow>(),
-    row<LayerNormRow>()};
+inline const std::vector<OpRow> op_rows = {row<EmbedRow>(),
+                                           row<LinearRow>(),
+                                           row<ActivateRow<Activation::gelu, naive::Function::gelu>>(),
+                                           row<ActivateRow<Activation::tanh, naive::Function::tanh>>(),
+                                           row<AttentionRow>(),
+                                           row<ResidualNormRow>(),
+                                           row<SelectFirstRow>(),
+                                           row<CrossEntropyRow>(),
+                                           row<SoftCrossEntropyRow>(),
+                                           row<OptimizerRow>(),
+                                           row<AddRow>(),
+                                           row<ScatterRow>(),
+                                           row<PruneRow>(),
+                                           row<MaskRow>(),
+                                           row<GatherRow>(),
+                                           row<WideCrossEntropyRow>(),
+                                           row<LayerNormRow>()};
 
 }  // namespace mpq

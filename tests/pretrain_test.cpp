@@ -110,8 +110,9 @@ TEST_F(PretrainTest, PlainTextWillDo) {
   std::string text;
   for (int i = 0; i < 300; ++i) text += "the quick fox number " + std::to_string(i % 7) + " saw a dog and a bird\n";
   write_file_atomic(path("text.txt"), text);
-  const Outcome ended = mpq("pretrain --json --data {}/text.txt --tokenizer sentencepiece:100 --model 1,16,1,32 "
-                            "--sequence 12 --long-share 0 --batch 16 --epochs 1");
+  const Outcome ended =
+      mpq("pretrain --json --data {}/text.txt --tokenizer sentencepiece:100 --model 1,16,1,32 "
+          "--sequence 12 --long-share 0 --batch 16 --epochs 1");
   EXPECT_EQ(ended.code, 0) << ended.err;
   const Outcome labels = mpq("train --data {}/text.txt --tokenizer sentencepiece:100");
   EXPECT_EQ(labels.code, 2) << "no labels, no classifier";
@@ -129,25 +130,26 @@ TEST_F(PretrainTest, FillSaysWhatStandsBehindAMask) {
   EXPECT_EQ(mpq("fill --checkpoint {}/base --in {}/texts.txt").out.find("[CLS]"), std::string::npos);
   write_file_atomic(path("texts.txt"), "no mask\n");
   EXPECT_EQ(mpq("fill --checkpoint {}/base --in {}/texts.txt").code, 2);
-  ASSERT_EQ(mpq("train --data synthetic --rows 160 --max-tokens 32 --model 1,16,2,32 --epochs 0 --out {}/other").code, 0);
+  ASSERT_EQ(mpq("train --data synthetic --rows 160 --max-tokens 32 --model 1,16,2,32 --epochs 0 --out {}/other").code,
+            0);
   const Outcome classifier = mpq("fill --checkpoint {}/other --in {}/texts.txt");
   EXPECT_EQ(classifier.code, 2);
   EXPECT_NE(classifier.err.find("no masked language model"), std::string::npos) << classifier.err;
 }
 
 TEST_F(PretrainTest, WhatCannotBeIsRefused) {
-  for (const auto& [arguments, word] : std::vector<std::pair<std::string, std::string>>{
-           {"--mask 0", "mask"},
-           {"--mask 0.95", "mask"},
-           {"--sequence 2", "sequence"},
-           {"--sequence 128 --long-sequence 64", "long-sequence"},
-           {"--long-share 1.5", "long-share"},
-           {"--held-out 1", "held-out"},
-           {"--epochs -1", "epochs"},
-           {"--batch 1048576 --data synthetic --rows 20", "at most"},
-           {"--data {}/nowhere", "no such file"},
-           {"--resume", "out"},
-           {"--init {}/nowhere", "nowhere"}}) {
+  for (const auto& [arguments, word] :
+       std::vector<std::pair<std::string, std::string>>{{"--mask 0", "mask"},
+                                                        {"--mask 0.95", "mask"},
+                                                        {"--sequence 2", "sequence"},
+                                                        {"--sequence 128 --long-sequence 64", "long-sequence"},
+                                                        {"--long-share 1.5", "long-share"},
+                                                        {"--held-out 1", "held-out"},
+                                                        {"--epochs -1", "epochs"},
+                                                        {"--batch 1048576 --data synthetic --rows 20", "at most"},
+                                                        {"--data {}/nowhere", "no such file"},
+                                                        {"--resume", "out"},
+                                                        {"--init {}/nowhere", "nowhere"}}) {
     const Outcome outcome = mpq("pretrain " + arguments);
     EXPECT_EQ(outcome.code, 2) << arguments << "\n" << outcome.err;
     EXPECT_NE(outcome.err.find(word), std::string::npos) << arguments << "\n" << outcome.err;

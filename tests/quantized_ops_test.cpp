@@ -95,6 +95,7 @@ TEST_P(QuantizedOpsTest, CopiesAreEachSequenceAlone) {
                       .mean = d.out({T}),
                       .rstd = d.out({T}),
                       .x = d.out({T, C})};
+    norm.sum = norm.y;
     norm.quantized = copies_of(norm.x);
     rig_->ops().residual_norm(norm);
     rig_->ops().quantize_copies(copies_of(linear.x), linear.x, d.ragged());
@@ -154,6 +155,7 @@ TEST_P(QuantizedOpsTest, CopiesOfFirstRows) {
                     .mean = d.out({B}),
                     .rstd = d.out({B}),
                     .x = d.out({B, C})};
+  norm.sum = norm.y;
   norm.quantized = copies_of(norm.x);
   rig_->ops().residual_norm(norm);
   rig_->ops().quantize_copies(copies_of(linear.x), linear.x, ones);

@@ -18,6 +18,7 @@ suite=(
   '*/QuantizedOpsTest.*/cuda'
   '*/DeviceFormatsTest.OddShapes/cuda'
   '*/SessionTest.*/cuda'
+  '*/MaskedLmTest.*/cuda'
   '*/ShardsTest.*/cuda'
   '*/PrecisionTest.*/cuda'
   '*/TilesTest.*/cuda'

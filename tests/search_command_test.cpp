@@ -237,9 +237,78 @@ TEST_F(SearchCommandTest, OtherWaysToSearch) {
   EXPECT_EQ(test.result().at("results")[0].at("confirmed").size(), 2u);
 }
 
+constexpr const char* kSmallSpace = " --layers 1,2 --heads 1,2 --hidden 16 --ffn 16,32 ";
+
+TEST_F(SearchCommandTest, ArchitecturesKilledAndContinuedEndWithTheSameTable) {
+  const std::string what =
+      "--space nas --sampler tpe,grid --trials 5 --parallel 2 --epochs 3 --checkpoint-every 6 "
+      "--confirm 1" +
+      std::string(kSmallSpace);
+  ASSERT_EQ(search("whole", what).code, 0);
+  interrupt(start(command("killed", what)), SIGKILL, [&] { return finished("killed", "nas-tpe") >= 3; });
+  const Outcome rest = search("killed", what);
+  ASSERT_EQ(rest.code, 0) << rest.err;
+  expect_same_search("whole", "killed", {"control", "nas-tpe", "nas-grid"});
+  for (const auto& entry : fs::directory_iterator(path("killed") / "running")) ADD_FAILURE() << entry.path();
+  for (const FrozenTrial& t : trials("whole", "nas-tpe")) {
+    EXPECT_NE(t.find("num_layers"), nullptr);
+    EXPECT_GT(nlohmann::json::parse(t.user_attrs.at("mpq:parameters")), 0);
+    EXPECT_GT(nlohmann::json::parse(t.user_attrs.at("mpq:multiply_adds")), 0);
+  }
+  EXPECT_EQ(trials("whole", "nas-grid")[0].params.size(), 4u) << "the grid is of the sizes alone";
+}
+
+TEST_F(SearchCommandTest, SharingASessionChangesNoArchitecturesResult) {
+  const std::string what =
+      "--space nas --sampler random,tpe --identity no --trials 6 --parallel 3 --epochs 2" + std::string(kSmallSpace);
+  ASSERT_EQ(search("one", what + " --replicas 1").code, 0);
+  ASSERT_EQ(search("many", what + " --replicas 8 --lanes 2").code, 0);
+  expect_same_search("one", "many", {"control", "nas-random", "nas-tpe"});
+}
+
+TEST_F(SearchCommandTest, CompressedWithinTheTrialKilledAndContinued) {
+  const std::string what =
+      "--space nas-compression --trials 2 --epochs 4 --post-epochs 2 "
+      "--confirm 1 --compress \"integer(width=6,frac=3)\" --json" +
+      std::string(kSmallSpace);
+  const Outcome whole = search("whole", what);
+  ASSERT_EQ(whole.code, 0) << whole.err;
+  interrupt(start(command("killed", what)), SIGKILL,
+            [&] { return fs::exists(path("killed/running/search-nas-compressed-trained-1-float")); });
+  ASSERT_EQ(search("killed", what).code, 0);
+  expect_same_search("whole", "killed", {"control", "nas", "nas-compressed", "nas-compressed-trained"});
+  EXPECT_TRUE(fs::is_empty(path("killed/running")));
+  EXPECT_EQ(trials("whole", "nas-compressed")[0].user_attrs.at("mpq:bits"), "6.0");
+  const auto result = whole.result().at("results");
+  EXPECT_EQ(result[3].at("study"), "nas-compressed-trained");
+  EXPECT_EQ(result[3].at("confirmed").size(), 1u);
+  fs::remove_all(path("whole/models"));
+  ASSERT_EQ(search("whole", what).code, 0) << "lost models are trained again, in both parts";
+  expect_same_search("killed", "whole", {"control", "nas", "nas-compressed", "nas-compressed-trained"});
+}
+
+TEST_F(SearchCommandTest, AWinningArchitectureIsACheckpoint) {
+  const Outcome outcome =
+      search("out", "--space nas --trials 6 --max-parameters 10520 --json" + std::string(kSmallSpace));
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const auto winner = outcome.result().at("results")[1];
+  EXPECT_LE(winner.at("parameters"), 10520);
+  int pruned = 0;
+  for (const FrozenTrial& t : trials("out", "nas")) pruned += t.state == TrialState::pruned;
+  EXPECT_GT(pruned, 0);
+  const std::string model = fmt::format("{{}}/out/models/search-nas/trial-{}", winner.at("winner").get<int>());
+  const Outcome eval = mpq("eval --checkpoint " + model + " --data {}/data.tsv --test {}/test.tsv --json");
+  ASSERT_EQ(eval.code, 0) << eval.err;
+  const Outcome inspect = mpq("inspect --checkpoint " + model + " --tokens 24 --json");
+  ASSERT_EQ(inspect.code, 0) << inspect.err;
+  EXPECT_EQ(inspect.result().at("multiply_adds"), winner.at("multiply_adds"));
+}
+
 TEST_F(SearchCommandTest, WhatCannotBeDoneSaysSoAndLeavesNothing) {
-  for (const char* bad : {"--family nonsense", "--space nowhere", "--mode sideways", "--device cuda:99", "--epochs 0",
-                          "--space lab3-task1 --family log"}) {
+  for (const char* bad : {"--space nas --init nowhere", "--layers 2", "--space nas --hidden 24 --heads 16",
+                          "--space nas-compression --compress nonsense", "--sampler tpe,magic", "--space nas --mode x",
+                          "--space nas --family log", "--family nonsense", "--space nowhere", "--mode sideways",
+                          "--device cuda:99", "--epochs 0", "--space lab3-task1 --family log"}) {
     const Outcome outcome = search("bad", bad);
     EXPECT_EQ(outcome.code, 2) << bad << outcome.err;
     EXPECT_NE(outcome.err.find("hint: "), std::string::npos) << bad << outcome.err;

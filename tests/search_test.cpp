@@ -1,6 +1,8 @@
 // Samplers and studies on toy functions. What Optuna chooses is in golden/optuna_search.json (make_optuna_search.py).
 #include "search/study.h"
 
+#include <fmt/format.h>
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -430,6 +432,89 @@ TEST(Search, BadDistributionsAreRefused) {
   for (const std::string& text : bad)
     EXPECT_NE(error_of([&] { distribution_from_json(text, "p"); }), "no error") << text;
   EXPECT_NE(error_of([] { validate(CategoricalDistribution{{int64_t{1}, true}}, "p"); }), "no error");
+}
+
+// A two-valued `depth` with 1 or 2 switches, and a `width`: (2 + 4) x 3 points.
+const SearchSpace conditional_space{{"width", categorical({"4", "5", "6"})}, {"depth", categorical({"1", "2"})}};
+SearchSpace switches(const FrozenTrial& trial) {
+  SearchSpace space{{"first", categorical({"on", "off"})}};
+  if (to_text(trial.find("depth")->external()) == "2") space.emplace_back("second", categorical({"on", "off"}));
+  return space;
+}
+
+TEST(FurtherParameters, AGridVisitsEveryWayToGoOnOnce) {
+  EXPECT_EQ(count_points(conditional_space), 6);
+  EXPECT_EQ(count_points(conditional_space, switches), 18);
+  MemoryStorage storage;
+  Study study(storage, {.name = "s",
+                        .sampler = {.name = "grid", .seed = 3},
+                        .parallel = 4,
+                        .space = conditional_space,
+                        .further = switches});
+  EXPECT_EQ(study.most_trials(100), 18);
+  std::set<std::string> seen;
+  for (auto wave = study.ask(100); !wave.empty(); wave = study.ask(100))
+    for (Trial& trial : wave) {
+      std::string point;
+      for (const TrialParameter& p : trial.record().params) point += p.name + to_text(p.external()) + " ";
+      EXPECT_TRUE(seen.insert(point).second) << point;
+      const bool deep = to_text(trial.record().find("depth")->external()) == "2";
+      EXPECT_EQ(trial.record().params.size(), deep ? 4u : 3u);
+      study.tell(trial, 0.5);
+    }
+  EXPECT_EQ(seen.size(), 18u);
+}
+
+TEST(FurtherParameters, OfManyPointsNothingIsLaidOut) {
+  const auto many = [](const FrozenTrial& trial) {
+    SearchSpace space;
+    for (int i = 0; i < 50; ++i) space.emplace_back(fmt::format("{:02}", i), categorical({"on", "off"}));
+    return switches(trial).size() == 2 ? space : SearchSpace{};
+  };
+  EXPECT_EQ(count_points(conditional_space, many), 3 * (1 + (int64_t{1} << 50)));
+  GridSampler grid(7, conditional_space, many);
+  std::vector<FrozenTrial> trials;
+  std::set<std::string> seen;
+  for (int n = 0; n < 200; ++n) {
+    grid.begin({.trials = trials, .wave_start = 0, .direction = Direction::maximize});
+    std::string point;
+    FrozenTrial trial;
+    for (const auto& [name, distribution] : conditional_space) {
+      const auto shared = std::make_shared<const Distribution>(distribution);
+      trial.params.push_back({name, shared, grid.suggest(name, shared)});
+      point += fmt::format("{} ", trial.params.back().value);
+    }
+    for (const auto& [name, distribution] : many(trial))
+      point += fmt::format("{}", grid.suggest(name, std::make_shared<const Distribution>(distribution)));
+    EXPECT_TRUE(seen.insert(point).second) << point;
+    trials.push_back(trial);
+  }
+}
+
+// The same choices killed after any trial and continued.
+TEST(FurtherParameters, AResumedStudyGoesOnWithTheSameChoices) {
+  for (const char* sampler : {"tpe", "random", "grid"}) {
+    const auto open = [&](Storage& storage) {
+      return std::make_unique<Study>(
+          storage,
+          StudyOptions{
+              .name = "s", .sampler = {.name = sampler, .seed = 5}, .space = conditional_space, .further = switches});
+    };
+    const auto run = [](Study& study, int64_t trials) {
+      for (auto wave = study.ask(trials); !wave.empty(); wave = study.ask(trials))
+        for (Trial& trial : wave) {
+          double value = 0;
+          for (const TrialParameter& p : trial.record().params) value = value * 0.7 + p.value;
+          study.tell(trial, value);
+        }
+    };
+    MemoryStorage whole, killed;
+    run(*open(whole), 17);
+    for (int64_t n = 1; n <= 17; ++n) run(*open(killed), n);
+    const auto a = whole.read_trials(whole.read_study("s").id, 0), b = killed.read_trials(killed.read_study("s").id, 0);
+    ASSERT_EQ(a.size(), b.size());
+    for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(a[i].same_params(b[i])) << sampler << " trial " << i;
+  }
 }
 
 }  // namespace

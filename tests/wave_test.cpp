@@ -69,17 +69,18 @@ class WaveTest : public DeviceTest {
       text += fmt::format("the plot number {} was {}\t{}\n", i, i % 3 ? "superb" : "dull", i % 3 ? "good" : "bad");
     write_file_atomic(folder_ / "data.tsv", text);
     setup_.emplace(DataOptions{.data = folder_ / "data.tsv", .max_tokens = 16, .valid = "0.25"}, train_);
+    model_ = std::make_shared<const Bert>(setup_->config);
   }
   ~WaveTest() override { ::unsetenv("XDG_CACHE_HOME"); }
 
   WaveRunner runner(int replicas) { return WaveRunner({device_.get()}, *setup_, train_, replicas); }
   // Named by their format; the states of those with the same one would collide.
   std::vector<TrialJob> jobs(const std::vector<std::string>& formats) {
-    const Bert model(setup_->config);
     std::vector<TrialJob> jobs;
     for (const std::string& format : formats)
       jobs.push_back({.name = format,
-                      .formats = std::vector<LinearSpec>(model.linears().size(), parse_linear_spec(format)),
+                      .model = model_,
+                      .formats = std::vector<LinearSpec>(model_->linears().size(), parse_linear_spec(format)),
                       .seed = 42,
                       .running = folder_ / ("running-" + format),
                       .recipe = "test",
@@ -112,6 +113,7 @@ class WaveTest : public DeviceTest {
   TemporaryFolder folder_;
   TrainArgs train_;
   std::optional<mpq::Setup> setup_;
+  std::shared_ptr<const Bert> model_;
   std::map<std::string, Left> left_;
 };
 MPQ_ON_EVERY_DEVICE(WaveTest);
@@ -125,6 +127,71 @@ TEST_P(WaveTest, ATrialHasTheResultItHasAlone) {
     run(together, together.sessions(jobs(formats)));
     EXPECT_EQ(std::exchange(left_, {}), expected) << replicas << " at once";
   }
+}
+
+TEST_P(WaveTest, EveryArchitectureHasItsSessions) {
+  BertConfig wider = setup_->config, shorter = setup_->config;
+  wider.ffn = 64, shorter.identities = {"bert.encoder.layer.0.attention.self.key"};
+  const std::vector<std::string> formats = {plain, "none", other, "binary()", "log(width=8,bias=7)"};
+  const auto mixed = [&] {
+    std::vector<TrialJob> all = jobs(formats);
+    for (const auto& [job, config] : {std::pair{1, wider}, {4, wider}, {3, shorter}}) {
+      all[job].model = std::make_shared<const Bert>(config);
+      all[job].formats.resize(all[job].model->linears().size());
+    }
+    all[2].epochs = 2;
+    return all;
+  };
+  for (TrialJob& job : mixed()) {
+    job.running.clear();
+    run(runner(1), {{{job}, 0}});
+  }
+  const auto expected = std::exchange(left_, {});
+  EXPECT_LT(expected.at(other).step, expected.at(plain).step);
+  const WaveRunner five = runner(5);
+  const auto sessions = five.sessions(mixed());
+  EXPECT_EQ(sizes(sessions), (std::vector<size_t>{1, 1, 2, 1})) << "the second trains for other epochs than the first";
+  run(five, sessions);
+  EXPECT_EQ(left_, expected);
+}
+
+TEST_P(WaveTest, EqualJobsAreTrainedOnce) {
+  std::vector<TrialJob> all = jobs({plain, other, "none"});
+  std::vector<double> seconds;
+  for (const size_t twin : {0, 0, 2}) {
+    all.push_back(all[twin]);
+    all.back().finished = [&seconds](Session&, int, const TrialResult& result) { seconds.push_back(result.seconds); };
+  }
+  all.back().epochs = 1;  // the third one's is none
+  for (size_t i = 0; i < 3; ++i) all[i].running.clear();
+  const std::vector<TrialJob> once = once_each(all);
+  ASSERT_EQ(once.size(), 4u);
+  const WaveRunner one = runner(1);
+  run(one, {{{once[0]}, 0}});
+  ASSERT_EQ(seconds.size(), 2u);
+  EXPECT_NEAR(seconds[0], seconds[1], 1e-9 + seconds[0] * 1e-9);
+  EXPECT_NEAR(seconds[0], left_.at(plain).result.seconds, 1e-9 + seconds[0] * 1e-9);
+}
+
+TEST_P(WaveTest, ATrialMayStartFromACheckpointOfItsOwn) {
+  train_.epochs = 2;
+  const WaveRunner two = runner(2);
+  std::vector<TrialJob> first = jobs({"none"});
+  first[0].finished = [&](Session& session, int r, const TrialResult&) { two.write(folder_ / "half", session, r); };
+  run(two, two.sessions(first));
+  std::vector<TrialJob> both = jobs({plain, other});
+  for (TrialJob& job : both) job.epochs = 0;
+  both[0].start = folder_ / "half";
+  run(two, two.sessions(both));
+  const Checkpoint half = read_checkpoint(folder_ / "half");
+  const auto query = [&](const std::string& job) {
+    const auto& all = model_->parameters().all();
+    const auto at =
+        std::find_if(all.begin(), all.end(), [](const Parameter& p) { return p.name.ends_with("query.weight"); });
+    return left_.at(job).weights[static_cast<size_t>(at - all.begin())];
+  };
+  EXPECT_EQ(query(plain), half.values.at("bert.encoder.layer.0.attention.self.query.weight"));
+  EXPECT_NE(query(other), query(plain)) << "that one starts from random weights";
 }
 
 TEST_P(WaveTest, SessionsAreCutByNumberAndByMemory) {
@@ -168,7 +235,7 @@ TEST_P(WaveTest, WhenAllHaveDivergedItEnds) {
   ASSERT_EQ(left_.size(), 2u);
   for (const auto& [format, left] : left_) {
     EXPECT_TRUE(left.result.diverged) << format;
-    EXPECT_LT(left.step, two.steps()) << format;
+    EXPECT_LT(left.step, two.steps(jobs({exploding})[0])) << format;
   }
 }
 

@@ -205,6 +205,7 @@ void measure_residual_norm(KernelBench& bench, int rows, int C) {
                   .mean = rig.random({rows}),
                   .rstd = rig.random({rows}),
                   .x = rig.random({rows, C})};
+  op.sum = op.y;
   const ResidualNormGrad grad{.forward = op,
                               .dx = rig.random({rows, C}),
                               .dy = rig.random({rows, C}),

@@ -17,6 +17,7 @@ int run_pretrain(const Args& args);
 int run_quantize(const Args& args);
 int run_search(const Args& args);
 int run_study(const Args& args);
+int run_sweep(const Args& args);
 int run_tokenize(const Args& args);
 int run_train(const Args& args);
 

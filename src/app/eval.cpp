@@ -1,6 +1,7 @@
 // Evaluates a checkpoint on a split, in float or with any number format (post-training quantization).
 #include <fmt/format.h>
 
+#include "app/calibration_options.h"
 #include "app/commands.h"
 #include "app/format_options.h"
 #include "app/table.h"
@@ -51,6 +52,7 @@ Split in_order_of(const std::vector<std::string>& labels, const Dataset& data, S
 int run_eval(const Args& args) {
   DataArgs data_args;
   FormatArgs format_args;
+  CalibrationArgs calibration;
   MachineArgs machine;
   std::string folder, split_name = "test";
   CommandLine line("eval",
@@ -64,6 +66,7 @@ int run_eval(const Args& args) {
   line.choice("split", split_name, {"valid", "test"}, "which rows");
   data_args.add_to(line);
   format_args.add_to(line);
+  calibration.add_to(line);
   machine.add_to(line);
   if (!line.parse(args)) return 0;
   line.require({"checkpoint"});
@@ -84,10 +87,13 @@ int run_eval(const Args& args) {
     throw UserError(fmt::format("--split {}: the data has no such split", split_name),
                     "--test PATH or --valid PATH|FRACTION bring one");
   const Bert model(checkpoint.config);
-  const std::vector<LinearSpec> formats = format_args.resolve(model, checkpoint.formats);
+  const ClosedFormats formats =
+      calibration.close({format_args.parse(model, checkpoint.formats)}, *device, model, data_options.max_tokens,
+                        data.train, 0, [&](Session& session) { load_into(session, 0, checkpoint); })[0];
   line.announce();
 
-  Session session(*device, model, {{.formats = formats}}, {.max_tokens = data_options.max_tokens, .training = false});
+  Session session(*device, model, {{.formats = formats, .pruning = checkpoint.pruning}},
+                  {.max_tokens = data_options.max_tokens, .training = false});
   load_into(session, 0, checkpoint);
   const auto result = summary(evaluate_with_progress(session, split, "evaluating " + split_name)[0], checkpoint.labels);
   if (line.json())

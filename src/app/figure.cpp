@@ -3,11 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "app/drawing.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/statistics.h"
+#include "base/text.h"
 
 namespace mpq {
 namespace fs = std::filesystem;
@@ -33,19 +37,24 @@ std::string tsv(const Figure& figure) {
     check(curve.low.empty() || curve.low.size() == curve.x.size(), "a curve's band differs in length");
     for (size_t i = 0; i < curve.x.size(); ++i) {
       text += fmt::format("{}\t{}\t{}", curve.name, curve.x[i], curve.y[i]);
-      text += curve.low.empty() ? "\t\t\n" : fmt::format("\t{}\t{}\n", curve.low[i], curve.high[i]);
+      const bool none = curve.low.empty() || std::isnan(curve.low[i]);
+      text += none ? "\t\t\n" : fmt::format("\t{}\t{}\n", curve.low[i], curve.high[i]);
     }
   }
   return text;
 }
 
+// Controls are black, and told apart by their dashes.
+std::string colour_of(const Curve& curve, size_t index) {
+  return quote(curve.look == Curve::Look::control ? "black" : colours[index % std::size(colours)]);
+}
+
 std::string style(const Curve& curve, size_t index) {
   const size_t i = index % std::size(colours);
-  const std::string colour = quote(colours[i]);
   const size_t dash = index % 3 == 0 ? 1 : index % 3 == 1 ? 2 : 4;
   switch (curve.look) {
     case Curve::Look::control:
-      return "with lines lc rgb 'black' dt 2 lw 2";
+      return fmt::format("with lines lc rgb 'black' dt {} lw 2", 2 + index % 4);
     case Curve::Look::points:  // half transparent
       return fmt::format("with points lc rgb '#80{}' pt {} ps 0.8", colours[i] + 1, points[i]);
     case Curve::Look::step:
@@ -53,18 +62,44 @@ std::string style(const Curve& curve, size_t index) {
     case Curve::Look::line:
       break;
   }
-  const size_t interval = std::max<size_t>(1, curve.x.size() / 8);  // a few points tell the curves apart
-  return fmt::format("with linespoints lc rgb {} dt {} lw 2 pt {} ps 0.8 pi {}", colour, dash, points[i], interval);
+  const size_t interval = curve.low.empty() ? std::max<size_t>(1, curve.x.size() / 8) : 1;  // points tell curves apart
+  return fmt::format("with linespoints lc rgb {} dt {} lw 2 pt {} ps 0.8 pi {}", colour_of(curve, index), dash,
+                     points[i], interval);
 }
 
-// The rows of one curve: line `first` of the file's data (0-based) to line `last`.
+std::string spread_of(const Curve& curve, size_t index) {
+  const std::string colour = colour_of(curve, index);
+  if (curve.spread == Curve::Spread::bars)
+    return fmt::format("using 2:3:4:5 with yerrorbars lc rgb {} lw 1.5 ps 0 notitle", colour);
+  return fmt::format("using 2:4:5 with filledcurves fc rgb {} fs transparent solid 0.15 notitle", colour);
+}
+
+// The rows of one curve: from line `first` of the file's data (0-based) on.
 std::string plot_item(const std::string& data, const Curve& curve, size_t index, size_t first) {
   const std::string source = fmt::format("{} every ::{}::{}", quote(data), first, first + curve.x.size() - 1);
-  std::string item;
-  if (!curve.low.empty())
-    item = fmt::format("{} using 2:4:5 with filledcurves fc rgb {} fs transparent solid 0.15 notitle, \\\n     ",
-                       source, quote(colours[index % std::size(colours)]));
+  const bool spread = std::any_of(curve.low.begin(), curve.low.end(), [](double low) { return !std::isnan(low); });
+  const std::string item = spread ? fmt::format("{} {}, \\\n     ", source, spread_of(curve, index)) : "";
   return item + fmt::format("{} using 2:3 {} title {}", source, style(curve, index), quote(curve.name));
+}
+
+std::string x_labels(const Figure& figure) {
+  std::vector<std::string> labels;
+  for (const double x : figure.x_labels) labels.push_back(fmt::format("{}", x));
+  return labels.empty() ? "" : "set xtics (" + join(labels, ", ") + ")\n";
+}
+
+// Where intervals reach far beyond the points (of two seeds they do), the points decide what is seen.
+std::string y_range(const Figure& figure) {
+  const double infinite = std::numeric_limits<double>::infinity();
+  double low = infinite, high = -infinite, lowest = infinite, highest = -infinite;
+  for (const Curve& curve : figure.curves) {
+    for (const double y : curve.y) low = std::min(low, y), high = std::max(high, y);
+    for (const double y : curve.low) lowest = std::fmin(lowest, y);
+    for (const double y : curve.high) highest = std::fmax(highest, y);
+  }
+  const double margin = 0.25 * std::max(high - low, 0.1 * std::abs(high));
+  if (lowest >= low - margin && highest <= high + margin) return "";
+  return fmt::format("set yrange [{:.6g}:{:.6g}]\n", low - margin, high + margin);
 }
 
 std::string script(const Figure& figure, const std::string& name) {
@@ -74,9 +109,9 @@ std::string script(const Figure& figure, const std::string& name) {
       "set xlabel {2} noenhanced\nset ylabel {3} noenhanced\n"
       "set key outside right top Left reverse noenhanced\nset grid lt 1 lw 1 lc rgb '#E4E4E4'\nset border 3\nset tics "
       "nomirror\n"
-      "set autoscale xfix\nset offsets 0, 0, graph 0.05, graph 0.05\n{4}",
+      "set autoscale xfix\nset offsets 0, 0, graph 0.05, graph 0.05\n{4}{5}{6}",
       name, quote(figure.title), quote(figure.x_title), quote(figure.y_title),
-      figure.logarithmic_x ? "set logscale x 2\n" : "");
+      figure.logarithmic_x ? "set logscale x 2\n" : "", x_labels(figure), y_range(figure));
   std::string plot;
   size_t row = 1;  // 0 is the header
   for (size_t i = 0; i < figure.curves.size(); ++i) {
@@ -95,6 +130,22 @@ std::string script(const Figure& figure, const std::string& name) {
 }
 
 }  // namespace
+
+void add_mean(Curve& curve, double x, std::span<const double> values) {
+  check(!values.empty(), "the curve {} has no values at {}", curve.name, x);
+  const Mean mean = mean_of(values);
+  const bool known = std::isfinite(mean.interval.low);
+  curve.x.push_back(x);
+  curve.y.push_back(mean.mean);
+  curve.low.push_back(known ? mean.interval.low : std::numeric_limits<double>::quiet_NaN());
+  curve.high.push_back(known ? mean.interval.high : std::numeric_limits<double>::quiet_NaN());
+}
+
+Curve control_line(const std::string& name, double from, double to, std::span<const double> values) {
+  Curve curve{.name = name, .look = Curve::Look::control};
+  for (const double x : {from, to}) add_mean(curve, x, values);
+  return curve;
+}
 
 bool write_figure(const Figure& figure, const fs::path& folder, const std::string& name) {
   check(std::any_of(figure.curves.begin(), figure.curves.end(), [](const Curve& c) { return !c.x.empty(); }),

@@ -97,11 +97,9 @@ int run_fill(const Args& args) {
   TextLines lines(options.in);
   line.announce();
   const auto device = options.machine.open();
-  Session session(*device, model, {{.formats = std::vector<LinearSpec>(model.linears().size())}},
-                  {.eval_rows = 1,
-                   .max_tokens = checkpoint.max_tokens,
-                   .masked_tokens = checkpoint.max_tokens,
-                   .training = false});
+  Session session(
+      *device, model, {{.formats = std::vector<LinearSpec>(model.linears().size())}},
+      {.eval_rows = 1, .max_tokens = checkpoint.max_tokens, .masked_tokens = checkpoint.max_tokens, .training = false});
   load_into(session, 0, checkpoint);
 
   // A model may have rows that its tokenizer has no word for.

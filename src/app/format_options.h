@@ -5,6 +5,7 @@
 
 #include "app/command_line.h"
 #include "nn/bert.h"
+#include "quant/fit.h"
 
 namespace mpq {
 
@@ -13,8 +14,11 @@ struct FormatArgs {
   std::vector<std::string> layers;  // NAME=SPEC or PATTERN=SPEC, later ones win
 
   void add_to(CommandLine& line);
-  // One spec a Linear, starting from `before`. UserError for a bad spec or a name or pattern without a Linear.
-  std::vector<LinearSpec> resolve(const Bert& model, std::vector<LinearSpec> before) const;
+  // One format a Linear, starting from `before`; scales may be open (quant/fit.h). UserError for a bad spec or a name
+  // or pattern without a Linear.
+  std::vector<OpenLinear> parse(const Bert& model, const std::vector<LinearSpec>& before) const;
+  // The same for commands that have nothing to choose a scale by: UserError for `auto`.
+  std::vector<LinearSpec> resolve(const Bert& model, const std::vector<LinearSpec>& before) const;
 };
 
 }  // namespace mpq

@@ -66,6 +66,9 @@ void print(const std::vector<Operation>& operations, const Json& result) {
              result["parameters"].get<int64_t>(), result["model_bits"].get<int64_t>(),
              result["bits_per_parameter"].get<double>(),
              human_bytes(static_cast<uint64_t>(bytes(result["model_bits"].get<double>()))), kConvention);
+  if (result.contains("identity_linears"))
+    fmt::print("identities, not listed: {}\n",
+               fmt::join(result["identity_linears"].get<std::vector<std::string>>(), ", "));
 }
 
 struct Model {
@@ -122,6 +125,7 @@ int run_inspect(const Args& args) {
               {"convention", kConvention},
               {"operations", Json::array()}};
   for (const Operation& o : all) result["operations"].push_back(json_of(o));
+  if (!asked.config.identities.empty()) result["identity_linears"] = asked.config.identities;
   if (!out.empty()) draw_operations(all, out, "model");
   line.json() ? print_json(result) : print(all, result);
   return 0;

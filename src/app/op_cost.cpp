@@ -47,6 +47,7 @@ class Traffic {
 };
 
 double product_flops(const Linear1& op, double rows) {
+  if (!op.w) return 0;
   return 2.0 * op.y.replicas * rows * static_cast<double>(op.w.rows()) * static_cast<double>(op.w.cols());
 }
 
@@ -110,14 +111,14 @@ OpCost cost_of(Device& device, const ResidualNorm& op) {
   const double rows = rows_of(device, op.ragged);
   Traffic t;
   t.read(op.y, rows).read(op.residual, rows).read(op.gamma).read(op.beta);
-  t.write(op.y, rows).write(op.mean, rows).write(op.rstd, rows).write(op.x, rows).write(op.quantized, rows);
+  t.write(op.sum, rows).write(op.mean, rows).write(op.rstd, rows).write(op.x, rows).write(op.quantized, rows);
   return {0, t.bytes()};
 }
 
 OpCost cost_of(Device& device, const ResidualNormGrad& op) {
   const double rows = rows_of(device, op.forward.ragged);
   Traffic t;
-  t.read(op.dx, rows).read(op.forward.y, rows).read(op.forward.mean, rows).read(op.forward.rstd, rows);
+  t.read(op.dx, rows).read(op.forward.sum, rows).read(op.forward.mean, rows).read(op.forward.rstd, rows);
   t.read(op.forward.gamma).write(op.dy, rows).write(op.dresidual, rows).write(op.dgamma).write(op.dbeta);
   return {0, t.bytes()};
 }
@@ -153,6 +154,23 @@ OpCost cost_of(Device& device, const QuantizedCopies& copies, const Tensor& x, c
 }
 
 OpCost cost_of(const SelectFirst& op) { return {0, Traffic().read(op.x, op.ragged.sequences).write(op.y).bytes()}; }
+
+OpCost cost_of(Device& device, std::span<const Prune> ops) {
+  Traffic t;
+  const double rows = rows_of(device, ops[0].ragged);
+  for (const Prune& op : ops) t.read(op.x, rows).write(op.threshold, rows).write(op.pruned, rows);
+  return {0, t.bytes()};
+}
+
+OpCost cost_of(Device& device, std::span<const PruneGrad> ops) {
+  Traffic t;
+  const double rows = rows_of(device, ops[0].forward.ragged);
+  for (const PruneGrad& op : ops) {
+    t.read(op.forward.x, rows).read(op.forward.threshold, rows).read(op.dpruned, rows).write(op.dx, rows);
+    if (op.accumulate) t.read(op.dx, rows);
+  }
+  return {0, t.bytes()};
+}
 
 OpCost cost_of(Device& device, const SelectFirstGrad& op) {
   if (op.accumulate)

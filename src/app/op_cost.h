@@ -21,6 +21,8 @@ OpCost cost_of(Device& device, const Embed& op);
 OpCost cost_of(Device& device, const EmbedGrad& op);
 OpCost cost_of(Device& device, const QuantizeGrad& op);
 OpCost cost_of(Device& device, const QuantizedCopies& copies, const Tensor& x, const Ragged& ragged);
+OpCost cost_of(Device& device, std::span<const Prune> ops);
+OpCost cost_of(Device& device, std::span<const PruneGrad> ops);
 OpCost cost_of(Device& device, const SelectFirstGrad& op);
 OpCost cost_of(Device& device, const ClipNorm& op);
 OpCost cost_of(Device& device, const AdamWRows& op);

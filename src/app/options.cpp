@@ -69,9 +69,17 @@ void TrainArgs::add_to(CommandLine& line) {
   line.option("weight-decay", weight_decay, "RATE", "decoupled weight decay", {.min = 0, .max = 1});
   line.option("dropout", dropout, "P", "hidden and attention dropout", {.min = 0, .below = 1});
   line.option("clip", clip, "NORM", "clip the global gradient norm; 0: do not", {.min = 0});
+  line.option("quantize-after", quantize_after, "SHARE", "share of the steps that train in float, before the formats",
+              {.min = 0, .below = 1});
   line.option("seed", seed, "N", "seeds initialisation, order and dropout", {.max = 4294967295.0});
   line.option("checkpoint-every", checkpoint_every, "STEPS", "write a resumable checkpoint; 0: at the end only",
               {.min = 0});
+}
+
+std::string TrainArgs::recipe() const {
+  return fmt::format("epochs {} batch {} lr {} warmup {} decay {} weight-decay {} dropout {} clip {} seed {}{}", epochs,
+                     batch, lr, warmup, decay, weight_decay, dropout, clip, seed,
+                     quantize_after > 0 ? fmt::format(" quantize-after {}", quantize_after) : "");
 }
 
 }  // namespace mpq

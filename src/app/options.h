@@ -37,11 +37,13 @@ struct MachineArgs {
 // Training; the defaults are the labs' recipe.
 struct TrainArgs {
   std::string model = "tiny", init, decay = "linear";
-  double epochs = 1, lr = 5e-5, warmup = 0, weight_decay = 0, dropout = 0.1, clip = 1.0;
+  double epochs = 1, lr = 5e-5, warmup = 0, weight_decay = 0, dropout = 0.1, clip = 1.0, quantize_after = 0;
   int batch = 8, checkpoint_every = 0;
   uint64_t seed = 42;
 
   void add_to(CommandLine& line);
+  // What of this decides a model's bits, beside where it starts.
+  std::string recipe() const;
 };
 
 }  // namespace mpq

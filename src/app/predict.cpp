@@ -72,7 +72,7 @@ void predict_with_bert(const Options& options, const CommandLine& line) {
 
   const auto device = options.machine.open();
   Session session(
-      *device, model, {{.formats = formats}},
+      *device, model, {{.formats = formats, .pruning = checkpoint.pruning}},
       {.eval_rows = static_cast<int>(TextLines::at_once), .max_tokens = checkpoint.max_tokens, .training = false});
   load_into(session, 0, checkpoint);
   const auto score = [&](const std::vector<std::string>& texts) {

@@ -23,9 +23,7 @@ using Clock = std::chrono::steady_clock;
 using Json = nlohmann::ordered_json;
 double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-int longest_sequence(const PretrainPlan& plan) {
-  return plan.long_share > 0 ? plan.long_sequence : plan.sequence;
-}
+int longest_sequence(const PretrainPlan& plan) { return plan.long_share > 0 ? plan.long_sequence : plan.sequence; }
 
 std::optional<Checkpoint> read_init(const PretrainOptions& options) {
   if (options.init.empty()) return std::nullopt;
@@ -88,8 +86,10 @@ class Run {
       Session session(device_, model_, {replica_}, session_options(phase));
       begin(session);
       train(session, phase, progress);
-      if (last) result = finish(session, phase);
-      else learnt_ = take(session, 0);
+      if (last)
+        result = finish(session, phase);
+      else
+        learnt_ = take(session, 0);
     }
     return result;
   }

@@ -9,17 +9,19 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "base/safetensors.h"
+#include "quant/fit.h"
 #include "quant/quantize.h"
 
 namespace mpq {
 namespace {
 
 struct Options {
-  std::string format, role = "weight", in, out;
+  std::string format, role = "weight", calibrate = "mse", in, out;
 };
 
 struct Quantized {
   const SafeTensors::Entry* entry;
+  QuantSpec spec;                // with the scale that was chosen for it, where it was open
   std::vector<float> values;     // empty: not a float tensor, copied
   double signal = 0, noise = 0;  // sums of squares
 };
@@ -39,10 +41,20 @@ QuantShape shape_of(const SafeTensors::Entry& entry, Reach reach) {
   return shape;
 }
 
-Quantized quantize_tensor(const SafeTensors& file, const SafeTensors::Entry& entry, const QuantSpec& spec, Role role) {
-  Quantized result{&entry};
+// Zeros say nothing of a scale, and neither does what is not finite: it takes the others'.
+QuantSpec fit_to(const std::vector<float>& x, const QuantSpec& spec, FitRule rule) {
+  std::vector<float> finite;
+  std::copy_if(x.begin(), x.end(), std::back_inserter(finite), [](float v) { return std::isfinite(v); });
+  return fit(spec, finite, rule);
+}
+
+Quantized quantize_tensor(const SafeTensors& file, const SafeTensors::Entry& entry, const OpenFormat& format,
+                          FitRule rule, Role role) {
+  Quantized result{&entry, format.spec};
   if (!entry.is_float()) return result;
   const std::vector<float> x = file.read_f32(entry.name);
+  if (format.open) result.spec = fit_to(x, format.spec, rule);
+  const QuantSpec& spec = result.spec;
   result.values.resize(x.size());
   try {
     quantize(spec, role, shape_of(entry, reach(spec, role)), x.data(), result.values.data());
@@ -80,7 +92,7 @@ std::string sqnr_text(double signal, double noise) {
 }
 
 void report(const CommandLine& line, const Options& options, const std::vector<Quantized>& tensors) {
-  Table table{{"tensor", "shape", "SQNR dB"}, {}};
+  Table table{{"tensor", "shape", "format", "SQNR dB"}, {}};
   double signal = 0, noise = 0;
   const auto json_sqnr = [](double s, double n) {
     const auto db = sqnr_db(s, n);
@@ -91,11 +103,15 @@ void report(const CommandLine& line, const Options& options, const std::vector<Q
     if (!t.entry->is_float()) continue;
     ++count;
     signal += t.signal, noise += t.noise;
-    table.add({t.entry->name, fmt::format("{}", fmt::join(t.entry->shape, "x")), sqnr_text(t.signal, t.noise)});
+    table.add({t.entry->name, fmt::format("{}", fmt::join(t.entry->shape, "x")), to_text(t.spec),
+               sqnr_text(t.signal, t.noise)});
     if (line.json())
-      print_json({{"tensor", t.entry->name}, {"shape", t.entry->shape}, {"sqnr_db", json_sqnr(t.signal, t.noise)}});
+      print_json({{"tensor", t.entry->name},
+                  {"shape", t.entry->shape},
+                  {"format", to_text(t.spec)},
+                  {"sqnr_db", json_sqnr(t.signal, t.noise)}});
   }
-  table.add({"all", fmt::format("{} tensors", count), sqnr_text(signal, noise)});
+  table.add({"all", fmt::format("{} tensors", count), "", sqnr_text(signal, noise)});
   if (line.json())
     print_json({{"out", options.out}, {"tensors", count}, {"sqnr_db", json_sqnr(signal, noise)}});
   else
@@ -113,19 +129,23 @@ int run_quantize(const Args& args) {
       "lists the formats.\n\nExample: mpq quantize --format \"block_fp(width=7,exponent=8,block=1x16)\" "
       "--in model.safetensors --out q.safetensors");
   line.option("format", options.format, "FORMAT", "what every tensor becomes");
+  line.choice("calibrate", options.calibrate, {"mse", "max"},
+              "how a scale `auto` (frac=auto) is chosen for each tensor: the least squared error, or the range that "
+              "holds every value");
   line.choice("role", options.role, {"weight", "activation", "bias"}, "how tiles lie over a tensor");
   line.option("in", options.in, "FILE", "safetensors file to read");
   line.option("out", options.out, "FILE", "safetensors file to write");
   if (!line.parse(args)) return 0;
   line.require({"format", "in", "out"});
-  const QuantSpec spec = parse_format(options.format);
+  const OpenFormat format = parse_open_format(options.format);
+  const FitRule rule = parse_fit_rule(options.calibrate);
   const Role role = role_named(options.role);
   line.announce();
 
   const SafeTensors file(options.in);
   std::vector<Quantized> tensors(file.entries().size());
   parallel_for(static_cast<int64_t>(tensors.size()),
-               [&](int64_t i) { tensors[i] = quantize_tensor(file, file.entries()[i], spec, role); });
+               [&](int64_t i) { tensors[i] = quantize_tensor(file, file.entries()[i], format, rule, role); });
   write(options.out, tensors, file.metadata());
   report(line, options, tensors);
   return 0;

@@ -43,7 +43,7 @@ void train_base(const Setup& setup, const TrainArgs& base, Device& device, const
 }  // namespace
 
 bool is_demo(const SearchOptions& options) {
-  return options.data.options().data == "synthetic" && options.train.init.empty();
+  return options.data.options().data == "synthetic" && options.train.init.empty() && !options.space.starts_with("nas");
 }
 
 void prepare_demo(SearchOptions& options, const CommandLine& line, Device& device) {

@@ -6,7 +6,7 @@
 
 namespace mpq {
 
-// Whether the search is one on the built-in corpus that starts from no checkpoint.
+// Whether the search is one for formats on the built-in corpus that starts from no checkpoint.
 bool is_demo(const SearchOptions& options);
 
 // Fills in what the command line left open, trains the base model into --out/base unless it is there, and points --init

@@ -1,5 +1,7 @@
 #include "app/search_figures.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -7,7 +9,7 @@ namespace mpq {
 namespace {
 
 Curve best_curve(const SearchSeries& series) {
-  Curve curve{.name = series.family};
+  Curve curve{.name = series.study};
   double best = -1;
   for (size_t i = 0; i < series.trials.size(); ++i) {
     if (!std::isnan(series.trials[i].accuracy)) best = std::max(best, series.trials[i].accuracy);
@@ -18,29 +20,27 @@ Curve best_curve(const SearchSeries& series) {
   return curve;
 }
 
-Curve horizontal(const std::string& name, double from, double to, double y) {
-  return {.name = name, .x = {from, to}, .y = {y, y}, .look = Curve::Look::control};
-}
-
 }  // namespace
 
-Figure best_so_far_figure(const std::vector<SearchSeries>& series, double float_accuracy, const std::string& split) {
-  Figure figure{.title = "Best accuracy found so far, by number format",
+Figure best_so_far_figure(const std::vector<SearchSeries>& series, const SearchPoint& control,
+                          const SearchTexts& texts) {
+  Figure figure{.title = "Best accuracy found so far, by " + texts.studies,
                 .x_title = "trial number",
-                .y_title = "best " + split + " accuracy so far"};
+                .y_title = fmt::format("best {} accuracy so far", texts.split)};
   size_t trials = 1;
   for (const SearchSeries& s : series) {
     figure.curves.push_back(best_curve(s));
     trials = std::max(trials, s.trials.size());
   }
-  figure.curves.push_back(horizontal("float32 (control)", 0, static_cast<double>(trials - 1), float_accuracy));
+  figure.curves.push_back(
+      control_line(texts.control, 0, static_cast<double>(trials - 1), std::span(&control.accuracy, 1)));
   return figure;
 }
 
 std::vector<SearchPoint> pareto_front(std::vector<SearchPoint> points) {
   std::erase_if(points, [](const SearchPoint& p) { return std::isnan(p.accuracy); });
   std::sort(points.begin(), points.end(), [](const SearchPoint& a, const SearchPoint& b) {
-    return a.bits != b.bits ? a.bits < b.bits : a.accuracy > b.accuracy;
+    return a.size != b.size ? a.size < b.size : a.accuracy > b.accuracy;
   });
   std::vector<SearchPoint> front;
   for (const SearchPoint& p : points)
@@ -48,34 +48,36 @@ std::vector<SearchPoint> pareto_front(std::vector<SearchPoint> points) {
   return front;
 }
 
-Figure pareto_figure(const std::vector<SearchSeries>& series, double float_accuracy, const std::string& split) {
+Figure pareto_figure(const std::vector<SearchSeries>& series, const SearchPoint& control, const SearchTexts& texts) {
   Figure figure{.title = "What accuracy each size buys",
-                .x_title = "average bits per Linear weight, shared exponents and scales counted",
-                .y_title = split + " accuracy",
+                .x_title = texts.size,
+                .y_title = texts.split + " accuracy",
                 .logarithmic_x = true};
   std::vector<SearchPoint> all;
+  double largest = control.size;
   for (const SearchSeries& s : series) {
-    Curve curve{.name = s.family, .look = Curve::Look::points};
+    Curve curve{.name = s.study, .look = Curve::Look::points};
     for (const SearchPoint& p : s.trials) {
       if (std::isnan(p.accuracy)) continue;
-      curve.x.push_back(p.bits);
+      curve.x.push_back(p.size);
       curve.y.push_back(p.accuracy);
       all.push_back(p);
+      largest = std::max(largest, p.size);
     }
     figure.curves.push_back(std::move(curve));
   }
   Curve front{.name = "Pareto front", .look = Curve::Look::step};
   for (const SearchPoint& p : pareto_front(all)) {
-    front.x.push_back(p.bits);
+    front.x.push_back(p.size);
     front.y.push_back(p.accuracy);
   }
-  if (!front.x.empty() && front.x.back() < 32) {  // what the front's last point buys, out to the width of float32
-    front.x.push_back(32);
+  const double smallest = front.x.empty() ? 1 : front.x.front();
+  if (!front.x.empty() && front.x.back() < largest) {  // what the front's last point buys
+    front.x.push_back(largest);
     front.y.push_back(front.y.back());
   }
-  const double narrowest = front.x.empty() ? 1 : front.x.front();
   figure.curves.push_back(std::move(front));
-  figure.curves.push_back(horizontal("float32 (control)", narrowest, 32, float_accuracy));
+  figure.curves.push_back(control_line(texts.control, smallest, largest, std::span(&control.accuracy, 1)));
   return figure;
 }
 

@@ -15,7 +15,13 @@ struct SearchOptions {
               out = "out/search";
   int64_t trials = 8, parallel = 1;
   std::optional<double> max_bits;
-  int confirm = 0, replicas = 0;
+  std::optional<int64_t> max_parameters;
+  int confirm = 0, replicas = 0, lanes = 1;
+  // Of an architecture search.
+  std::string layers = "2,4,8", heads = "2,4,8,16", hidden = "128,192,256,384,512", ffn = "512,768,1024,1536,2048";
+  std::string identity = "auto", compress = "integer(width=8,frac=4)", prune_weights = "l1(sparsity=0.5)",
+              prune_activations = "none";
+  double post_epochs = 1;
 };
 
 }  // namespace mpq

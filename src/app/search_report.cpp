@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
+#include "app/architecture_space.h"
 #include "app/table.h"
 #include "base/file.h"
 #include "base/statistics.h"
@@ -11,107 +13,141 @@
 namespace mpq {
 namespace {
 
+using Cells = std::vector<std::string>;
+
 std::string percent_point(std::optional<double> accuracy) { return accuracy ? fmt::format("{:.4f}", *accuracy) : "-"; }
 
-Table table_of(const std::vector<FamilyResult>& results, const std::string& selection) {
-  Table table{{"family", "best " + selection, "95% low", "95% high", "test", "p vs float", "bits/weight",
-               "bits/parameter", "trials", "seconds"},
+Cells size_header(const SearchStyle& style) {
+  return style.architectures ? Cells{"parameters", "multiply-adds", "MB"} : Cells{"bits/weight", "bits/parameter"};
+}
+Cells size_cells(const ModelSize& size, const SearchStyle& style) {
+  if (style.architectures)
+    return {std::to_string(size.parameters), std::to_string(size.multiply_adds),
+            fmt::format("{:.2f}", size.megabytes())};
+  return {fmt::format("{:.2f}", size.bits_per_weight), fmt::format("{:.2f}", size.bits_per_parameter)};
+}
+
+Cells winner_cells(const StudyResult& r, const SearchStyle& style) {
+  if (r.winner < 0) return Cells(5 + size_header(style).size(), "-");
+  const Interval interval = wilson_interval(r.correct, r.rows);
+  Cells cells{fmt::format("{:.4f}", r.accuracy()), fmt::format("{:.4f}", interval.low),
+              fmt::format("{:.4f}", interval.high), percent_point(r.test_accuracy),
+              r.mcnemar ? fmt::format("{:.3g}", *r.mcnemar) : "-"};
+  const Cells sizes = size_cells(r.trials[static_cast<size_t>(r.winner)].size, style);
+  cells.insert(cells.end(), sizes.begin(), sizes.end());
+  return cells;
+}
+
+Cells confirmed_cells(const std::vector<double>& values) {
+  if (values.empty()) return {"-", "-", "-"};
+  const Mean mean = mean_of(values);
+  return {fmt::format("{:.4f}", mean.mean), fmt::format("{:.4f}", mean.interval.low),
+          fmt::format("{:.4f}", mean.interval.high)};
+}
+
+Table table_of(const std::vector<StudyResult>& results, const SearchStyle& style) {
+  const auto append = [](Cells& to, const Cells& from) { to.insert(to.end(), from.begin(), from.end()); };
+  const bool confirmed =
+      std::any_of(results.begin(), results.end(), [](const StudyResult& r) { return !r.confirmed.empty(); });
+  Table table{{style.subject, "best " + style.selection, "95% low", "95% high", "test",
+               style.architectures ? "p vs control" : "p vs float"},
               {}};
-  bool confirmed = false;
-  for (const FamilyResult& r : results) confirmed |= !r.confirmed.empty();
-  if (confirmed) table.header.insert(table.header.end(), {"seeds: mean test", "seeds: 95% low", "seeds: 95% high"});
-  for (const FamilyResult& r : results) {
-    const Interval interval = wilson_interval(r.correct, r.rows);
-    std::vector<std::string> row{r.family};
-    if (r.winner < 0)
-      row.insert(row.end(), {"-", "-", "-", "-", "-", "-", "-"});
-    else
-      row.insert(row.end(), {fmt::format("{:.4f}", static_cast<double>(r.correct) / static_cast<double>(r.rows)),
-                             fmt::format("{:.4f}", interval.low), fmt::format("{:.4f}", interval.high),
-                             percent_point(r.test_accuracy), r.mcnemar ? fmt::format("{:.3g}", *r.mcnemar) : "-",
-                             fmt::format("{:.2f}", r.linear_bits), fmt::format("{:.2f}", r.parameter_bits)});
-    row.insert(row.end(), {std::to_string(r.trials), fmt::format("{:.1f}", r.seconds)});
-    if (confirmed) {
-      if (r.confirmed.empty())
-        row.insert(row.end(), {"-", "-", "-"});
-      else {
-        const Mean mean = mean_of(r.confirmed);
-        row.insert(row.end(), {fmt::format("{:.4f}", mean.mean), fmt::format("{:.4f}", mean.interval.low),
-                               fmt::format("{:.4f}", mean.interval.high)});
-      }
-    }
+  append(table.header, size_header(style));
+  append(table.header, {"trials", "seconds"});
+  if (confirmed) append(table.header, {"seeds: mean test", "seeds: 95% low", "seeds: 95% high"});
+  for (const StudyResult& r : results) {
+    Cells row{r.study};
+    append(row, winner_cells(r, style));
+    append(row, {std::to_string(r.finished), fmt::format("{:.1f}", r.seconds)});
+    if (confirmed) append(row, confirmed_cells(r.confirmed));
     table.add(row);
   }
   return table;
 }
 
-// As a family that needs no trials.
+// As a study that needs no trials.
 void add_baseline(const KnownBaseline& b, const std::string& selection, Table& table) {
   const Hits& hits = selection == "test" ? b.test : b.valid;
   const Interval interval = wilson_interval(hits.correct, hits.rows);
-  std::vector<std::string> row{"n-gram baseline", percent_point(hits.accuracy()), fmt::format("{:.4f}", interval.low),
-                               fmt::format("{:.4f}", interval.high),
-                               percent_point(selection == "test" ? std::nullopt : b.test.accuracy())};
+  Cells row{"n-gram baseline", percent_point(hits.accuracy()), fmt::format("{:.4f}", interval.low),
+            fmt::format("{:.4f}", interval.high),
+            percent_point(selection == "test" ? std::nullopt : b.test.accuracy())};
   row.resize(table.header.size(), "-");
   table.add(row);
 }
 
-Table winners_of(const std::vector<FamilyResult>& results, const Bert& model) {
-  Table table{{"family", "layer", "format"}, {}};
-  for (const FamilyResult& r : results)
-    for (size_t i = 0; i < r.formats.size(); ++i)
-      table.add({r.family, model.linears()[i]->name, to_text(r.formats[i])});
-  return table;
-}
-
-Table trials_of(const std::vector<FamilyResult>& results) {
-  Table table{{"family", "trial", "accuracy", "bits"}, {}};
-  for (const FamilyResult& r : results)
-    for (size_t i = 0; i < r.series.trials.size(); ++i)
-      table.add({r.family, std::to_string(i),
-                 std::isnan(r.series.trials[i].accuracy) ? "-" : fmt::format("{:.6f}", r.series.trials[i].accuracy),
-                 fmt::format("{:.4f}", r.series.trials[i].bits)});
-  return table;
-}
-
-void print_winners(const std::vector<FamilyResult>& results, const Bert& model) {
-  for (const FamilyResult& r : results) {
-    if (r.winner < 0 || r.family == "none") continue;
-    bool same = true;
-    for (const LinearSpec& s : r.formats) same &= s == r.formats[0];
-    fmt::print("{}, trial {}: ", r.family, r.winner);
-    if (same)
-      fmt::print("every Linear {}\n", to_text(r.formats[0]));
-    else {
-      fmt::print("\n");
-      for (size_t i = 0; i < r.formats.size(); ++i)
-        fmt::print("  {:<50} {}\n", model.linears()[i]->name, to_text(r.formats[i]));
-    }
+Table winners_of(const std::vector<StudyResult>& results, const SearchStyle& style) {
+  Table table{{style.subject, "layer", "format"}, {}};
+  for (const StudyResult& r : results) {
+    if (r.winner < 0) continue;
+    const Bert& model = *r.candidate.model;
+    for (const Linear* linear : model.linears())
+      table.add({r.study, linear->name, to_text(r.candidate.formats[linear->index])});
+    for (const std::string& name : model.config().identities) table.add({r.study, name, "identity"});
   }
+  return table;
+}
+
+Table trials_of(const std::vector<StudyResult>& results, const SearchStyle& style) {
+  Table table{{style.subject, "trial", "accuracy", "bits", "parameters", "multiply-adds", "architecture"}, {}};
+  for (const StudyResult& r : results)
+    for (size_t i = 0; i < r.trials.size(); ++i) {
+      const TrialPoint& t = r.trials[i];
+      table.add({r.study, std::to_string(i), std::isnan(t.accuracy) ? "-" : fmt::format("{:.6f}", t.accuracy),
+                 fmt::format("{:.4f}", t.size.bits_per_weight), std::to_string(t.size.parameters),
+                 std::to_string(t.size.multiply_adds), t.architecture});
+    }
+  return table;
+}
+
+void print_winner(const StudyResult& r, const SearchStyle& style) {
+  const auto& formats = r.candidate.formats;
+  fmt::print("{}, trial {}: ", r.study, r.winner);
+  if (style.architectures) fmt::print("{}; ", describe_architecture(r.candidate.model->config()));
+  if (std::all_of(formats.begin(), formats.end(), [&](const LinearSpec& s) { return s == formats[0]; })) {
+    fmt::print("every Linear {}\n", to_text(formats[0]));
+    return;
+  }
+  fmt::print("\n");
+  for (const Linear* linear : r.candidate.model->linears())
+    fmt::print("  {:<50} {}\n", linear->name, to_text(formats[linear->index]));
+}
+
+SearchPoint point_of(const TrialPoint& trial, const SearchStyle& style) {
+  return {trial.accuracy, style.architectures ? trial.size.megabytes() : trial.size.bits_per_weight};
+}
+
+bool draw(const std::vector<StudyResult>& results, const SearchStyle& style, const std::filesystem::path& folder) {
+  SearchTexts texts{.split = style.selection == "valid" ? "validation" : "test", .control = style.control};
+  if (style.architectures)
+    texts.studies = "study", texts.size = "size of the model in MB, every operand in its number format";
+  std::vector<SearchSeries> series;
+  SearchPoint control{0, 32};
+  for (const StudyResult& r : results) {
+    if (r.is_control && r.winner >= 0) control = point_of(r.trials[static_cast<size_t>(r.winner)], style);
+    if (r.is_control && style.architectures) continue;  // the line alone: its one trial is no search
+    series.push_back({r.study, {}});
+    for (const TrialPoint& t : r.trials) series.back().trials.push_back(point_of(t, style));
+  }
+  return write_figure(best_so_far_figure(series, control, texts), folder, "best_so_far") &
+         write_figure(pareto_figure(series, control, texts), folder, "pareto");
 }
 
 }  // namespace
 
-void report(const std::vector<FamilyResult>& results, const std::optional<KnownBaseline>& baseline, const Bert& model,
-            const std::string& selection, const std::filesystem::path& folder, bool quiet) {
-  Table table = table_of(results, selection);
-  if (baseline) add_baseline(*baseline, selection, table);
+void report(const std::vector<StudyResult>& results, const std::optional<KnownBaseline>& baseline,
+            const SearchStyle& style, const std::filesystem::path& folder, bool quiet) {
+  Table table = table_of(results, style);
+  if (baseline) add_baseline(*baseline, style.selection, table);
   write_file_atomic(folder / "table.tsv", to_tsv(table));
   write_file_atomic(folder / "table.md", to_markdown(table));
-  write_file_atomic(folder / "winners.tsv", to_tsv(winners_of(results, model)));
-  write_file_atomic(folder / "trials.tsv", to_tsv(trials_of(results)));
-  std::vector<SearchSeries> series;
-  double control = 0;
-  for (const FamilyResult& r : results) {
-    series.push_back(r.series);
-    if (r.family == "none" && r.rows > 0) control = static_cast<double>(r.correct) / static_cast<double>(r.rows);
-  }
-  const std::string split = selection == "valid" ? "validation" : selection;
-  const bool drawn = write_figure(best_so_far_figure(series, control, split), folder, "best_so_far") &
-                     write_figure(pareto_figure(series, control, split), folder, "pareto");
+  write_file_atomic(folder / "winners.tsv", to_tsv(winners_of(results, style)));
+  write_file_atomic(folder / "trials.tsv", to_tsv(trials_of(results, style)));
+  const bool drawn = draw(results, style, folder);
   if (quiet) return;
   fmt::print("\n{}\n", to_text(table));
-  print_winners(results, model);
+  for (const StudyResult& r : results)
+    if (r.winner >= 0 && !r.is_control) print_winner(r, style);
   fmt::print("\n{}: table.tsv, winners.tsv, trials.tsv{}\n", folder.string(),
              drawn ? ", best_so_far.svg and .png, pareto.svg and .png" : ", figure data");
 }

@@ -4,14 +4,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <nlohmann/json.hpp>
+#include <numeric>
 #include <thread>
 
-#include "base/file.h"
-#include "base/sha256.h"
+#include "app/recipe.h"
 #include "base/statistics.h"
 #include "base/stop.h"
 #include "base/text.h"
-#include "train/checkpoint.h"
 
 namespace mpq {
 namespace {
@@ -19,13 +19,10 @@ namespace {
 // What decides a trial's result beside its formats; a stored study goes on only with the same.
 std::string recipe_of(const SearchOptions& o, const Setup& setup) {
   const TrainArgs& t = o.train;
-  const std::string start =
-      setup.init ? "init " + sha256_hex(MappedFile(weights_file(setup.init->folder)).text()) : "model " + t.model;
-  return fmt::format(
-      "data {} select {} {} epochs {} batch {} lr {} warmup {} decay {} weight-decay {} dropout {} clip {} seed {} "
-      "max-bits {}{}",
-      setup.data.fingerprint, o.select, start, t.epochs, t.batch, t.lr, t.warmup, t.decay, t.weight_decay, t.dropout,
-      t.clip, t.seed, o.max_bits ? fmt::format("{}", *o.max_bits) : "none", o.machine.precision_in_recipe());
+  return fmt::format("data {} select {} {} {} max-bits {}{}{}", setup.data.fingerprint, o.select,
+                     start_recipe(setup, t), t.recipe(), o.max_bits ? fmt::format("{}", *o.max_bits) : "none",
+                     o.max_parameters ? fmt::format(" max-parameters {}", *o.max_parameters) : "",
+                     o.machine.precision_in_recipe());
 }
 
 std::vector<Device*> pointers(const Devices& devices) {
@@ -49,19 +46,20 @@ Search::Search(const SearchOptions& options, const Setup& setup, const Devices& 
     : options_(options),
       setup_(setup),
       test_selects_(options.select == "test"),
-      runner_(pointers(devices), setup, options_.train, options_.replicas) {
-  const auto spaces = options.space.empty() ? family_spaces(options.family) : named_space(options.space);
+      plan_(plan_search(options, std::make_shared<const Bert>(setup.config))),
+      runner_(pointers(devices), setup, options_.train, options_.replicas, options_.lanes) {
   const std::string recipe = recipe_of(options, setup);
-  for (const FamilySpace& space : spaces) {
-    families_.push_back(std::make_unique<FamilySearch>(space, options, runner_, storage, recipe));
-    const int64_t planned = families_.back()->planned_trials();
-    const std::vector<LinearSpec> formats(model().linears().size(), parse_linear_spec(space.choices[0]));
+  for (const PlannedStudy& plan : plan_.studies) {
+    studies_.push_back(std::make_unique<SearchStudy>(plan, options, runner_, storage, recipe));
+    const int64_t planned = studies_.back()->planned_trials();
     first_round_.insert(first_round_.end(), static_cast<size_t>(std::min(planned, options.parallel)),
-                        {.formats = formats, .seed = options.train.seed});
+                        studies_.back()->largest());
     planned_ += planned;
   }
-  for (const auto& family : families_) finished_ += family->result().trials;
+  for (const auto& study : studies_) finished_ += study->result().finished;
 }
+
+SearchStyle Search::style() const { return {plan_.subject, plan_.control, options_.select, plan_.architectures}; }
 
 void Search::print_plan(const Devices& devices) const {
   size_t memory = 0, together = 0;
@@ -69,12 +67,13 @@ void Search::print_plan(const Devices& devices) const {
     memory = std::max(memory, runner_.memory(session.jobs));
     together = std::max(together, session.jobs.size());
   }
-  fmt::print(stderr, "{}\n{}\n", setup_.data.description, describe(setup_.config));
+  fmt::print(stderr, "{}\n{}{}\n", setup_.data.description, plan_.architectures ? "control: " : "",
+             describe(setup_.config));
   for (const auto& device : devices)
     fmt::print(stderr, "{}: {} of memory, {} trial(s) at once\n", device->describe(), human_bytes(memory), together);
   fmt::print(stderr, "{} studies in {}: {} trials at most, {} finished already; each {} steps, then {} {} rows\n",
-             families_.size(), options_.storage, planned_, finished_, runner_.steps(), selection().row_count(),
-             options_.select);
+             studies_.size(), options_.storage, planned_, finished_, runner_.steps(first_round_[0]),
+             selection().row_count(), options_.select);
   if (test_selects_)
     fmt::print(stderr, "selection on the test split, as in the labs: the best of many trials is optimistic\n");
 }
@@ -91,103 +90,116 @@ void Search::run() {
 // False: no study had a trial for this process.
 bool Search::run_round() {
   bool any = false;
-  for (auto& family : families_) any |= family->ask();
-  for (;;) {  // once more where a trial waited for its twin
+  for (auto& study : studies_) any |= study->ask();
+  for (;;) {  // once more where a trial waited for its twin, or has a second part
     std::vector<TrialJob> jobs;
-    for (auto& family : families_)
-      for (TrialJob& job : family->jobs([&](const FrozenTrial& trial) { print_trial(family->family(), trial); }))
+    for (auto& study : studies_)
+      for (TrialJob& job : study->jobs([&](const FrozenTrial& trial) { print_trial(*study, trial); }))
         jobs.push_back(std::move(job));
     if (jobs.empty()) return any;
-    train(std::move(jobs), selection());
+    train(jobs, selection());
   }
 }
 
-void Search::train(std::vector<TrialJob> jobs, const Split& split) {
+void Search::train(const std::vector<TrialJob>& jobs, const Split& split) {
   const auto alive = [&] {
-    for (auto& family : families_) family->heartbeat();
+    for (auto& study : studies_) study->heartbeat();
     estimate();
   };
-  runner_.run(runner_.sessions(std::move(jobs)), split, alive);
+  runner_.run(runner_.sessions(once_each(jobs)), split, alive);
   estimate();
 }
 
-void Search::print_trial(const std::string& family, const FrozenTrial& trial) {
+void Search::print_trial(const SearchStudy& study, const FrozenTrial& trial) {
   const auto attribute = [&](const char* key) {
     const auto at = trial.user_attrs.find(key);
     return at == trial.user_attrs.end() ? "" : at->second;
   };
   const std::string seconds = attribute("mpq:seconds"), same = attribute("mpq:same_as");
-  std::string line = fmt::format("[{}/{}] {} trial {}: ", ++finished_, planned_, family, trial.number);
+  std::string line = fmt::format("[{}/{}] {} trial {}: ", ++finished_, planned_, study.name(), trial.number);
   if (trial.values.empty())
-    line += fmt::format("{}, {} bits", to_text(trial.state), attribute("mpq:bits"));
+    line += fmt::format("{}, {} bits, {} parameters", to_text(trial.state), attribute("mpq:bits"),
+                        attribute("mpq:parameters"));
   else
     line += fmt::format("{:.4f}", trial.values[0]);
+  if (plan_.architectures) line += ", " + nlohmann::json::parse(attribute("mpq:architecture")).get<std::string>();
   if (!attribute("mpq:diverged").empty()) line += ", diverged";
   if (!same.empty()) line += ", as trial " + same;
   if (!seconds.empty()) line += fmt::format(", {:.1f} s", parse_double(seconds).value_or(0));
   fmt::print(stderr, "{}\n", line);
-  if (!seconds.empty() && family != "none") quantized_seconds_ = parse_double(seconds).value_or(0);
+  if (!seconds.empty() && !study.is_control()) seconds_.push_back(parse_double(seconds).value_or(0));
 }
 
-// Once, after the first session with a quantized trial: a float one would promise too much.
+// Once, after the first session with a trial that is not the control; where models differ, after some of them.
 void Search::estimate() {
-  if (estimated_ || quantized_seconds_ == 0) return;
+  if (estimated_ || seconds_.size() < (plan_.architectures ? 5 : 1)) return;
   estimated_ = true;
-  const double seconds =
-      quantized_seconds_ * static_cast<double>(planned_ - finished_) / static_cast<double>(runner_.devices());
-  fmt::print(stderr, "estimated: at most {} for the other {} trials\n", human_seconds(seconds), planned_ - finished_);
+  const double each = std::accumulate(seconds_.begin(), seconds_.end(), 0.0) / static_cast<double>(seconds_.size());
+  const double seconds = each * static_cast<double>(planned_ - finished_) / static_cast<double>(runner_.devices());
+  fmt::print(stderr, "estimated: {} {} for the other {} trials\n", plan_.architectures ? "about" : "at most",
+             human_seconds(seconds), planned_ - finished_);
 }
 
 bool Search::others_run() const {
-  return std::any_of(families_.begin(), families_.end(), [](const auto& f) { return f->study().others_run(); });
+  return std::any_of(studies_.begin(), studies_.end(), [](const auto& f) { return f->study().others_run(); });
 }
 
-std::vector<FamilyResult> Search::results() {
-  std::vector<FamilyResult> results;
-  for (auto& family : families_) results.push_back(family->result());
+std::vector<StudyResult> Search::results() {
+  std::vector<StudyResult> results;
+  for (auto& study : studies_) results.push_back(study->result());
   if (setup_.data.test.row_count() == 0) return results;
   if (!test_selects_) test_winners(results);
   confirm_winners(results);
   return results;
 }
 
-// The winners and the float control on the test split, once.
-void Search::test_winners(std::vector<FamilyResult>& results) {
-  std::vector<TrialJob> lost;
+// The winners and the control on the test split, once.
+void Search::test_winners(std::vector<StudyResult>& results) {
+  restore_lost_models(results);
   std::vector<std::filesystem::path> folders;
-  std::vector<FamilyResult*> winners;
+  std::vector<StudyResult*> winners;
   for (size_t i = 0; i < results.size(); ++i) {
     if (results[i].winner < 0 || results[i].diverged) continue;
     winners.push_back(&results[i]);
-    folders.push_back(families_[i]->winner_model());
-    if (auto job = families_[i]->lost_model()) lost.push_back(std::move(*job));
+    folders.push_back(studies_[i]->winner_model());
   }
-  train(std::move(lost), selection());
   const std::vector<Evaluation> evaluations = runner_.evaluate_kept(folders, setup_.data.test);
   const Evaluation* control = nullptr;
   for (size_t i = 0; i < winners.size(); ++i) {
     winners[i]->test_accuracy = evaluations[i].accuracy();
-    if (winners[i]->family == "none")
+    if (winners[i]->is_control)
       control = &evaluations[i];
     else if (control)
       winners[i]->mcnemar = mcnemar_against(*control, evaluations[i]);
   }
 }
 
-// The winners again with other seeds, on the test split: a wave a seed.
-void Search::confirm_winners(std::vector<FamilyResult>& results) {
-  for (int s = 1; s <= options_.confirm; ++s) {
-    const uint64_t seed = options_.train.seed + static_cast<uint64_t>(s);
-    std::vector<TrialJob> jobs;
-    for (FamilyResult& r : results) {
-      if (r.winner < 0) continue;
-      const auto add = [&r](Session&, int, const TrialResult& result) { r.confirmed.push_back(result.value); };
-      jobs.push_back({.name = fmt::format("confirming {} with seed {}", r.family, seed),
-                      .formats = r.formats,
-                      .seed = seed,
-                      .finished = add});
+void Search::restore_lost_models(const std::vector<StudyResult>& results) {
+  for (;;) {  // once more where a model has a second part
+    std::vector<TrialJob> lost;
+    for (size_t i = 0; i < results.size(); ++i) {
+      if (results[i].winner < 0 || results[i].diverged) continue;
+      if (auto job = studies_[i]->lost_model()) lost.push_back(std::move(*job));
     }
-    train(std::move(jobs), setup_.data.test);
+    if (lost.empty()) return;
+    train(lost, selection());
+  }
+}
+
+// The winners again with other seeds, on the test split: a wave a seed.
+void Search::confirm_winners(std::vector<StudyResult>& results) {
+  for (uint64_t seed = options_.train.seed + 1; seed <= options_.train.seed + static_cast<uint64_t>(options_.confirm);
+       ++seed) {
+    for (;;) {  // once more where a model has a second part
+      std::vector<TrialJob> jobs;
+      for (size_t i = 0; i < results.size(); ++i)
+        if (results[i].winner >= 0)
+          if (auto job = studies_[i]->confirmation(seed)) jobs.push_back(std::move(*job));
+      if (jobs.empty()) break;
+      train(jobs, setup_.data.test);
+    }
+    for (size_t i = 0; i < results.size(); ++i)
+      if (results[i].winner >= 0) results[i].confirmed.push_back(*studies_[i]->confirmed(seed));
   }
 }
 

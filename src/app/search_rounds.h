@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "app/search_family.h"
+#include "app/search_study.h"
 
 namespace mpq {
 
@@ -16,28 +16,29 @@ class Search {
   // Until every study has its trials. Throws Stopped.
   void run();
   // The winners, met with the test split and trained again with other seeds, as the options want it. Throws Stopped.
-  std::vector<FamilyResult> results();
-
-  const Bert& model() const { return runner_.model(); }
+  std::vector<StudyResult> results();
+  SearchStyle style() const;
 
  private:
   bool run_round();
-  void train(std::vector<TrialJob> jobs, const Split& split);
-  void print_trial(const std::string& family, const FrozenTrial& trial);
+  void train(const std::vector<TrialJob>& jobs, const Split& split);
+  void print_trial(const SearchStudy& study, const FrozenTrial& trial);
   void estimate();
   bool others_run() const;
-  void test_winners(std::vector<FamilyResult>& results);
-  void confirm_winners(std::vector<FamilyResult>& results);
+  void test_winners(std::vector<StudyResult>& results);
+  void restore_lost_models(const std::vector<StudyResult>& results);
+  void confirm_winners(std::vector<StudyResult>& results);
   const Split& selection() const { return test_selects_ ? setup_.data.test : setup_.data.valid; }
 
   const SearchOptions& options_;
   const Setup& setup_;
   bool test_selects_;
+  SearchPlan plan_;
   WaveRunner runner_;
-  std::vector<std::unique_ptr<FamilySearch>> families_;
+  std::vector<std::unique_ptr<SearchStudy>> studies_;
   std::vector<TrialJob> first_round_;  // what one looks like: for the plan
   int64_t planned_ = 0, finished_ = 0;
-  double quantized_seconds_ = 0;  // of the last quantized trial
+  std::vector<double> seconds_;  // of the trials that were trained here, the control's left out
   bool estimated_ = false;
 };
 

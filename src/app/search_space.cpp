@@ -2,61 +2,68 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
+#include "app/architecture_space.h"
+#include "app/format_space.h"
 #include "base/text.h"
+#include "nn/operations.h"
 
 namespace mpq {
 namespace {
 
-FamilySpace space_of(const Family& family) {
-  FamilySpace space{std::string(family.name), {}};
-  for (const std::string_view choice : family.choices) space.choices.emplace_back(choice);
-  if (space.choices.empty()) space.choices.emplace_back(family.name);
-  return space;
+std::vector<std::string> samplers(const SearchOptions& options) {
+  std::vector<std::string> names;
+  for (const std::string_view name : split(options.sampler, ',')) {
+    names.emplace_back(trim(name));
+    make_sampler({.name = names.back()}, {{"x", categorical({"a"})}});  // a wrong name is refused here
+  }
+  return names;
+}
+
+PlannedStudy control(const std::string& name, const SearchOptions& options, const std::shared_ptr<const Bert>& base) {
+  return {name, samplers(options)[0], std::make_unique<FormatSpace>(FormatChoices{"none", {"none"}}, base, false),
+          true};
+}
+
+SearchPlan architecture_plan(const SearchOptions& options, const std::shared_ptr<const Bert>& base) {
+  SearchPlan plan{
+      .subject = "study", .control = "--model " + options.train.model, .architectures = true, .studies = {}};
+  plan.studies.push_back(control("control", options, base));
+  const auto all = samplers(options);
+  for (const std::string& sampler : all)
+    for (const Compression& compression : compressions(options))
+      plan.studies.push_back({compression.name + (all.size() > 1 ? "-" + sampler : ""), sampler,
+                              std::make_unique<ArchitectureSpace>(options, sampler, base, compression)});
+  return plan;
+}
+
+SearchPlan family_plan(const std::vector<FormatChoices>& families, const SearchOptions& options,
+                       const std::shared_ptr<const Bert>& base) {
+  SearchPlan plan;
+  plan.studies.push_back(control("none", options, base));
+  const auto all = samplers(options);
+  for (const FormatChoices& family : families)
+    for (const std::string& sampler : all)
+      plan.studies.push_back({family.name + (all.size() > 1 ? "-" + sampler : ""), sampler,
+                              std::make_unique<FormatSpace>(family, base, options.mode == "per-layer")});
+  return plan;
 }
 
 }  // namespace
 
-SearchSpace FamilySpace::space(const Bert& model, SearchMode mode) const {
-  if (mode == SearchMode::all_layers || family == "none") return {{"format", categorical(choices)}};
-  std::vector<std::string> all = choices;
-  if (std::find(all.begin(), all.end(), "none") == all.end()) all.insert(all.begin(), "none");
-  SearchSpace space;
-  for (const Linear* linear : model.linears()) space.emplace_back(linear->name, categorical(all));
-  return space;
+SearchPlan plan_search(const SearchOptions& options, const std::shared_ptr<const Bert>& base) {
+  if (options.space.empty()) return family_plan(format_choices(options.family), options, base);
+  if (options.space == "lab3-task1") return family_plan({lab3_task1()}, options, base);
+  if (options.space == "nas" || options.space == "nas-compression") return architecture_plan(options, base);
+  throw UserError(fmt::format("--space {}: no such space", options.space), "allowed: lab3-task1, nas, nas-compression");
 }
 
-std::vector<FamilySpace> family_spaces(const std::string& names) {
-  std::vector<FamilySpace> spaces{space_of(find_family("none"))};
-  const auto add = [&](const Family& family) {
-    const auto same = [&](const FamilySpace& s) { return s.family == family.name; };
-    if (std::none_of(spaces.begin(), spaces.end(), same)) spaces.push_back(space_of(family));
-  };
-  if (names == "all")
-    for (const Family& family : families()) add(family);
-  else
-    for (const std::string_view name : split(names, ',')) add(find_family(trim(name)));
-  return spaces;
-}
-
-std::vector<FamilySpace> named_space(const std::string& name) {
-  if (name != "lab3-task1") throw UserError(fmt::format("--space {}: no such space", name), "allowed: lab3-task1");
-  FamilySpace integer{"integer", {}};
-  for (const int width : {8, 16, 32})
-    for (const int frac : {2, 4, 8}) integer.choices.push_back(fmt::format("integer(width={},frac={})", width, frac));
-  return {space_of(find_family("none")), integer};
-}
-
-std::vector<LinearSpec> specs_of(const Bert& model, const FrozenTrial& trial) {
-  const TrialParameter* all = trial.find("format");
-  std::vector<LinearSpec> specs;
-  for (const Linear* linear : model.linears()) {
-    const TrialParameter* p = all ? all : trial.find(linear->name);
-    check(p != nullptr, "trial {} has no format for {}", trial.number, linear->name);
-    specs.push_back(parse_linear_spec(to_text(p->external())));
-  }
-  return specs;
+ModelSize size_of(const Candidate& candidate, int tokens) {
+  const Bert& model = *candidate.model;
+  ModelSize size{.bits_per_weight = bits_per_linear_weight(model, candidate.formats),
+                 .bits_per_parameter = bits_per_parameter(model, candidate.formats),
+                 .parameters = model.parameters().count()};
+  for (const Operation& o : operations(model, candidate.formats, tokens)) size.multiply_adds += o.multiply_adds;
+  return size;
 }
 
 double bits_per_linear_weight(const Bert& model, const std::vector<LinearSpec>& specs) {

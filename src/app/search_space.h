@@ -1,35 +1,66 @@
-// What a search tries: for each family a define-by-run space whose choices are the texts of Linear specs.
+// What a search tries. A study of it has a space: parameters, and the model that a trial's parameters stand for.
+// Another space is a file with a class, and a line in search_space.cpp.
 #pragma once
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "nn/bert.h"
+#include "app/search_options.h"
+#include "nn/pruning.h"
 #include "search/study.h"
 
 namespace mpq {
 
-enum class SearchMode { all_layers, per_layer };
-
-// One study of a search.
-struct FamilySpace {
-  std::string family;                // also the study's name, after the prefix
-  std::vector<std::string> choices;  // spec texts; in per-layer mode `none` comes with them
-
-  // all-layers: one categorical `format`; per-layer: one categorical a Linear, by its dotted name.
-  SearchSpace space(const Bert& model, SearchMode mode) const;
+// What one trial trains.
+struct Candidate {
+  std::shared_ptr<const Bert> model;
+  std::vector<LinearSpec> formats;  // one a Linear
+  Pruning pruning = {};
+  // Where set, the model is trained in float first; then it is pruned, takes its formats, and is trained for so many
+  // epochs more.
+  std::optional<double> epochs_after = {};
 };
 
-// "all", or names separated by commas. The float control `none` is always there, first. UserError for unknown names.
-std::vector<FamilySpace> family_spaces(const std::string& families);
-// A named space: lab3-task1 (integer, width 8 16 32, frac 2 4 8 for x, w and b alike). UserError lists the known ones.
-std::vector<FamilySpace> named_space(const std::string& name);
-
-// The spec of every Linear that a trial's parameters stand for.
-std::vector<LinearSpec> specs_of(const Bert& model, const FrozenTrial& trial);
-
-// Average over the weights of all Linears, shared exponents and scales counted.
+// What a candidate measures before it is trained.
+struct ModelSize {
+  double bits_per_weight = 0;     // of all Linears, shared exponents and scales counted
+  double bits_per_parameter = 0;  // what is no Linear weight or bias counts 32
+  int64_t parameters = 0;
+  int64_t multiply_adds = 0;  // of one sequence of `tokens` tokens
+  double megabytes() const { return bits_per_parameter * static_cast<double>(parameters) / 8e6; }
+};
+ModelSize size_of(const Candidate& candidate, int tokens);
 double bits_per_linear_weight(const Bert& model, const std::vector<LinearSpec>& specs);
-// The same over all parameters of the model; what is no Linear weight or bias counts 32.
 double bits_per_parameter(const Bert& model, const std::vector<LinearSpec>& specs);
+
+// The space of one study.
+class TrialSpace {
+ public:
+  virtual ~TrialSpace() = default;
+  virtual SearchSpace parameters() const = 0;
+  virtual FurtherParameters further() const { return {}; }
+  virtual Candidate candidate(const FrozenTrial& trial) const = 0;
+  virtual Candidate largest() const = 0;  // the one that takes the most memory
+  // What decides a trial's result beside its parameters and the search's recipe, or nothing.
+  virtual std::string recipe() const { return {}; }
+};
+
+struct PlannedStudy {
+  std::string name;  // after the prefix: a family, nas
+  std::string sampler;
+  std::unique_ptr<TrialSpace> space;
+  bool is_control = false;  // one trial that the others are compared with, and that has no budget to keep
+};
+// The studies of a search, the control first, and how they are presented.
+struct SearchPlan {
+  std::string subject = "family";  // what a row of the table is
+  std::string control = "float32 (control)";
+  bool architectures = false;  // candidates differ in their model, and not in their formats only
+  std::vector<PlannedStudy> studies;
+};
+// What the options ask for: every space with every sampler. `base` is the model of --model or --init. UserError: an
+// unknown family, space or sampler, or choices that make no model.
+SearchPlan plan_search(const SearchOptions& options, const std::shared_ptr<const Bert>& base);
 
 }  // namespace mpq

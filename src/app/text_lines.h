@@ -13,7 +13,8 @@ class TextLines {
   // Empty: standard input. UserError if there is no such file.
   explicit TextLines(const std::string& path);
 
-  // The next texts, at most `at_once`; none at the end. UserError, with the line, for a text that is empty or not UTF-8.
+  // The next texts, at most `at_once`; none at the end. UserError, with the line, for a text that is empty or not
+  // UTF-8.
   std::vector<std::string> next();
 
  private:

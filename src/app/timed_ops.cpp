@@ -36,6 +36,14 @@ void TimedOps::linear_grad(std::span<const Linear1Grad> problems) {
        [&] { ops_.linear_grad(problems); });
 }
 
+void TimedOps::activate(const Linear1& op) {
+  time(rows_name("activate", op.ragged), cost_of(device_, std::span(&op, 1)), [&] { ops_.activate(op); });
+}
+void TimedOps::activate_grad(const Linear1Grad& op) {
+  time(rows_name("activate_grad", op.forward.ragged), cost_of(device_, std::span(&op, 1)),
+       [&] { ops_.activate_grad(op); });
+}
+
 void TimedOps::attention(const Attention& op) {
   time(rows_name("attention", op.queries), cost_of(device_, op), [&] { ops_.attention(op); });
 }
@@ -66,6 +74,12 @@ void TimedOps::embed(const Embed& op) {
 }
 void TimedOps::embed_grad(const EmbedGrad& op) {
   time("embed_grad", cost_of(device_, op), [&] { ops_.embed_grad(op); });
+}
+void TimedOps::prune(std::span<const Prune> ops) {
+  time(rows_name("prune", ops[0].ragged), cost_of(device_, ops), [&] { ops_.prune(ops); });
+}
+void TimedOps::prune_grad(std::span<const PruneGrad> ops) {
+  time(rows_name("prune_grad", ops[0].forward.ragged), cost_of(device_, ops), [&] { ops_.prune_grad(ops); });
 }
 void TimedOps::select_first(const SelectFirst& op) {
   time("select_first", cost_of(op), [&] { ops_.select_first(op); });
@@ -99,6 +113,9 @@ void TimedOps::scatter_rows(const ScatterRows& op) {
 }
 void TimedOps::fill(const Tensor& t, float value) {
   time("fill", fill_cost(t), [&] { ops_.fill(t, value); });
+}
+void TimedOps::apply_mask(const Tensor& mask, const Tensor& to) {
+  time("apply_mask", add_cost(mask, to), [&] { ops_.apply_mask(mask, to); });
 }
 void TimedOps::prepare_batches(const PrepareBatches& op) {
   time("prepare_batches", cost_of(op), [&] { ops_.prepare_batches(op); });

@@ -30,10 +30,14 @@ class TimedOps final : public Ops {
   void embed_grad(const EmbedGrad& op) override;
   void linear(std::span<const Linear1> problems) override;
   void linear_grad(std::span<const Linear1Grad> problems) override;
+  void activate(const Linear1& op) override;
+  void activate_grad(const Linear1Grad& op) override;
   void attention(const Attention& op) override;
   void attention_grad(const AttentionGrad& op) override;
   void residual_norm(const ResidualNorm& op) override;
   void residual_norm_grad(const ResidualNormGrad& op) override;
+  void prune(std::span<const Prune> ops) override;
+  void prune_grad(std::span<const PruneGrad> ops) override;
   void select_first(const SelectFirst& op) override;
   void select_first_grad(const SelectFirstGrad& op) override;
   void gather_rows(const GatherRows& op) override;
@@ -45,6 +49,7 @@ class TimedOps final : public Ops {
   void quantize_copies(const QuantizedCopies& copies, const Tensor& x, const Ragged& ragged) override;
   void add(const Tensor& from, const Tensor& to) override;
   void fill(const Tensor& t, float value) override;
+  void apply_mask(const Tensor& mask, const Tensor& to) override;
   void scatter_rows(const ScatterRows& op) override;
   void prepare_batches(const PrepareBatches& op) override;
   size_t prepare_scratch(int64_t tokens) override;

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "app/calibration_options.h"
 #include "app/commands.h"
 #include "app/format_options.h"
 #include "app/freeze_options.h"
@@ -14,6 +15,7 @@
 #include "base/log.h"
 #include "base/stop.h"
 #include "base/text.h"
+#include "train/phased_session.h"
 
 namespace mpq {
 namespace {
@@ -25,6 +27,7 @@ struct Options {
   DataArgs data;
   TrainArgs train;
   FormatArgs formats;
+  CalibrationArgs calibration;
   FreezeArgs freeze;
   TeacherArgs teacher;
   MachineArgs machine;
@@ -49,43 +52,50 @@ class Run {
         frozen_(options.freeze.apply(model_)),
         plan_(plan_of(options.train)),
         steps_(plan_.steps(setup.data.train.row_count())),
-        replica_{options.train.seed, schedule_of(options.train, steps_), formats()},
-        session_(open_session(devices)) {}
+        replica_{options.train.seed, schedule_of(options.train, steps_), formats(*devices[0]), pruning()},
+        session_({replica_}, float_steps(options.train, steps_),
+                 [this, &devices](const std::vector<Replica>& r) { return open_session(devices, r[0]); }) {}
 
   void start() {
     if (options_.resume)
       if (const auto state = read_training_state(options_.out, model_, fingerprint())) {
-        load_into(session_, 0, read_checkpoint(options_.out));
-        session_.restore(0, state->optimizer);
+        session_.begin(state->optimizer.step);
+        load_into(*session_, 0, read_checkpoint(options_.out));
+        session_->restore(0, state->optimizer);
         state_ = *state;
         return;
       }
     if (options_.resume)
       throw UserError(fmt::format("--resume: {} holds no unfinished run", options_.out),
                       "leave --resume away to start one");
-    start_weights(session_, setup_);
+    session_.begin(0);
+    start_weights(*session_, setup_);
   }
 
   void train() {
     const auto start = Clock::now();
     const double before = state_.seconds;
-    const int64_t first = session_.step();
+    const int64_t first = session_->step();
+    const auto after = [&](const Progressed& done) {
+      for (size_t i = 0; i < done.results.size(); ++i) {
+        check_finite(done.first + static_cast<int64_t>(i) + 1, done.results[i]);
+        state_.loss.push_back(done.results[i].loss[0]);
+        state_.norm.push_back(done.results[i].norm[0]);
+      }
+      state_.seconds = before + since(start);
+      const int64_t step = session_->step();
+      if (done.first < first + 20 && step >= first + 20)
+        estimate(since(start) / static_cast<double>(step - first), steps_ - step);
+      const int every = options_.train.checkpoint_every;
+      if (every > 0 && step % every == 0 && step < steps_) write(true);
+    };
     try {
-      train_with_progress(session_, setup_.data.train, plan_, "training", [&](const Progressed& done) {
-        for (size_t i = 0; i < done.results.size(); ++i) {
-          check_finite(done.first + static_cast<int64_t>(i) + 1, done.results[i]);
-          state_.loss.push_back(done.results[i].loss[0]);
-          state_.norm.push_back(done.results[i].norm[0]);
-        }
-        state_.seconds = before + since(start);
-        const int64_t step = session_.step();
-        if (done.first < first + 20 && step >= first + 20)
-          estimate(since(start) / static_cast<double>(step - first), steps_ - step);
-        const int every = options_.train.checkpoint_every;
-        if (every > 0 && step % every == 0 && step < steps_) write(true);
+      session_.train(plan_, [&](Session& session, const TrainPlan& phase) {
+        const char* what = phase.pause > 0 ? "training in float" : "training";
+        train_with_progress(session, setup_.data.train, phase, what, after);
       });
     } catch (const Stopped&) {
-      if (session_.step() < steps_) write(true);
+      if (session_->step() < steps_) write(true);
       throw;
     }
     trained_rows_ = static_cast<double>(steps_) /
@@ -102,7 +112,7 @@ class Run {
       const std::string key = std::string(name) + "_accuracy";
       result[key] = nullptr;
       if (split->row_count() == 0) continue;
-      result[key] = evaluate_with_progress(session_, *split, fmt::format("evaluating {}", name))[0].accuracy();
+      result[key] = evaluate_with_progress(*session_, *split, fmt::format("evaluating {}", name))[0].accuracy();
       rows += split->row_count();
     }
     const auto baseline = known_baseline(setup_.data.splits);
@@ -122,31 +132,33 @@ class Run {
   const Bert& model() const { return model_; }
 
  private:
-  Session open_session(const Devices& devices) const {
+  std::unique_ptr<Session> open_session(const Devices& devices, const Replica& replica) const {
     const SessionOptions session = options_.session(setup_);
-    if (devices.size() == 1) return {*devices[0], model_, {replica_}, session};
-    return {*devices[0], *devices[1], model_, replica_, session};
+    if (devices.size() == 1) return std::make_unique<Session>(*devices[0], model_, std::vector{replica}, session);
+    return std::make_unique<Session>(*devices[0], *devices[1], model_, replica, session);
   }
 
-  std::vector<LinearSpec> formats() const {
+  ClosedFormats formats(Device& device) const {
     const size_t count = model_.linears().size();
     std::vector<LinearSpec> before = setup_.init ? setup_.init->formats : std::vector<LinearSpec>(count);
     before.resize(count);
-    return options_.formats.resolve(model_, before);
+    return options_.calibration.close({options_.formats.parse(model_, before)}, device, model_,
+                                      setup_.data_options.max_tokens, setup_.data.train, options_.train.seed,
+                                      [this](Session& session) { start_weights(session, setup_); })[0];
   }
+
+  Pruning pruning() const { return setup_.init ? setup_.init->pruning : Pruning{}; }
 
   // Everything that decides the bits of a run; equal fingerprints may continue each other.
   std::string fingerprint() const {
     const TrainArgs& t = options_.train;
     std::string specs;
     for (const LinearSpec& s : replica_.formats) specs += to_text(s) + "|";
-    return fmt::format(
-        "data {} model {} init {} epochs {} batch {} lr {} warmup {} decay {} wd {} dropout {} clip {} seed {} formats "
-        "{}{}{}{}",
-        setup_.data.fingerprint, t.init.empty() ? t.model : "", t.init, t.epochs, t.batch, t.lr, t.warmup, t.decay,
-        t.weight_decay, t.dropout, t.clip, t.seed, specs, options_.machine.precision_in_recipe(),
-        options_.shards > 1 ? fmt::format(" shards {}", options_.shards) : "",
-        frozen_.empty() ? "" : " frozen " + join(frozen_, ","));
+    return fmt::format("data {} model {} init {} {} formats {}{}{}{}", setup_.data.fingerprint,
+                       t.init.empty() ? t.model : "", t.init, t.recipe(), specs, options_.machine.precision_in_recipe(),
+                       options_.shards > 1 ? fmt::format(" shards {}", options_.shards) : "",
+                       frozen_.empty() ? "" : " frozen " + join(frozen_, ",")) +
+           (replica_.pruning ? " pruning " + to_text(replica_.pruning, model_) : "");
   }
 
   static void estimate(double seconds_a_step, int64_t left) {
@@ -163,9 +175,9 @@ class Run {
 
   void write(bool unfinished) {
     if (options_.out.empty()) return;
-    state_.optimizer = unfinished ? session_.optimizer_state(0) : OptimizerState{};
+    state_.optimizer = unfinished ? session_->optimizer_state(0) : OptimizerState{};
     state_.options = fingerprint();
-    write_checkpoint(options_.out, session_, 0, *setup_.data.tokenizer, setup_.checkpoint_info(),
+    write_checkpoint(options_.out, *session_, 0, *setup_.data.tokenizer, setup_.checkpoint_info(),
                      unfinished ? &state_ : nullptr);
     if (!unfinished) write_curve();
   }
@@ -184,7 +196,7 @@ class Run {
   TrainPlan plan_;
   int64_t steps_;
   Replica replica_;
-  Session session_;
+  PhasedSession session_;
   TrainingState state_;
   double trained_rows_ = 0;
 };
@@ -230,6 +242,7 @@ int run_train(const Args& args) {
   options.data.add_to(line);
   options.train.add_to(line);
   options.formats.add_to(line);
+  options.calibration.add_to(line);
   options.freeze.add_to(line);
   options.teacher.add_to(line);
   options.machine.add_to(line);

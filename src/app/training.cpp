@@ -17,6 +17,10 @@ DataOptions with_tokenizer(DataOptions options, const std::string& init) {
   return options;
 }
 
+void prune_once(Session& session, int replica) {
+  if (session.replica(replica).pruning.weights && session.masks(replica).empty()) session.prune(replica);
+}
+
 }  // namespace
 
 Setup::Setup(DataOptions options, const TrainArgs& train)
@@ -40,6 +44,16 @@ Setup::Setup(DataOptions options, const TrainArgs& train)
   config.hidden_dropout = config.attention_dropout = static_cast<float>(train.dropout);
 }
 
+void Setup::start_from(const std::string& folder) {
+  Checkpoint other = read_checkpoint(folder);
+  check_vocabulary(other, *data.tokenizer);
+  replace_labels(other, data.label_names);
+  BertConfig shape = other.config;
+  shape.hidden_dropout = config.hidden_dropout, shape.attention_dropout = config.attention_dropout;
+  if (shape != config) throw UserError(fmt::format("--init {}: a model of another shape", folder), describe(config));
+  init = std::move(other);
+}
+
 TrainPlan plan_of(const TrainArgs& train) { return {train.epochs, train.batch, train.seed, train.checkpoint_every}; }
 
 Schedule schedule_of(const TrainArgs& train, int64_t steps) {
@@ -50,13 +64,26 @@ Schedule schedule_of(const TrainArgs& train, int64_t steps) {
           .decay = parse_decay(train.decay)};
 }
 
+int64_t float_steps(const TrainArgs& train, int64_t steps) {
+  return static_cast<int64_t>(std::ceil(train.quantize_after * static_cast<double>(steps)));
+}
+
 SessionOptions session_options(const TrainArgs& train, const DataOptions& data) {
   return {.batch_rows = train.batch, .max_tokens = data.max_tokens, .clip = train.clip, .training = train.epochs > 0};
 }
 
 void start_weights(Session& session, const Setup& setup) {
-  if (!setup.init) return session.initialise();
-  for (int r = 0; r < session.replicas(); ++r) load_into(session, r, *setup.init);
+  if (!setup.init) session.initialise();
+  for (int r = 0; r < session.replicas(); ++r)
+    if (setup.init)
+      start_weights(session, r, *setup.init);
+    else
+      prune_once(session, r);
+}
+
+void start_weights(Session& session, int replica, const Checkpoint& checkpoint) {
+  load_into(session, replica, checkpoint);
+  prune_once(session, replica);
 }
 
 std::string describe(const BertConfig& c, Head head) {
@@ -67,7 +94,7 @@ std::string describe(const BertConfig& c, Head head) {
 
 void train_with_progress(Session& session, const Split& split, const TrainPlan& plan, const std::string& what,
                          const AfterSteps& after) {
-  Progress progress(what, plan.steps(split.row_count()), "steps", session.step());
+  Progress progress(what, plan.pause > 0 ? plan.pause : plan.steps(split.row_count()), "steps", session.step());
   train(session, split, plan, [&](const Progressed& done) {
     const bool stop = stop_requested();
     if (after) after(done);

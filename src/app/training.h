@@ -18,15 +18,22 @@ struct Setup {
   BertConfig config;
 
   Setup(DataOptions data_options, const TrainArgs& train);
+  // Another checkpoint to start from, of the same shape. UserError.
+  void start_from(const std::string& folder);
   CheckpointInfo checkpoint_info() const { return {data.label_names, data_options.max_tokens, data_options.truncate}; }
 };
 
 TrainPlan plan_of(const TrainArgs& train);
 Schedule schedule_of(const TrainArgs& train, int64_t steps);
+// Of these steps, how many come before the formats.
+int64_t float_steps(const TrainArgs& train, int64_t steps);
 SessionOptions session_options(const TrainArgs& train, const DataOptions& data);
 
-// Of every replica: random weights by its seed, or the checkpoint's.
+// Of every replica: random weights by its seed, or the checkpoint's; pruned, by the checkpoint's masks or its own
+// first.
 void start_weights(Session& session, const Setup& setup);
+// The same of one replica, from that checkpoint.
+void start_weights(Session& session, int replica, const Checkpoint& checkpoint);
 
 // "tiny: 2 layers, hidden 128, ... 4,386,178 parameters", for the lines before long work.
 std::string describe(const BertConfig& config, Head head = Head::classifier);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <tuple>
 
 #include "app/kept_trial.h"
 #include "app/trial_session.h"
@@ -24,34 +25,43 @@ struct Placed {
   TrialJob job;
   int64_t step;
   bool over_sequence;
+  size_t architecture;  // the number of the first job that has it
+
+  // Equal: they may share a session. Ascending: the order of the sessions.
+  auto key() const {
+    return std::tuple(-step, over_sequence, architecture, job.epochs.value_or(-1), job.start.empty());
+  }
 };
+
+size_t architecture_of(const std::vector<TrialJob>& jobs, const BertConfig& config) {
+  const auto same = [&](const TrialJob& job) { return job.model->config() == config; };
+  return static_cast<size_t>(std::find_if(jobs.begin(), jobs.end(), same) - jobs.begin());
+}
 
 }  // namespace
 
-WaveRunner::WaveRunner(std::vector<Device*> devices, const Setup& setup, const TrainArgs& train, int replicas)
+WaveRunner::WaveRunner(std::vector<Device*> devices, const Setup& setup, const TrainArgs& train, int replicas,
+                       int lanes)
     : devices_(std::move(devices)),
       setting_{setup, train},
-      most_(static_cast<size_t>(std::max(1, replicas > 0 ? replicas : devices_.at(0)->replicas_at_once()))) {}
+      most_(static_cast<size_t>(std::max(1, replicas > 0 ? replicas : devices_.at(0)->replicas_at_once()))),
+      lanes_(lanes) {}
 
 std::vector<SessionJobs> WaveRunner::sessions(std::vector<TrialJob> jobs) const {
   const size_t share = (jobs.size() + devices_.size() - 1) / devices_.size();
   std::vector<Placed> placed;
-  for (TrialJob& job : jobs) {
+  for (const TrialJob& job : jobs) {
     const auto kept = read_kept(setting_, job);
-    const bool over = looks_over_sequence(job);
-    placed.push_back({std::move(job), kept ? kept->state.optimizer.step : 0, over});
+    placed.push_back({job, kept ? kept->state.optimizer.step : 0, looks_over_sequence(job),
+                      architecture_of(jobs, job.model->config())});
   }
-  std::stable_sort(placed.begin(), placed.end(), [](const Placed& a, const Placed& b) {
-    return std::pair(-a.step, a.over_sequence) < std::pair(-b.step, b.over_sequence);
-  });
+  std::stable_sort(placed.begin(), placed.end(), [](const Placed& a, const Placed& b) { return a.key() < b.key(); });
   std::vector<SessionJobs> sessions;
   for (auto at = placed.begin(); at != placed.end();) {
     SessionJobs session{.step = at->step};
-    const auto end = std::find_if(at, placed.end(), [&](const Placed& p) {
-      return p.step != session.step || p.over_sequence != at->over_sequence;
-    });
+    const auto end = std::find_if(at, placed.end(), [&](const Placed& p) { return p.key() != at->key(); });
     for (auto p = at; p != end && session.jobs.size() < share; ++p) session.jobs.push_back(p->job);
-    const size_t count = fitting(setting_.replicas(session.jobs), setting_.session_options());
+    const size_t count = fitting(*at->job.model, setting_.replicas(session.jobs), setting_.session_options(at->job));
     session.jobs.erase(session.jobs.begin() + static_cast<std::ptrdiff_t>(count), session.jobs.end());
     at += static_cast<std::ptrdiff_t>(session.jobs.size());
     sessions.push_back(std::move(session));
@@ -75,7 +85,7 @@ std::vector<std::vector<size_t>> WaveRunner::place(const std::vector<SessionJobs
   return places;
 }
 
-void WaveRunner::run(const std::vector<SessionJobs>& sessions, const Split& split,
+void WaveRunner::run(const std::vector<SessionJobs>& sessions, const TrialSplits& splits,
                      const std::function<void()>& alive) const {
   const auto places = place(sessions);
   Crew crew;
@@ -91,7 +101,7 @@ void WaveRunner::run(const std::vector<SessionJobs>& sessions, const Split& spli
         job.finished = [&crew, finished = job.finished](Session& session, int r, const TrialResult& result) {
           crew.call([&] { finished(session, r, result); });
         };
-      TrialSession(*devices_[device], setting_, jobs, sessions[s].step).run(split, go_on, device == 0);
+      TrialSession(*devices_[device], setting_, jobs, sessions[s].step).run(splits, go_on, device == 0);
     }
   });
 }
@@ -103,16 +113,15 @@ void WaveRunner::write(const fs::path& folder, Session& session, int replica) co
 std::vector<Evaluation> WaveRunner::evaluate_kept(const std::vector<fs::path>& folders, const Split& split) const {
   const SessionOptions options{.max_tokens = setting_.setup.data_options.max_tokens, .training = false};
   std::vector<Checkpoint> checkpoints;
-  std::vector<Replica> replicas;
-  for (const fs::path& folder : folders) {
-    checkpoints.push_back(read_checkpoint(folder));
-    replicas.push_back({.formats = checkpoints.back().formats});
-  }
+  for (const fs::path& folder : folders) checkpoints.push_back(read_checkpoint(folder));
   std::vector<Evaluation> all;
   while (all.size() < folders.size()) {
-    const auto rest = std::span(replicas).subspan(all.size());
-    const auto group = rest.first(fitting(rest, options));
-    Session session(*devices_[0], model(), {group.begin(), group.end()}, options);
+    const Bert model(checkpoints[all.size()].config);
+    std::vector<Replica> replicas;  // the next ones of one architecture
+    for (size_t i = all.size(); i < folders.size() && checkpoints[i].config == model.config(); ++i)
+      replicas.push_back({.formats = checkpoints[i].formats, .pruning = checkpoints[i].pruning});
+    replicas.resize(fitting(model, replicas, options));
+    Session session(*devices_[0], model, replicas, options);
     for (int r = 0; r < session.replicas(); ++r) load_into(session, r, checkpoints[all.size() + r]);
     const auto evaluations = evaluate_with_progress(session, split, "testing the winners");
     all.insert(all.end(), evaluations.begin(), evaluations.end());
@@ -121,7 +130,7 @@ std::vector<Evaluation> WaveRunner::evaluate_kept(const std::vector<fs::path>& f
 }
 
 size_t WaveRunner::memory(std::span<const TrialJob> jobs) const {
-  return Session::memory(*devices_[0], model(), setting_.replicas(jobs), setting_.session_options());
+  return Session::memory(*devices_[0], *jobs[0].model, setting_.replicas(jobs), setting_.session_options(jobs[0]));
 }
 
 const Device& WaveRunner::tightest() const {
@@ -130,12 +139,12 @@ const Device& WaveRunner::tightest() const {
 }
 
 // How many of these replicas, from the first on, one session can hold, on any device.
-size_t WaveRunner::fitting(std::span<const Replica> replicas, const SessionOptions& options) const {
+size_t WaveRunner::fitting(const Bert& model, std::span<const Replica> replicas, const SessionOptions& options) const {
   const Device& device = tightest();
   const size_t free = device.free_bytes();
-  const auto budget = static_cast<size_t>(kShareOfMemory * static_cast<double>(free));
+  const auto budget = static_cast<size_t>(kShareOfMemory / lanes_ * static_cast<double>(free));
   for (size_t n = std::min(most_, replicas.size());;) {
-    const size_t needed = Session::memory(device, model(), {replicas.begin(), replicas.begin() + n}, options);
+    const size_t needed = Session::memory(device, model, {replicas.begin(), replicas.begin() + n}, options);
     if (needed <= budget) return n;
     if (n == 1)
       throw UserError(fmt::format("a trial takes {} of memory; {} has {} free, and nine tenths of that are used",

@@ -16,17 +16,20 @@ struct SessionJobs {
 
 class WaveRunner {
  public:
-  // Devices of one kind. At most `replicas` trials a session; 0: what suits a device.
-  WaveRunner(std::vector<Device*> devices, const Setup& setup, const TrainArgs& train, int replicas);
+  // Devices of one kind; `lanes` of them share a machine's memory. At most `replicas` trials a session; 0: what suits a
+  // device.
+  WaveRunner(std::vector<Device*> devices, const Setup& setup, const TrainArgs& train, int replicas, int lanes = 1);
 
-  // The sessions that train these jobs. Together are those whose states stand at the same step; those whose formats
-  // look over a sequence (they would slow down a whole session) have sessions of their own, the last. No session has
-  // more than a device's share of the jobs. UserError if the memory is too small for one of them.
+  // The sessions that train these jobs. Together are those of one architecture whose states stand at the same step and
+  // that train for as many epochs; those whose formats look over a sequence (they would slow down a whole session) have
+  // sessions of their own, the last. No session has more than a device's share of the jobs. UserError if the memory is
+  // too small for one of them.
   std::vector<SessionJobs> sessions(std::vector<TrialJob> jobs) const;
-  // Trains the sessions, evaluates them on `split`, and calls every job's `finished`. Each device has a thread of its
-  // own; `alive` and `finished` are called in the caller's. Where one device fails the others stop, and their trials
-  // keep their states. Throws Stopped.
-  void run(const std::vector<SessionJobs>& sessions, const Split& split, const std::function<void()>& alive) const;
+  // Trains the sessions, evaluates them on the splits, and calls every job's `finished`. Each device has a thread of
+  // its own; `alive` and `finished` are called in the caller's. Where one device fails the others stop, and their
+  // trials keep their states. Throws Stopped.
+  void run(const std::vector<SessionJobs>& sessions, const TrialSplits& splits,
+           const std::function<void()>& alive) const;
   // Which sessions each device takes: the largest first, to the device with the fewest trials. Devices that get none
   // are left out.
   std::vector<std::vector<size_t>> place(const std::vector<SessionJobs>& sessions) const;
@@ -36,19 +39,19 @@ class WaveRunner {
   std::vector<Evaluation> evaluate_kept(const std::vector<std::filesystem::path>& folders, const Split& split) const;
 
   size_t devices() const { return devices_.size(); }
-  const Bert& model() const { return setting_.model; }
-  int64_t steps() const { return setting_.steps(); }
+  int64_t steps(const TrialJob& job) const { return setting_.steps(job); }
   // Bytes that the session takes.
   size_t memory(std::span<const TrialJob> jobs) const;
 
  private:
-  size_t fitting(std::span<const Replica> replicas, const SessionOptions& options) const;
+  size_t fitting(const Bert& model, std::span<const Replica> replicas, const SessionOptions& options) const;
 
   const Device& tightest() const;  // the device with the least free memory
 
   std::vector<Device*> devices_;
   TrialSetting setting_;
   size_t most_;  // replicas a session
+  int lanes_;
 };
 
 }  // namespace mpq

@@ -87,11 +87,11 @@ bool wants_input_grad(const Features& x, const LinearTerms& terms) {
   return x.x->wants_grad || bool(terms.input.dtrained);
 }
 
-void record_linear_grads(Tape& tape, const Features& x, std::vector<Linear1> forwards, std::vector<LinearTerms> terms,
-                         std::vector<Var> results) {
+void record_linear_grads(Tape& tape, std::vector<Features> xs, std::vector<Linear1> forwards,
+                         std::vector<LinearTerms> terms, std::vector<Var> results) {
   Var any = results[0];  // one that wants its gradient, if there is one
   for (size_t i = 0; i < forwards.size(); ++i) {
-    results[i]->wants_grad = wants_input_grad(x, terms[i]) || terms[i].dw || terms[i].dbias;
+    results[i]->wants_grad = wants_input_grad(xs[i], terms[i]) || terms[i].dw || terms[i].dbias;
     if (results[i]->wants_grad) any = results[i];
   }
   tape.record(any, [=, &tape] {
@@ -99,17 +99,17 @@ void record_linear_grads(Tape& tape, const Features& x, std::vector<Linear1> for
     for (size_t i = 0; i < forwards.size(); ++i) {
       if (!results[i]->wants_grad) continue;
       Tape::GradTarget target{};  // Linears of one input add to it in their order
-      if (wants_input_grad(x, terms[i])) target = tape.grad_target(x.x);
+      if (wants_input_grad(xs[i], terms[i])) target = tape.grad_target(xs[i].x);
       grads.push_back({.forward = forwards[i],
                        .dy = tape.grad_of(results[i]),
-                       .input_format = target.grad ? input_format(tape, x, terms[i].input) : InputFormat{},
+                       .input_format = target.grad ? input_format(tape, xs[i], terms[i].input) : InputFormat{},
                        .dx = target.grad,
                        .accumulate = target.accumulate,
                        .dw = terms[i].dw,
                        .dbias = terms[i].dbias});
       if (results[i]->slope_applied) grads.back().forward.activation = Activation::none;
     }
-    take_slope(x, grads);
+    take_slope(xs[0], grads);
     tape.ops().linear_grad(grads);
   });
 }
@@ -124,9 +124,39 @@ Linear1 forward_of(const Features& x, int reader, const LinearTerms& terms, Tens
           .y = y};
 }
 
+// x itself, or what activation and dropout make of it.
+Features identity(Tape& tape, const Features& x, const LinearOptions& options) {
+  if (options.activation == Activation::none && options.dropout.p <= 0) {
+    check(options.readers.empty(), "an identity's output has the readers of its input");
+    Var y = tape.borrow(x.x);
+    tape.record(y, [=, &tape] { tape.pass_grad(y, x.x); });
+    return {y, {}, x.ragged, x.rank};
+  }
+  Var y = tape.var(x.x->data.shape);
+  const CopyPlan plan = plan_copies(tape, options.readers, y->data, x.rank);
+  const bool saves = tape.recording() && options.activation != Activation::none;
+  const Linear1 forward{.ragged = x.ragged,
+                        .x = x.x->data,
+                        .activation = options.activation,
+                        .dropout = options.dropout,
+                        .saved = saves ? tape.tensor(y->data.shape) : Tensor{},
+                        .y = y->data,
+                        .quantized = plan.copies};
+  tape.ops().activate(forward);
+  if (options.dropout.p <= 0) y->activation = options.activation, y->saved = forward.saved;
+  y->wants_grad = x.x->wants_grad;
+  tape.record(y, [=, &tape] {
+    const Tensor dy = tape.grad_of(y);
+    if (!y->slope_applied) tape.ops().activate_grad({.forward = forward, .dy = dy});
+    tape.pass_grad(y, x.x);
+  });
+  return {y, plan.read, x.ragged, x.rank};
+}
+
 }  // namespace
 
 Features linear(Tape& tape, const Features& x, int reader, const LinearTerms& terms, const LinearOptions& options) {
+  if (!terms.w) return identity(tape, x, options);
   Var y = tape.var({x.x->data.rows(), terms.w.rows()});
   const CopyPlan plan = plan_copies(tape, options.readers, y->data, x.rank);
   Linear1 forward = forward_of(x, reader, terms, y->data);
@@ -134,25 +164,66 @@ Features linear(Tape& tape, const Features& x, int reader, const LinearTerms& te
   forward.dropout = options.dropout;
   forward.quantized = plan.copies;
   if (tape.recording() && options.activation != Activation::none) forward.saved = tape.tensor(y->data.shape);
-  tape.ops().linear({&forward, 1});
+  tape.run({&forward, 1});
   if (options.dropout.p <= 0) y->activation = options.activation, y->saved = forward.saved;
-  record_linear_grads(tape, x, {forward}, {terms}, {y});
+  record_linear_grads(tape, {x}, {forward}, {terms}, {y});
   return {y, plan.read, x.ragged, x.rank};
 }
 
-std::vector<Var> linears(Tape& tape, const Features& x, std::span<const int> readers,
-                         std::span<const LinearTerms* const> terms, size_t recorded) {
+std::vector<Var> linears(Tape& tape, std::span<const LinearInput> inputs, std::span<const LinearTerms* const> terms,
+                         size_t recorded) {
+  std::vector<Features> xs;
   std::vector<Linear1> forwards;
   std::vector<LinearTerms> all;
-  std::vector<Var> results;
-  for (size_t i = 0; i < readers.size(); ++i) {
+  std::vector<Var> results, products;
+  size_t with_grads = 0;  // of the products
+  for (size_t i = 0; i < terms.size(); ++i) {
+    const Features& x = inputs[i].x;
+    if (!terms[i]->w) {
+      results.push_back(i < recorded ? identity(tape, x, {}).x : x.x);
+      continue;
+    }
+    xs.push_back(x);
     results.push_back(tape.var({x.x->data.rows(), terms[i]->w.rows()}));
-    forwards.push_back(forward_of(x, readers[i], *terms[i], results[i]->data));
+    products.push_back(results[i]);
+    forwards.push_back(forward_of(x, inputs[i].reader, *terms[i], results[i]->data));
     all.push_back(*terms[i]);
+    with_grads += i < recorded;
   }
-  tape.ops().linear(forwards);
-  forwards.resize(std::min(recorded, forwards.size()));
-  record_linear_grads(tape, x, std::move(forwards), std::move(all), results);
+  if (forwards.empty()) return results;
+  tape.run(forwards);
+  forwards.resize(with_grads);
+  if (with_grads > 0) record_linear_grads(tape, std::move(xs), std::move(forwards), std::move(all), products);
+  return results;
+}
+
+std::vector<Features> prune(Tape& tape, const Features& x, std::span<const PruneTerms> terms) {
+  std::vector<Prune> forwards;
+  std::vector<Features> results;
+  const Shape shape = x.x->data.shape;
+  for (const PruneTerms& t : terms) {
+    const Var pruned = tape.var(shape);
+    pruned->wants_grad = x.x->wants_grad;
+    results.push_back({pruned, {}, x.ragged, x.rank});
+    forwards.push_back({.ragged = x.ragged,
+                        .slot = t.slot,
+                        .draw = t.draw,
+                        .numbers = t.numbers,
+                        .x = x.x->data,
+                        .threshold = tape.tensor({shape[0]}),
+                        .pruned = pruned->data});
+  }
+  tape.ops().prune(forwards);
+  for (size_t i = 0; i < terms.size(); ++i) results[i] = read_again(tape, results[i], {&terms[i].reader, 1}, x.rank);
+  tape.record(results[0].x, [=, &tape] {
+    std::vector<PruneGrad> grads;
+    for (size_t i = 0; i < forwards.size(); ++i) {
+      const Tensor dpruned = tape.grad_of(results[i].x);
+      const auto target = tape.grad_target(x.x);
+      grads.push_back({forwards[i], dpruned, target.grad, target.accumulate});
+    }
+    tape.ops().prune_grad(grads);
+  });
   return results;
 }
 
@@ -198,6 +269,7 @@ Features residual_norm(Tape& tape, Var y, Var residual, const Ragged& ragged, co
                              .beta = terms.beta,
                              .epsilon = terms.epsilon,
                              .dropout = dropout,
+                             .sum = y->borrowed ? tape.tensor(shape) : y->data,
                              .mean = tape.tensor({shape[0]}),
                              .rstd = tape.tensor({shape[0]}),
                              .x = x->data,

@@ -35,7 +35,8 @@ struct CopyPlan {
 };
 CopyPlan plan_copies(Tape& tape, std::span<const Reader> readers, Tensor x, int rank);
 
-// A Linear as one step sees it: master weights stay elsewhere, products use their quantized values.
+// A Linear as one step sees it: master weights stay elsewhere, products use their quantized values. Without a weight it
+// is the identity.
 struct LinearTerms {
   Tensor w, bias;    // [N, K] [N], quantized (or the masters themselves)
   Tensor dw, dbias;  // gradients of the masters; empty if frozen
@@ -57,16 +58,30 @@ struct NormTerms {
 Features embed(Tape& tape, const EmbedTerms& terms, const Ragged& ragged, const int32_t* tokens,
                const TokenSegments& segments, const Dropout& dropout, std::span<const Reader> readers);
 
+// How the input of one Linear is pruned before it is read.
+struct PruneTerms {
+  PruneSlot slot;
+  Dropout draw;            // of random pruning; without a p
+  const int32_t* numbers;  // of the sequences, or null
+  Reader reader;           // of what is left
+};
+// What up to three Linears read of x, each pruned by itself.
+std::vector<Features> prune(Tape& tape, const Features& x, std::span<const PruneTerms> terms);
+
 struct LinearOptions {
   Activation activation = Activation::none;
   Dropout dropout;
   std::span<const Reader> readers;  // of the result
 };
-// y_i = dropout(activation(x w_i^T + b_i)): one Linear, or several that read the same rows. Only the first `recorded`
+// y_i = dropout(activation(x_i w_i^T + b_i)): one Linear, or several that read the same rows. Only the first `recorded`
 // of them take part in gradients.
+struct LinearInput {
+  Features x;
+  int reader;
+};
 Features linear(Tape& tape, const Features& x, int reader, const LinearTerms& terms, const LinearOptions& options);
-std::vector<Var> linears(Tape& tape, const Features& x, std::span<const int> readers,
-                         std::span<const LinearTerms* const> terms, size_t recorded = SIZE_MAX);
+std::vector<Var> linears(Tape& tape, std::span<const LinearInput> inputs, std::span<const LinearTerms* const> terms,
+                         size_t recorded = SIZE_MAX);
 
 struct AttentionInputs {
   Ragged keys, queries;

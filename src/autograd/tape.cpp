@@ -19,6 +19,13 @@ Tensor Tape::grad_of(Var v) {
   return v->grad;
 }
 
+void Tape::pass_grad(Var from, Var to) {
+  if (!from->has_grad) return;
+  if (to->has_grad) return ops_.add(from->grad, to->grad);
+  to->grad = from->grad;
+  to->has_grad = true;
+}
+
 void Tape::backward() {
   for (auto step = log_.rbegin(); step != log_.rend(); ++step) (*step)();
   log_.clear();

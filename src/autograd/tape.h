@@ -3,6 +3,7 @@
 #pragma once
 #include <deque>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "tensor/arena.h"
@@ -21,6 +22,7 @@ struct Value {
   Activation activation = Activation::none;
   Tensor saved;
   bool slope_applied = false;
+  bool borrowed = false;  // data belong to another value: nobody may write them
 };
 using Var = Value*;  // owned by the tape; valid until its reset()
 
@@ -35,8 +37,20 @@ class Tape {
   int replicas() const { return replicas_; }
   bool recording() const { return recording_; }
 
+  // Called before each product of Linears, with what it is about to multiply.
+  using Observer = std::function<void(std::span<const Linear1>)>;
+  void observe(Observer observer) { observer_ = std::move(observer); }
+  void run(std::span<const Linear1> problems) {
+    if (observer_) observer_(problems);
+    ops_.linear(problems);
+  }
+
   Tensor tensor(Shape shape) { return arena_.tensor(shape, replicas_); }
   Var var(Shape shape) { return &values_.emplace_back(Value{.data = tensor(shape)}); }
+  // The same data with a gradient of its own.
+  Var borrow(Var v) {
+    return &values_.emplace_back(Value{.data = v->data, .wants_grad = v->wants_grad, .borrowed = true});
+  }
 
   // The first gradient writer sets, later ones add: `accumulate` says which this one is.
   struct GradTarget {
@@ -46,6 +60,8 @@ class Tape {
   GradTarget grad_target(Var v);
   // The finished gradient of v; every consumer has run. Zeros if v has none.
   Tensor grad_of(Var v);
+  // Adds the finished gradient of `from` to that of `to`, or hands it over where `to` has none yet.
+  void pass_grad(Var from, Var to);
 
   // The gradient of what made `result`.
   void record(Var result, std::function<void()> backward) {
@@ -60,6 +76,7 @@ class Tape {
   Arena& arena_;
   int replicas_;
   bool recording_;
+  Observer observer_;
   std::deque<Value> values_;
   std::vector<std::function<void()>> log_;
   std::vector<QuantizeGrad::Item> trained_formats_;

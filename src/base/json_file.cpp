@@ -1,5 +1,7 @@
 #include "base/json_file.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/file.h"
 
@@ -66,6 +68,15 @@ bool JsonFile::flag(const char* key, bool fallback) const {
   const Json* value = find(key);
   if (value && !value->is_boolean()) fail(key, value->dump(), "true or false");
   return value ? value->get<bool>() : fallback;
+}
+
+std::vector<std::string> JsonFile::texts(const char* key) const {
+  const Json* value = find(key);
+  if (!value) return {};
+  const bool texts =
+      value->is_array() && std::all_of(value->begin(), value->end(), [](const Json& v) { return v.is_string(); });
+  if (!texts) fail(key, value->dump(), "a list of texts");
+  return value->get<std::vector<std::string>>();
 }
 
 Json JsonFile::object(const char* key) const {

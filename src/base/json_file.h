@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 namespace mpq {
 
@@ -19,7 +20,8 @@ class JsonFile {
   double real(const char* key, double fallback, double min, double max) const;
   std::string text(const char* key, const std::string& fallback) const;
   bool flag(const char* key, bool fallback) const;
-  nlohmann::ordered_json object(const char* key) const;  // {} where it is absent
+  nlohmann::ordered_json object(const char* key) const;   // {} where it is absent
+  std::vector<std::string> texts(const char* key) const;  // likewise; of a list
 
   // "FILE: KEY is FOUND", hint "allowed: EXPECTED".
   [[noreturn]] void fail(const std::string& key, const std::string& found, const std::string& expected) const;

@@ -1,5 +1,7 @@
 #include "nn/bert.h"
 
+#include <array>
+
 #include "base/text.h"
 #include "nn/format_table.h"
 
@@ -40,7 +42,23 @@ BertConfig parse_model(const std::string& text) {
   return c;
 }
 
+std::vector<std::string> square_linears(const BertConfig& config) {
+  std::vector<std::string> names;
+  for (int l = 0; l < config.layers; ++l) {
+    const std::string n = fmt::format("bert.encoder.layer.{}.", l);
+    for (const char* part : {"attention.self.query", "attention.self.key", "attention.self.value",
+                             "attention.output.dense", "intermediate.dense", "output.dense"})
+      if (std::string_view(part).starts_with("attention.") || config.hidden == config.ffn) names.push_back(n + part);
+  }
+  names.push_back("bert.pooler.dense");
+  return names;
+}
+
 Linear Bert::add_linear(const std::string& name, int out, int in) {
+  if (config_.identities.contains(name)) {
+    check(out == in, "{} of {} inputs and {} outputs is no identity", name, in, out);
+    return {.name = name};
+  }
   Linear linear{name, &parameters_.add(name + ".weight", {out, in}, true),
                 &parameters_.add(name + ".bias", {out}, false), nullptr, static_cast<int>(linears_.size())};
   linears_.push_back(nullptr);  // filled when the Linear has its final place
@@ -93,6 +111,7 @@ void Bert::add_masked_lm_head() {
 // What formats train.
 void Bert::add_quantizers() {
   const auto add = [&](Linear& linear) {
+    if (linear.is_identity()) return;
     linear.trained = &parameters_.add(linear.name + ".quantizer", {4}, false);
     linears_[linear.index] = &linear;
   };
@@ -126,20 +145,54 @@ class Forward {
     const Linear &pooler = model_.pooler, &classifier = model_.classifier;
     if (x.rank == 3)  // the last layer ran on all rows
       x = read_again(tape_, select_first(tape_, x, batch_.single_rows), std::vector{reader(pooler)}, 2);
-    x = linear(tape_, x, 0, terms(pooler),
+    x = linear(tape_, input(tape_, x, pooler), 0, terms(pooler),
                {.activation = Activation::tanh,
                 .dropout = hidden_dropout(3 * model_.config().layers + 1),
                 .readers = std::vector{reader(classifier)}});
-    return linear(tape_, x, 0, terms(classifier), {}).x;
+    return linear(tape_, input(tape_, x, classifier), 0, terms(classifier), {}).x;
   }
 
  private:
   // `whole`: of [CLS] rows, what the Linear would read in all rows.
-  Reader reader(const Linear& linear, const Features* whole = nullptr) const {
+  Reader quantized_reader(const Linear& linear, const Features* whole = nullptr) const {
     Reader reader = formats_.reader(t_, linear);
     if (whole) reader.whole = {whole->read[0], batch_.ragged.starts};
     return reader;
   }
+  // Of what is to be pruned first the producer makes no quantized copy.
+  Reader reader(const Linear& linear, const Features* whole = nullptr) const {
+    return formats_.pruning().any({&linear}) ? Reader{} : quantized_reader(linear, whole);
+  }
+  PruneTerms pruning(const Linear& linear, const Features* whole = nullptr) const {
+    constexpr int first_site = 1 << 16;  // dropout's lie below
+    Dropout draw = dropout(0, first_site + linear.index);
+    draw.seeds = dropout_.prune_seeds;
+    return {formats_.pruning().slot(linear), draw, dropout_.on ? nullptr : batch_.numbers,
+            quantized_reader(linear, whole)};
+  }
+  // What the Linear reads of x.
+  Features input(Tape& tape, const Features& x, const Linear& linear, const Features* whole = nullptr) const {
+    if (!formats_.pruning().any({&linear})) return x;
+    return prune(tape, x, std::array{pruning(linear, whole)})[0];
+  }
+  // Where one of them is pruned for any replica all are, some by nothing: so gradients are added to x's in one order,
+  // whatever replicas share the session.
+  std::array<LinearInput, 3> attention_inputs(Tape& tape, const Features& x, const BertLayer& l) const {
+    std::array<LinearInput, 3> inputs{{{x, 0}, {x, 1}, {x, 2}}};
+    if (!prunes_attention(l)) return inputs;
+    const std::array linears{&l.query, &l.key, &l.value};
+    std::vector<PruneTerms> products;
+    for (int i = 0; i < 3; ++i)
+      if (linears[i]->is_identity())
+        inputs[i] = {linear(tape, x, 0, {}, {}), 0};  // before the others: their gradients are added first, as without
+      else
+        products.push_back(pruning(*linears[i]));
+    const auto pruned = prune(tape, x, products);
+    for (int i = 0, next = 0; i < 3; ++i)
+      if (!linears[i]->is_identity()) inputs[i] = {pruned[next++], 0};
+    return inputs;
+  }
+  bool prunes_attention(const BertLayer& l) const { return formats_.pruning().any({&l.query, &l.key, &l.value}); }
   LinearTerms terms(const Linear& linear) const { return formats_.terms(t_, linear); }
   Tensor value(const Parameter* p) const { return view(t_.values, *p); }
   Tensor grad(const Parameter* p) const { return grad_of(t_, *p); }
@@ -150,6 +203,7 @@ class Forward {
   static int site(size_t l) { return static_cast<int>(3 * l); }
   std::vector<Reader> attention_readers(size_t l) const {
     const BertLayer& layer = model_.layers[l];
+    if (prunes_attention(layer)) return {};
     return {reader(layer.query), reader(layer.key), reader(layer.value)};
   }
   // The gradients of a norm are computed together; where only one of its parameters is frozen, nobody reads that one's.
@@ -180,19 +234,21 @@ class Forward {
   Features layer(const Features& x, size_t l) {
     const BertLayer& layer = model_.layers[l];
     const LinearTerms query = terms(layer.query), key = terms(layer.key), value = terms(layer.value);
+    const auto [q, k, v] = attention_inputs(tape_, x, layer);
     const bool last = l + 1 == model_.layers.size(), masked = bool(batch_.masked);
     if (!last || masked || formats_.output_over_sequence()) {
-      const auto qkv = linears(tape_, x, std::array{0, 1, 2}, std::array{&query, &key, &value});
+      const auto qkv = linears(tape_, std::array{q, k, v}, std::array{&query, &key, &value});
       if (last && masked) return masked_output(l, x, {qkv[0], qkv[1], qkv[2]});
       return output(l, x, stages(tape_, l, x, {qkv[0], qkv[1], qkv[2]}),
                     last ? std::vector<Reader>{} : attention_readers(l + 1), 3);
     }
     const bool over_sequence = formats_.input_over_sequence();
-    const std::array read{1, 2, 0};
-    const auto kvq =
-        linears(tape_, x, std::span(read).first(over_sequence ? 3 : 2), std::array{&key, &value, &query}, 2);
+    const std::array<const LinearTerms*, 3> read{&key, &value, &query};
+    const auto kvq = linears(tape_, std::array{k, v, q}, std::span(read).first(over_sequence ? 3 : 2), 2);
     const Features first = select_first(tape_, x, batch_.single_rows);
-    const Projections of_first{linear(tape_, first, 0, query, {}).x, kvq[0], kvq[1]};
+    const bool pruned = prunes_attention(layer) && !layer.query.is_identity();
+    const Features first_q = pruned ? select_first(tape_, q.x, batch_.single_rows) : first;
+    const Projections of_first{linear(tape_, first_q, 0, query, {}).x, kvq[0], kvq[1]};
     if (!over_sequence) return cls_output(l, first, stages(tape_, l, first, of_first));
     // A format that looks over the sequence has to see all rows. What it makes of the first ones is all they are for:
     // they have no part in the gradient, and behind the last format nothing is computed of them.
@@ -204,9 +260,10 @@ class Forward {
   struct Projections {
     Var q, k, v;
   };
-  // What the Linears of a layer read behind its projections.
+  // What the Linears of a layer read behind its projections, and what goes past the feed-forward ones.
   struct Stages {
     Features context, middle, wide;
+    Var residual = nullptr;
   };
 
   Features attend(Tape& tape, size_t l, const Ragged& queries, const Projections& p,
@@ -216,23 +273,28 @@ class Forward {
   }
 
   Stages stages(Tape& tape, size_t l, const Features& rows, const Projections& p, const Stages* whole = nullptr) {
-    const Features context = attend(tape, l, rows.ragged, p,
-                                    {reader(model_.layers[l].attention_output, whole ? &whole->context : nullptr)});
+    const Features context =
+        attend(tape, l, rows.ragged, p, {reader(model_.layers[l].attention_output, whole ? &whole->context : nullptr)});
     return behind_attention(tape, l, rows, context, whole);
   }
 
   Stages behind_attention(Tape& tape, size_t l, const Features& rows, const Features& context, const Stages* whole) {
     const BertLayer& layer = model_.layers[l];
+    const auto of_whole = [&](Features Stages::*stage) { return whole ? &(whole->*stage) : nullptr; };
     const auto readers = [&](const Linear& next, Features Stages::*stage) {
-      return std::vector{reader(next, whole ? &(whole->*stage) : nullptr)};
+      return std::vector{reader(next, of_whole(stage))};
     };
     Stages s;
-    s.context = context;
+    s.context = input(tape, context, layer.attention_output, of_whole(&Stages::context));
     const Features attended = linear(tape, s.context, 0, terms(layer.attention_output), {});
-    s.middle = residual_norm(tape, attended.x, rows.x, rows.ragged, norm(layer.attention_gamma, layer.attention_beta),
-                             hidden_dropout(site(l) + 2), readers(layer.intermediate, &Stages::middle));
-    s.wide = linear(tape, s.middle, 0, terms(layer.intermediate),
-                    {.activation = Activation::gelu, .readers = readers(layer.output, &Stages::wide)});
+    const Features middle =
+        residual_norm(tape, attended.x, rows.x, rows.ragged, norm(layer.attention_gamma, layer.attention_beta),
+                      hidden_dropout(site(l) + 2), readers(layer.intermediate, &Stages::middle));
+    s.residual = middle.x;
+    s.middle = input(tape, middle, layer.intermediate, of_whole(&Stages::middle));
+    const Features wide = linear(tape, s.middle, 0, terms(layer.intermediate),
+                                 {.activation = Activation::gelu, .readers = readers(layer.output, &Stages::wide)});
+    s.wide = input(tape, wide, layer.output, of_whole(&Stages::wide));
     return s;
   }
 
@@ -251,7 +313,7 @@ class Forward {
   Features output(size_t l, const Features& rows, const Stages& s, const std::vector<Reader>& readers, int rank) {
     const BertLayer& layer = model_.layers[l];
     const Features narrow = linear(tape_, s.wide, 0, terms(layer.output), {});
-    return residual_norm(tape_, narrow.x, s.middle.x, rows.ragged, norm(layer.output_gamma, layer.output_beta),
+    return residual_norm(tape_, narrow.x, s.residual, rows.ragged, norm(layer.output_gamma, layer.output_beta),
                          hidden_dropout(site(l) + 3), readers, rank);
   }
 

@@ -2,6 +2,7 @@
 // pooler) or of masked language modelling. The last layer computes only what its head needs: behind attention one row a
 // sequence ([CLS]), or the masked rows.
 #pragma once
+#include <set>
 #include <string>
 #include <vector>
 
@@ -16,18 +17,24 @@ struct BertConfig {
   int vocabulary = 30522, positions = 512, types = 2, classes = 2;
   float layer_norm_epsilon = 1e-12f, initializer_range = 0.02f;
   float hidden_dropout = 0.1f, attention_dropout = 0.1f;
+  // Linears that are left out: their output is their input (square_linears says which can be).
+  std::set<std::string> identities = {};
   bool operator==(const BertConfig&) const = default;
 };
 
 // "tiny", "mini", "small", "medium", "base" or "L,H,A,F" (layers, hidden, heads, feed-forward). UserError.
 BertConfig parse_model(const std::string& text);
 
+// The Linears whose output is as wide as their input, in the order of the model; the classifier is none of them.
+std::vector<std::string> square_linears(const BertConfig& config);
+
 // A Linear of the model. Its index is its row in the table of formats.
 struct Linear {
   std::string name;  // "bert.encoder.layer.0.attention.self.query"
-  const Parameter *weight, *bias;
-  const Parameter* trained;  // [4]: means of binary_residual, then gamma; used only where a format trains them
-  int index;
+  const Parameter *weight = nullptr, *bias = nullptr;
+  const Parameter* trained = nullptr;  // [4]: means of binary_residual, then gamma; used where a format trains them
+  int index = -1;
+  bool is_identity() const { return !weight; }  // it has no parameters, no formats and no index
 };
 
 struct BertLayer {
@@ -55,7 +62,7 @@ class Bert {
   const BertConfig& config() const { return config_; }
   Head head() const { return head_; }
   const ParameterSet& parameters() const { return parameters_; }
-  const std::vector<const Linear*>& linears() const { return linears_; }
+  const std::vector<const Linear*>& linears() const { return linears_; }  // without identities
   // See ParameterSet::freeze. Before a session is opened on this model.
   int freeze(const std::string& pattern) { return parameters_.freeze(pattern); }
 
@@ -89,20 +96,24 @@ Tensor grad_of(const BertTensors& tensors, const Parameter& p);
 
 // A batch where the device can read it.
 struct BertBatch {
-  Ragged ragged, single_rows;  // single_rows: B sequences of one row
-  const int32_t* tokens;       // [T]
-  TokenSegments segments;      // training only
-  const int32_t* labels;       // [B]; training only
-  SoftTargets soft = {};       // instead of the labels, where a teacher has spoken
-  ChosenRows masked = {};      // of a masked language model: the rows that it is to say, and
+  Ragged ragged, single_rows;              // single_rows: B sequences of one row
+  const int32_t* tokens;                   // [T]
+  TokenSegments segments;                  // training only
+  const int32_t* labels;                   // [B]; training only
+  SoftTargets soft = {};                   // instead of the labels, where a teacher has spoken
+  ChosenRows masked = {};                  // of a masked language model: the rows that it is to say, and
   const int32_t* masked_tokens = nullptr;  // what they were
+  // [B]: what random pruning knows the sequences by in evaluation; null, and in training: their place in the batch.
+  const int32_t* numbers = nullptr;
 };
 
+// What random numbers are drawn by; without dropout (`on` is false) random pruning still draws.
 struct DropoutState {
   bool on = false;
-  const uint64_t* seeds = nullptr;  // [R]
-  const int64_t* step = nullptr;    // [1]
-  uint32_t first = 0;               // the first sequence's number
+  const uint64_t* seeds = nullptr;        // [R]
+  const int64_t* step = nullptr;          // [1]
+  uint32_t first = 0;                     // the first sequence's number
+  const uint64_t* prune_seeds = nullptr;  // [R]
 };
 
 class FormatTable;  // nn/format_table.h

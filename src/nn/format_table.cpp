@@ -31,8 +31,11 @@ void check_tiles(const LinearSpec& spec, const Linear& linear) {
 
 }  // namespace
 
-FormatTable::FormatTable(const Bert& model, const std::vector<std::vector<LinearSpec>>& specs)
-    : replicas_(static_cast<int>(specs.size())), linears_(static_cast<int>(model.linears().size())) {
+FormatTable::FormatTable(const Bert& model, const std::vector<std::vector<LinearSpec>>& specs,
+                         const std::vector<Pruning>& prunings)
+    : replicas_(static_cast<int>(specs.size())),
+      linears_(static_cast<int>(model.linears().size())),
+      pruning_(model, prunings) {
   for (const auto& replica : specs) {
     check(static_cast<int>(replica.size()) == linears_, "{} specs for {} Linears", replica.size(), linears_);
     for (int i = 0; i < linears_; ++i) {
@@ -55,10 +58,11 @@ FormatTable::FormatTable(const Bert& model, const std::vector<std::vector<Linear
   for (const BertLayer& layer : model.layers)
     for (int i : {layer.key.index, layer.value.index})
       for (int j : {layer.query.index, layer.key.index})
-        if (j < i && shares_input_with_[i] == i && equal_inputs(i, j)) shares_input_with_[i] = shares_input_with_[j];
+        if (j >= 0 && j < i && shares_input_with_[i] == i && equal_inputs(i, j))
+          shares_input_with_[i] = shares_input_with_[j];
   const BertLayer& last = model.layers.back();
   const auto over_sequence = [&](const Linear& linear, int operand) {
-    for (int r = 0; r < replicas_; ++r)
+    for (int r = 0; r < replicas_ && !linear.is_identity(); ++r)
       if (reach(spec(r, linear.index, operand), Role::activation) == Reach::sequence) return true;
     return false;
   };
@@ -82,7 +86,7 @@ bool FormatTable::any(int linear, int operand) const {
 }
 
 Reader FormatTable::reader(const BertTensors& t, const Linear& linear) const {
-  if (!any(linear.index, kX)) return {};
+  if (linear.is_identity() || !any(linear.index, kX)) return {};
   Reader reader{.slot = slot(shares_input_with_[linear.index], kX)};
   for (int r = 0; r < replicas_; ++r)
     if (!gradient_is_identity(spec(r, linear.index, kX))) reader.identity_gradient = false;
@@ -102,6 +106,7 @@ Tensor FormatTable::weight_grad(const BertTensors& t, const Linear& linear, cons
 }
 
 LinearTerms FormatTable::terms(const BertTensors& t, const Linear& linear) const {
+  if (linear.is_identity()) return {};
   LinearTerms terms;
   terms.input = reader(t, linear);
   const bool w = any(linear.index, kW) || terms.input.slot.trained, b = any(linear.index, kB);

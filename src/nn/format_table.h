@@ -1,8 +1,9 @@
-// The number formats of a model: every operand of every Linear of every replica.
+// The number formats of a model: every operand of every Linear of every replica; and which inputs are pruned.
 #pragma once
 #include <vector>
 
 #include "nn/bert.h"
+#include "nn/prune_table.h"
 
 namespace mpq {
 
@@ -11,12 +12,14 @@ class FormatTable {
  public:
   // specs[r][i]: replica r, Linear i. A format that trains something reads model.trained from `values`. UserError: a
   // tile that must divide its tensor does not divide this model's.
-  FormatTable(const Bert& model, const std::vector<std::vector<LinearSpec>>& specs);
+  FormatTable(const Bert& model, const std::vector<std::vector<LinearSpec>>& specs,
+              const std::vector<Pruning>& prunings = {});
 
   int replicas() const { return replicas_; }
   // The table itself, [R][linears][x, w, b, y], and where its copy in the device's memory is.
   const std::vector<QuantSpec>& table() const { return table_; }
-  void place(const QuantSpec* specs) { specs_ = specs; }
+  const PruneTable& pruning() const { return pruning_; }
+  void place(const QuantSpec* specs, const PruneSpec* pruning) { specs_ = specs, pruning_.place(pruning); }
   bool weights_quantized() const { return weights_quantized_; }  // any weight or bias of any replica
   bool weights_scaled() const { return weights_scaled_; }        // by gamma
   // In the last layer only [CLS] goes on. A format there that looks over the sequence still has to see every row: of
@@ -40,6 +43,7 @@ class FormatTable {
   Tensor weight_grad(const BertTensors& t, const Linear& linear, const Parameter& p) const;
 
   int replicas_, linears_;
+  PruneTable pruning_;
   std::vector<QuantSpec> table_;        // [R][linears][x, w, b, y]
   const QuantSpec* specs_ = nullptr;    // the same on the device; null: nobody reads them (dry runs)
   std::vector<int> shares_input_with_;  // the first Linear of the same input whose x formats are equal in every replica

@@ -45,9 +45,10 @@ void join_word_gradients(Tape& tape, const Bert& model, const BertTensors& t, co
 Features masked_lm_logits(Tape& tape, const Bert& model, const BertTensors& tensors, const FormatTable& formats,
                           const BertBatch& batch, const DropoutState& dropout) {
   const Features rows = masked_rows(tape, model, tensors, formats, batch, dropout);
-  const Features wide = linear(tape, rows, 0, formats.terms(tensors, model.masked_lm.transform),
-                               {.activation = Activation::gelu});
-  const Features x = residual_norm(tape, wide.x, nullptr, wide.ragged, norm(model, tensors), {}, std::vector<Reader>(1));
+  const Features wide =
+      linear(tape, rows, 0, formats.terms(tensors, model.masked_lm.transform), {.activation = Activation::gelu});
+  const Features x =
+      residual_norm(tape, wide.x, nullptr, wide.ragged, norm(model, tensors), {}, std::vector<Reader>(1));
   return linear(tape, x, 0, decoder(model, tensors), {});
 }
 

@@ -1,5 +1,7 @@
 #include "nn/operations.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 #include <set>
@@ -23,7 +25,8 @@ std::string without_last_part(const std::string& name) { return name.substr(0, n
 // Writes down what passes. Tensors are told apart by their addresses, which a measuring arena hands out once.
 class Listener final : public DryOps {
  public:
-  Listener(const Bert& model, const std::vector<LinearSpec>& formats, const Tensor& values) : formats_(formats) {
+  Listener(const Bert& model, const std::vector<LinearSpec>& formats, const Tensor& values)
+      : formats_(formats), layers_(model.config().layers) {
     for (const Parameter& p : model.parameters().all()) parameters_[view(values, p).data] = &p;
     for (const Linear* linear : model.linears()) linears_[view(values, *linear->weight).data] = linear;
   }
@@ -50,13 +53,23 @@ class Listener final : public DryOps {
       o.w_bits = bits(o.format.w, op.w.rows(), op.w.cols());
       o.b_bits = bits(o.format.b, 1, op.bias.rows());
       end(o, op.y, op.quantized);
-      if (op.activation != Activation::none) activation(op, linear.name);
+      if (op.activation != Activation::none) activation(op, linear.name, op.y);
     }
   }
 
+  // Without a product: the Linear is the identity.
+  void activate(const Linear1& op) override {
+    const std::string& before = operations_[made_by_.at(op.x.data)].name;
+    const bool gelu = op.activation == Activation::gelu;
+    activation(op, gelu ? before.substr(0, before.find(".attention.")) + ".intermediate.dense" : "bert.pooler.dense",
+               op.x);
+  }
+
+  // The last layer may have two: of all rows, for formats that look over a sequence, and of the first ones.
   void attention(const Attention& op) override {
-    const std::string query = operations_[made_by_.at(op.q.data)].name;
-    Operation o = begin(without_last_part(query), "attention", op.context, {op.q, op.k, op.v});
+    const int layer = std::min(attentions_++, layers_ - 1);
+    Operation o =
+        begin(fmt::format("bert.encoder.layer.{}.attention.self", layer), "attention", op.context, {op.q, op.k, op.v});
     o.multiply_adds = 2 * op.q.rows() * op.k.shape.size();  // scores, then the weighted values
     o.x_bits = float_bits(op.q) + float_bits(op.k) + float_bits(op.v);
     end(o, op.context, op.quantized);
@@ -104,13 +117,15 @@ class Listener final : public DryOps {
     if (counted_.insert(parameter.data).second) o.parameters += parameter.shape.size();
   }
   // Fused into the Linear, but an operation of the model.
-  void activation(const Linear1& op, const std::string& name) {
-    Operation o = begin(name, op.activation == Activation::gelu ? "gelu" : "tanh", op.y, {op.y});
+  void activation(const Linear1& op, const std::string& name, const Tensor& input) {
+    Operation o = begin(name, op.activation == Activation::gelu ? "gelu" : "tanh", op.y, {input});
     o.x_bits = float_bits(op.y);
     end(o, op.y, op.quantized);
   }
 
   const std::vector<LinearSpec>& formats_;
+  const int layers_;
+  int attentions_ = 0;
   std::map<const void*, const Parameter*> parameters_;
   std::map<const void*, const Linear*> linears_;
   std::map<const void*, int> made_by_;

@@ -4,6 +4,7 @@
 //   summary, samples, choices   for people, tests and searches (a family's first choice is its default in a search)
 //   describe(keys)              its keys: range, and default where it has one
 //   bits()                      storage of one value
+//   scale_key                   where one key halves every value with each step: that key, which fit() can choose
 //   rule()                      prepared once, then the quantizer itself: a pure function on scalars
 //   monotone, idempotent        promises that the tests hold it to, outside |x| <= 1e-8
 // problem() names a combination of keys that makes no sense. Formats with tiles: see block_fp.h; with trainable
@@ -35,6 +36,7 @@ struct Integer {
       "x=integer(width=16,frac=6);w=integer(width=16,frac=14);b=integer(width=16,frac=14)",
   };
 
+  static constexpr std::string_view scale_key = "frac";
   static constexpr bool monotone = true, idempotent = true;
   bool operator==(const Integer&) const = default;
   template <class Keys>

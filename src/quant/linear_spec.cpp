@@ -41,16 +41,16 @@ static std::string fill_in(std::string_view linear, std::string_view keys) {
   return text;
 }
 
-static LinearSpec parse_spelled_out(std::string_view text) {
+static LinearText read_spelled_out(std::string_view text) {
   const auto fail = [&](std::string_view why) {
     throw UserError(fmt::format("\"{}\": {}", text, why), "write x=FORMAT;w=FORMAT;b=FORMAT[;y=FORMAT]");
   };
-  LinearSpec spec;
+  LinearText linear;
   struct Operand {
     std::string_view name;
-    QuantSpec* slot;
+    std::string* slot;
     bool given = false;
-  } operands[] = {{"x", &spec.x}, {"w", &spec.w}, {"b", &spec.b}, {"y", &spec.y}};
+  } operands[] = {{"x", &linear.x}, {"w", &linear.w}, {"b", &linear.b}, {"y", &linear.y}};
   for (std::string_view part : split(text, ';')) {
     const size_t equals = part.find('=');
     const std::string_view name = trim(part.substr(0, equals));
@@ -59,23 +59,29 @@ static LinearSpec parse_spelled_out(std::string_view text) {
       if (o.name == name) operand = &o;
     if (equals == std::string_view::npos || !operand) fail(fmt::format("unknown operand \"{}\"", name));
     if (operand->given) fail(fmt::format("operand {} is given twice", name));
-    *operand->slot = parse_format(part.substr(equals + 1));
+    *operand->slot = trim(part.substr(equals + 1));
     operand->given = true;
   }
   for (const Operand& o : operands)
     if (!o.given && o.name != "y") fail(fmt::format("operand {} is missing", o.name));
-  return spec;
+  return linear;
 }
 
-LinearSpec parse_linear_spec(std::string_view text) {
+static LinearSpec parse(const LinearText& text) {
+  return {parse_format(text.x), parse_format(text.w), parse_format(text.b), parse_format(text.y)};
+}
+
+LinearText spell_out(std::string_view text) {
   text = trim(text);
-  if (text.find(';') != std::string_view::npos || text.starts_with("x=")) return parse_spelled_out(text);
+  if (text.find(';') != std::string_view::npos || text.starts_with("x=")) return read_spelled_out(text);
   const auto [name, keys] = parse_call(text);
   const Family& family = find_family(name);
   if (!keys.empty() && family.linear.find('%') == std::string::npos)
     throw UserError(fmt::format("family {} takes no keys", name), fmt::format("write {}", name));
-  return parse_spelled_out(fill_in(family.linear, keys));
+  return read_spelled_out(fill_in(family.linear, keys));
 }
+
+LinearSpec parse_linear_spec(std::string_view text) { return parse(spell_out(text)); }
 
 // The keys with which the family gives this spec, if it does.
 static std::optional<std::string> keys_in_family(const Family& family, const LinearSpec& spec) {
@@ -88,7 +94,7 @@ static std::optional<std::string> keys_in_family(const Family& family, const Lin
     keys = operand.keys;
     break;
   }
-  if (parse_spelled_out(fill_in(family.linear, keys)) != spec) return {};
+  if (parse(read_spelled_out(fill_in(family.linear, keys))) != spec) return {};
   return keys;
 }
 

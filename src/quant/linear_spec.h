@@ -16,6 +16,13 @@ struct LinearSpec {
 };
 
 LinearSpec parse_linear_spec(std::string_view text);  // UserError
+
+// The text of every operand's format, not looked at yet.
+struct LinearText {
+  std::string x, w, b, y = "none";
+};
+LinearText spell_out(std::string_view text);  // UserError
+
 // Canonical: as a family where there is one.
 std::string to_text(const LinearSpec& spec);
 double bits_per_weight(const LinearSpec& spec, int64_t rows, int64_t cols);

@@ -26,6 +26,7 @@ struct Log {
       "log(width=8,bias=63)",
   };
 
+  static constexpr std::string_view scale_key = "bias";
   static constexpr bool monotone = true, idempotent = true;
   bool operator==(const Log&) const = default;
   template <class Keys>

@@ -24,6 +24,7 @@ struct MinifloatDenorm {
       "minifloat_denorm(width=10,exponent=4,bias=7)", "minifloat_denorm(width=12,exponent=5,bias=15)",
   };
 
+  static constexpr std::string_view scale_key = "bias";
   static constexpr bool monotone = true;
   bool operator==(const MinifloatDenorm&) const = default;
   template <class Keys>

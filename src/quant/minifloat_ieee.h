@@ -23,6 +23,7 @@ struct MinifloatIeee {
       "minifloat_ieee(width=10,exponent=4,bias=7)", "minifloat_ieee(width=12,exponent=5,bias=15)",
   };
 
+  static constexpr std::string_view scale_key = "bias";
   static constexpr bool monotone = true, idempotent = true;
   bool operator==(const MinifloatIeee&) const = default;
   template <class Keys>

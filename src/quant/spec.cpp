@@ -211,6 +211,42 @@ class Parser {
   std::vector<Given> given_;
 };
 
+// Finds one integer key.
+struct KeyFinder {
+  std::string_view wanted;
+  int32_t* value = nullptr;
+  int min = 0, max = 0;
+
+  void integer(std::string_view name, int32_t& v, int lo, int hi) {
+    if (name == wanted) value = &v, min = lo, max = hi;
+  }
+  void integer(std::string_view name, int32_t& v, int lo, int hi, int, std::string_view) { integer(name, v, lo, hi); }
+  void choice(std::string_view, int32_t&, std::initializer_list<std::string_view>) {}
+  void one_of(std::string_view, int32_t&, std::initializer_list<std::string_view>) {}
+  void per(auto&&...) {}
+  void block(auto&&...) {}
+  void tile(auto&&...) {}
+  void reals(auto&&...) {}
+};
+
+// The scale key of the format that `spec` holds; without a value where it has none.
+KeyFinder find_scale(QuantSpec& spec) {
+  const auto find = [](auto& format) {
+    KeyFinder finder;
+    if constexpr (requires { format.scale_key; }) {
+      finder.wanted = format.scale_key;
+      format.describe(finder);
+    }
+    return finder;
+  };
+#define MPQ_CASE(name, Type) \
+  case Format::name:         \
+    return find(spec.name);
+  switch (spec.format) { MPQ_FORMATS(MPQ_CASE) }
+#undef MPQ_CASE
+  __builtin_unreachable();
+}
+
 template <class F>
 std::string signature(std::string_view name);
 
@@ -295,6 +331,20 @@ double bits_per_value(const QuantSpec& spec, int64_t rows, int64_t cols) {
     if constexpr (requires { format.tensor_bits(); }) shared += format.tensor_bits();
     return format.bits() + shared / values;
   });
+}
+
+std::optional<ScaleKey> scale_key(const QuantSpec& spec) {
+  QuantSpec copy = spec;
+  const KeyFinder found = find_scale(copy);
+  if (!found.value) return {};
+  return ScaleKey{found.wanted, found.min, found.max};
+}
+
+QuantSpec with_scale(QuantSpec spec, int value) {
+  const KeyFinder found = find_scale(spec);
+  check(found.value && value >= found.min && value <= found.max, "{}: scale {}", to_text(spec), value);
+  *found.value = value;
+  return spec;
 }
 
 void initial_trained(const QuantSpec& spec, float* trained) {

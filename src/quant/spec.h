@@ -1,6 +1,7 @@
 // QuantSpec: the number format of one quantized tensor. Text: name(key=value,...), e.g. block_fp(width=7,exponent=8,
 // block=1x16); `mpq formats` lists them.
 #pragma once
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -91,6 +92,14 @@ HD Reach tile_reach(const QuantSpec& spec) {
 }
 // Storage of a weight [rows, cols], what its tiles share counted.
 double bits_per_value(const QuantSpec& spec, int64_t rows, int64_t cols);
+
+// The key that scales a format, where it has one: one more, and every value that the format holds is half as large.
+struct ScaleKey {
+  std::string_view name;
+  int min, max;
+};
+std::optional<ScaleKey> scale_key(const QuantSpec& spec);
+QuantSpec with_scale(QuantSpec spec, int value);  // of a format that has the key
 
 HD int trained_count(const QuantSpec& spec) {
   return visit(spec, [](const auto& format) {

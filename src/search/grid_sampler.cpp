@@ -15,9 +15,9 @@ namespace {
 
 constexpr int64_t kListed = int64_t{1} << 20, kMost = int64_t{1} << 62;
 
-int64_t checked_points(const SearchSpace& space) {
+int64_t checked_points(const SearchSpace& space, const FurtherParameters& further) {
   if (space.empty()) throw UserError("sampler grid: the space is empty", "a grid needs its parameters beforehand");
-  const auto points = count_points(space);
+  const auto points = count_points(space, further);
   if (!points) throw UserError("sampler grid: a parameter is continuous", "give it a step, or use tpe or random");
   if (*points > kMost)
     throw UserError("sampler grid: the space has more than 2^62 points", "use tpe or random, or give fewer choices");
@@ -45,11 +45,20 @@ uint64_t feistel(uint64_t value, int half, uint32_t seed) {
   return left << half | right;
 }
 
+SearchSpace sorted(SearchSpace space) {
+  std::sort(space.begin(), space.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  return space;
+}
+
 }  // namespace
 
-GridSampler::GridSampler(uint32_t seed, const SearchSpace& space)
-    : space_(space), points_(checked_points(space)), seed_(seed) {
-  std::sort(space_.begin(), space_.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+GridSampler::GridSampler(uint32_t seed, const SearchSpace& space, const FurtherParameters& further)
+    : space_(sorted(space)), further_(further), points_(checked_points(space, further)), seed_(seed) {
+  int64_t first = 0;
+  for (int64_t i = 0; further_ && i < *count_points(space_); ++i) {
+    first_.push_back(first);
+    first += *count_points(further_(nth_point(space_, i)));
+  }
   if (points_ <= kListed) order_ = shuffled_indices(static_cast<uint32_t>(points_), seed);
 }
 
@@ -63,16 +72,19 @@ int64_t GridSampler::shuffled(int64_t number) const {
 }
 
 void GridSampler::begin(const History& history) {
-  point_ = shuffled(static_cast<int64_t>(history.trials.size()) % points_);
+  int64_t point = shuffled(static_cast<int64_t>(history.trials.size()) % points_);
+  if (!further_) {
+    point_ = nth_point(space_, point);
+    return;
+  }
+  const auto base = std::upper_bound(first_.begin(), first_.end(), point) - first_.begin() - 1;
+  point_ = nth_point(space_, base);
+  const FrozenTrial rest = nth_point(sorted(further_(point_)), point - first_[static_cast<size_t>(base)]);
+  point_.params.insert(point_.params.end(), rest.params.begin(), rest.params.end());
 }
 
 double GridSampler::suggest(const std::string& name, const std::shared_ptr<const Distribution>&) {
-  int64_t rest = point_;
-  for (size_t i = space_.size(); i-- > 0;) {
-    const int64_t values = *count_values(space_[i].second);
-    if (space_[i].first == name) return nth_value(space_[i].second, rest % values);
-    rest /= values;
-  }
+  if (const TrialParameter* p = point_.find(name)) return p->value;
   throw UserError(fmt::format("sampler grid: parameter '{}' is not in the space", name),
                   "a grid needs its parameters beforehand");
 }

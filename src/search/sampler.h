@@ -1,6 +1,7 @@
 // A sampler proposes the parameters of a trial. It sees a study only through History, and it never sees a model.
 // Another sampler is one file and one line in sampler.cpp.
 #pragma once
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -12,9 +13,15 @@
 namespace mpq {
 
 using SearchSpace = std::vector<std::pair<std::string, Distribution>>;
+// The parameters that a trial has beside those of the space, decided by these. Empty: there are none.
+using FurtherParameters = std::function<SearchSpace(const FrozenTrial& trial)>;
 
-// Points of the space; saturates at 2^63 - 1; nothing if a parameter is continuous.
-std::optional<int64_t> count_points(const SearchSpace& space);
+// Points of the space; saturates at 2^63 - 1; nothing if a parameter is continuous. With further parameters every point
+// counts as often as it can go on; that is looked at for spaces of up to 2^20 points, larger ones saturate.
+std::optional<int64_t> count_points(const SearchSpace& space, const FurtherParameters& further = {});
+
+// The i-th point as a trial's parameters; the last one of the space is the fastest.
+FrozenTrial nth_point(const SearchSpace& space, int64_t i);
 
 // What trial number trials.size() may know. Trials of earlier waves are as they are; the earlier members of its own
 // wave count as running whatever has become of them, so that an interrupted wave resumes to the same choices.
@@ -49,6 +56,7 @@ struct SamplerOptions {
 };
 
 // UserError for an unknown name, or a space that the sampler cannot search (grid: a continuous parameter).
-std::unique_ptr<Sampler> make_sampler(const SamplerOptions& options, const SearchSpace& space);
+std::unique_ptr<Sampler> make_sampler(const SamplerOptions& options, const SearchSpace& space,
+                                      const FurtherParameters& further = {});
 
 }  // namespace mpq

@@ -70,7 +70,8 @@ Study::Study(Storage& storage, StudyOptions options)
     validate(distribution, fmt::format("parameter '{}'", name));
     distributions_[name] = std::make_shared<const Distribution>(distribution);
   }
-  make_sampler(options_.sampler, options_.space);  // bad options are refused before anything is written
+  make_sampler(options_.sampler, options_.space,
+               options_.further);  // bad options are refused before anything is written
   open();
 }
 
@@ -86,8 +87,9 @@ void Study::open() {
   check_same_study(stored, options_);
   SamplerOptions sampler = options_.sampler;
   if (searches_whole_space(stored)) sampler.name = "grid";
-  sampler_ = make_sampler(sampler, options_.space);
-  most_trials_ = sampler.name == "grid" ? *count_points(options_.space) : std::numeric_limits<int64_t>::max();
+  sampler_ = make_sampler(sampler, options_.space, options_.further);
+  most_trials_ =
+      sampler.name == "grid" ? *count_points(options_.space, options_.further) : std::numeric_limits<int64_t>::max();
   refresh();
   if (!settled) storage_.set_study_attr(id_, AttributeKind::system, kSettingsAttr, stored.system_attrs[kSettingsAttr]);
 }
@@ -156,6 +158,8 @@ void Study::suggest_space(std::vector<Trial>& wave) {
   for (Trial& trial : wave) {
     const size_t stored = trial.record().params.size();
     for (const auto& [name, distribution] : options_.space) trial.suggest(name, distribution);
+    if (options_.further)
+      for (const auto& [name, distribution] : options_.further(trial.record())) trial.suggest(name, distribution);
     if (trial.record().params.size() != stored) save(trial);
   }
 }

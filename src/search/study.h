@@ -22,7 +22,8 @@ struct StudyOptions {
   int parallel = 1;    // trials in a wave
   int64_t trials = 0;  // planned when the study is created: a space with fewer points is searched whole, by the grid
   SearchSpace space;   // suggested as a whole when a trial is asked for; empty: the caller suggests
-  std::string metric;  // name of the objective, for plots; may be empty
+  FurtherParameters further;  // suggested after it
+  std::string metric;         // name of the objective, for plots; may be empty
 };
 
 // The best feasible COMPLETE trial by its first objective, the first of equals; nullptr if there is none.

@@ -46,7 +46,7 @@ void check_space(const std::string& study, const json& stored, const json& asked
 }  // namespace
 
 std::string settings_json(const StudyOptions& options) {
-  const auto points = count_points(options.space);
+  const auto points = count_points(options.space, options.further);
   const json settings = {{"sampler", options.sampler.name},
                          {"seed", options.sampler.seed},
                          {"multivariate", options.sampler.multivariate},

@@ -10,6 +10,7 @@
 namespace mpq {
 
 struct QuantSpec;  // quant/spec.h
+struct PruneSpec;  // quant/prune_spec.h
 enum class Role : uint8_t;
 
 // Rows of a ragged batch: sequence b owns rows starts[b] ... starts[b + 1] - 1. A batch of single rows (pooler,
@@ -189,10 +190,11 @@ struct AttentionGrad {
 // x = LayerNorm(residual + dropout(y)); without a residual LayerNorm(dropout(y)).
 struct ResidualNorm {
   Ragged ragged;
-  Tensor y, residual;  // [T, C]; y is overwritten with the sum, which the gradient needs; residual may be empty
+  Tensor y, residual;  // [T, C]; residual may be empty
   Tensor gamma, beta;  // [C]
   float epsilon;
   Dropout dropout;
+  Tensor sum;         // [T, C], which the gradient needs; may be y, which nobody reads then
   Tensor mean, rstd;  // [T]
   Tensor x;           // [T, C]
   QuantizedCopies quantized;
@@ -202,6 +204,31 @@ struct ResidualNormGrad {
   Tensor dx;             // [T, C]
   Tensor dy, dresidual;  // [T, C]; dresidual is empty where there is no residual
   Tensor dgamma, dbeta;  // [C], or both empty (frozen)
+};
+
+// How a Linear's input is pruned, for each replica: replica r's is specs[r * stride], in the device's memory.
+struct PruneSlot {
+  const PruneSpec* specs = nullptr;
+  int64_t stride = 0;
+  HD explicit operator bool() const { return specs != nullptr; }
+};
+
+// pruned = x where the replica's spec keeps it, else 0. l1 keeps what lies above the quantile of its row's magnitudes
+// (quant/quantile.h). random draws as Dropout does, by the replica's sparsity and without a scale.
+struct Prune {
+  Ragged ragged;
+  PruneSlot slot;
+  Dropout draw;                      // its p is not used
+  const int32_t* numbers = nullptr;  // [B], of the sequences, instead of their place in the batch
+  Tensor x;                          // [T, C]
+  Tensor threshold;                  // [T], of l1: saved for the gradient
+  Tensor pruned;                     // [T, C]
+};
+// dx = (accumulate ? dx : 0) + dpruned where x was kept.
+struct PruneGrad {
+  Prune forward;
+  Tensor dpruned, dx;  // [T, C]
+  bool accumulate = false;
 };
 
 // y = first row of every sequence; the gradient puts zeros elsewhere, or adds to the first rows only.
@@ -324,12 +351,12 @@ struct StepRows {
 // those of tokens, i * masked_stride further in those of masked rows, and segment_count has one entry a batch. Segments
 // as in TokenSegments, masked rows as in ChosenRows; null where nobody needs them.
 struct BatchSlots {
-  int32_t* starts = nullptr;                                                       // [B + 1]
-  int32_t* labels = nullptr;                                                       // [B]
-  int32_t* rows = nullptr;                                                         // [B], numbers in the data set
-  int32_t* tokens = nullptr;                                                       // [T]
-  int32_t *segment_tokens = nullptr, *segment_starts = nullptr, *order = nullptr;  // [U] [U + 1] [T]
-  int32_t* segment_count = nullptr;                                                // [1]
+  int32_t* starts = nullptr;                                                           // [B + 1]
+  int32_t* labels = nullptr;                                                           // [B]
+  int32_t* rows = nullptr;                                                             // [B], numbers in the data set
+  int32_t* tokens = nullptr;                                                           // [T]
+  int32_t *segment_tokens = nullptr, *segment_starts = nullptr, *order = nullptr;      // [U] [U + 1] [T]
+  int32_t* segment_count = nullptr;                                                    // [1]
   int32_t *masked_starts = nullptr, *masked_rows = nullptr, *masked_tokens = nullptr;  // [B + 1] [M] [M]
   int64_t row_stride = 0, token_stride = 0, masked_stride = 0;
 
@@ -379,10 +406,15 @@ class Ops {
   virtual void embed_grad(const EmbedGrad&) = 0;
   virtual void linear(std::span<const Linear1>) = 0;           // independent problems in one launch (Q, K, V)
   virtual void linear_grad(std::span<const Linear1Grad>) = 0;  // in order where they accumulate into the same dx
+  // A Linear without its product (w and bias are empty): y = dropout(activation(x)). The gradient is dy, in place.
+  virtual void activate(const Linear1&) = 0;
+  virtual void activate_grad(const Linear1Grad&) = 0;
   virtual void attention(const Attention&) = 0;
   virtual void attention_grad(const AttentionGrad&) = 0;
   virtual void residual_norm(const ResidualNorm&) = 0;
   virtual void residual_norm_grad(const ResidualNormGrad&) = 0;
+  virtual void prune(std::span<const Prune>) = 0;           // of one x, up to three (for Q, K, V)
+  virtual void prune_grad(std::span<const PruneGrad>) = 0;  // into one dx, in order
   virtual void select_first(const SelectFirst&) = 0;
   virtual void select_first_grad(const SelectFirstGrad&) = 0;
   virtual void gather_rows(const GatherRows&) = 0;
@@ -394,6 +426,7 @@ class Ops {
   virtual void quantize_copies(const QuantizedCopies&, const Tensor& x, const Ragged&) = 0;
   virtual void add(const Tensor& from, const Tensor& to) = 0;  // to += from
   virtual void fill(const Tensor& t, float value) = 0;
+  virtual void apply_mask(const Tensor& mask, const Tensor& to) = 0;  // to = 0 where mask is 0
   virtual void scatter_rows(const ScatterRows&) = 0;
   virtual void prepare_batches(const PrepareBatches&) = 0;
   virtual size_t prepare_scratch(int64_t tokens) = 0;  // bytes

@@ -1,5 +1,7 @@
 #include "train/bert_config_file.h"
 
+#include <algorithm>
+
 #include "base/file.h"
 #include "base/json_file.h"
 #include "base/log.h"
@@ -11,13 +13,21 @@ using Json = nlohmann::ordered_json;
 
 constexpr int max_classes = 65536;
 
+// A BERT of which some Linears are left out. The type is mpq's own, so that transformers refuses the model, where it
+// would else fill the Linears in with random numbers.
+constexpr const char* kWithIdentities = "mpq-bert-with-identities";
+constexpr const char* kIdentities = "identity_linears";
+
 // What mpq's BERT computes; anything else would load and then give other logits.
 void check_architecture(const JsonFile& file) {
   const auto expect = [&](const char* key, const char* fallback, const char* allowed) {
     const std::string found = file.text(key, fallback);
     if (found != allowed) file.fail(key, found, allowed);
   };
-  expect("model_type", "bert", "bert");  // the oldest BERTs lack it; another model's tensors have other names
+  const std::string type = file.text("model_type", "bert");                              // the oldest BERTs lack it
+  if (type != "bert" && type != kWithIdentities) file.fail("model_type", type, "bert");  // tensors have other names
+  if ((type == kWithIdentities) != file.has(kIdentities))
+    file.fail("model_type", type, fmt::format("{} together with {}", kWithIdentities, kIdentities));
   expect("hidden_act", "gelu", "gelu");
   expect("position_embedding_type", "absolute", "absolute");
   expect("problem_type", "single_label_classification", "single_label_classification");
@@ -27,6 +37,17 @@ void check_architecture(const JsonFile& file) {
 
 int size_of(const JsonFile& file, const char* key, int fallback, int max) {
   return static_cast<int>(file.integer(key, fallback, 1, max));
+}
+
+std::set<std::string> read_identities(const JsonFile& file, const BertConfig& config) {
+  const std::vector<std::string> square = square_linears(config);
+  std::set<std::string> identities;
+  for (const std::string& name : file.texts(kIdentities)) {
+    if (std::find(square.begin(), square.end(), name) == square.end())
+      file.fail(kIdentities, name, "Linears of as many outputs as inputs, but for the classifier");
+    if (!identities.insert(name).second) file.fail(kIdentities, name + " twice", "every Linear once");
+  }
+  return identities;
 }
 
 // The defaults are those of Hugging Face's BertConfig.
@@ -46,6 +67,7 @@ BertConfig read_sizes(const JsonFile& file) {
   if (c.hidden % c.heads != 0 || c.hidden / c.heads < 8 || c.hidden / c.heads > 256)
     file.fail("hidden_size", fmt::format("{} with num_attention_heads {}", c.hidden, c.heads),
               "8 to 256 columns a head");
+  c.identities = read_identities(file, c);
   const double classifier_dropout = file.real("classifier_dropout", c.hidden_dropout, 0, 1);
   if (static_cast<float>(classifier_dropout) != c.hidden_dropout)
     log().warn("{}: classifier_dropout {} is not used; the classifier drops out like the rest, {}",
@@ -94,28 +116,37 @@ static void add_labels(Json& json, const std::vector<std::string>& labels) {
   json["label2id"] = label2id;
 }
 
+static Json architectures(bool whole, Head head) {
+  if (!whole) return Json::array();
+  return {head == Head::classifier ? "BertForSequenceClassification" : "BertForMaskedLM"};
+}
+
 void write_bert_config(const std::filesystem::path& path, const BertConfigFile& file, Head head) {
   const BertConfig& c = file.config;
-  const bool classifies = head == Head::classifier;
-  Json json = {{"architectures", {classifies ? "BertForSequenceClassification" : "BertForMaskedLM"}},
-                     {"model_type", "bert"},
-                     {"dtype", "float32"},
-                     {"hidden_act", "gelu"},
-                     {"position_embedding_type", "absolute"},
-                     {"num_hidden_layers", c.layers},
-                     {"hidden_size", c.hidden},
-                     {"num_attention_heads", c.heads},
-                     {"intermediate_size", c.ffn},
-                     {"vocab_size", c.vocabulary},
-                     {"max_position_embeddings", c.positions},
-                     {"type_vocab_size", c.types},
-                     {"layer_norm_eps", as_written(c.layer_norm_epsilon)},
-                     {"initializer_range", as_written(c.initializer_range)},
-                     {"hidden_dropout_prob", as_written(c.hidden_dropout)},
-                     {"attention_probs_dropout_prob", as_written(c.attention_dropout)},
-                     {"classifier_dropout", nullptr},
-                     {"pad_token_id", file.pad_token}};
-  if (classifies) add_labels(json, file.labels);
+  const bool whole = c.identities.empty();
+  Json json = {{"architectures", architectures(whole, head)},
+               {"model_type", whole ? "bert" : kWithIdentities},
+               {"dtype", "float32"},
+               {"hidden_act", "gelu"},
+               {"position_embedding_type", "absolute"},
+               {"num_hidden_layers", c.layers},
+               {"hidden_size", c.hidden},
+               {"num_attention_heads", c.heads},
+               {"intermediate_size", c.ffn},
+               {"vocab_size", c.vocabulary},
+               {"max_position_embeddings", c.positions},
+               {"type_vocab_size", c.types},
+               {"layer_norm_eps", as_written(c.layer_norm_epsilon)},
+               {"initializer_range", as_written(c.initializer_range)},
+               {"hidden_dropout_prob", as_written(c.hidden_dropout)},
+               {"attention_probs_dropout_prob", as_written(c.attention_dropout)},
+               {"classifier_dropout", nullptr},
+               {"pad_token_id", file.pad_token}};
+  if (head == Head::classifier) add_labels(json, file.labels);
+  if (!whole) {
+    json[kIdentities] = c.identities;
+    json["note"] = "mpq's own: BERT without these Linears; transformers has no such model";
+  }
   write_file_atomic(path, json.dump(2) + "\n");
 }
 

@@ -13,6 +13,7 @@
 #include "train/bert_config_file.h"
 #include "train/hugging_face_names.h"
 #include "train/initialise.h"
+#include "train/pruning_file.h"
 
 namespace mpq {
 namespace fs = std::filesystem;
@@ -88,6 +89,7 @@ void read_info(Checkpoint& c, const Bert& model) {
     if (!spec.is_string()) file.fail("formats." + name, spec.dump(), "a format's text");
     c.formats[(*linear)->index] = parse_linear_spec(spec.get<std::string>());
   }
+  c.pruning = read_pruning(file, model);
 }
 
 std::unique_ptr<NamedTensors> open_weights(const fs::path& path) {
@@ -106,6 +108,7 @@ Checkpoint read_once(const fs::path& folder, Head head) {
   add_values(c, model, *open_weights(weights), weights);
   check_encoder(c, model);
   if (fs::exists(folder / kInfo)) read_info(c, model);
+  if (c.pruning.weights) c.masks = read_masks(folder, model, c.pruning);
   if (fs::exists(folder / kTrained)) add_values(c, model, SafeTensors(folder / kTrained), folder / kTrained);
   return c;
 }
@@ -164,8 +167,9 @@ void check_vocabulary(const Checkpoint& c, const Tokenizer& tokenizer) {
 
 void replace_labels(Checkpoint& c, const std::vector<std::string>& labels) {
   if (c.labels == labels) return;
-  if (c.values.contains("classifier.weight")) log().warn("{}: its labels are {}, the data's are {}: the classifier starts afresh", c.folder.string(),
-             join(c.labels, ", "), join(labels, ", "));
+  if (c.values.contains("classifier.weight"))
+    log().warn("{}: its labels are {}, the data's are {}: the classifier starts afresh", c.folder.string(),
+               join(c.labels, ", "), join(labels, ", "));
   c.labels = labels;
   c.config.classes = static_cast<int>(labels.size());
   std::erase_if(c.values, [](const auto& value) { return value.first.starts_with("classifier."); });
@@ -188,6 +192,7 @@ void load_into(Session& session, int replica, const Checkpoint& c) {
     const bool same_format = c.formats[linear->index].x == session.replica(replica).formats[linear->index].x;
     if (found != c.values.end() && same_format) session.set(replica, *linear->trained, found->second);
   }
+  if (session.replica(replica).pruning.weights) session.set_masks(replica, c.masks);
   if (!fresh.empty()) log().warn("{}: freshly initialised: {}", c.folder.string(), join(fresh, ", "));
 }
 
@@ -225,10 +230,13 @@ void write_info(const fs::path& folder, const Session& session, int replica, con
     const LinearSpec& spec = session.replica(replica).formats[linear->index];
     if (spec != LinearSpec{}) formats[linear->name] = mpq::to_text(spec);
   }
-  const Json json = {{"mpq", MPQ_VERSION},
-                     {"max_tokens", info.max_tokens},
-                     {"truncate", info.truncate == Truncate::Head ? "head" : "head+tail"},
-                     {"formats", formats}};
+  Json json = {{"mpq", MPQ_VERSION},
+               {"max_tokens", info.max_tokens},
+               {"truncate", info.truncate == Truncate::Head ? "head" : "head+tail"},
+               {"formats", formats}};
+  Pruning pruning = session.replica(replica).pruning;
+  if (session.masks(replica).empty()) pruning.weights = {};
+  if (pruning) json["pruning"] = to_json(pruning, session.model());
   write_file_atomic(folder / kInfo, json.dump(2) + "\n");
 }
 
@@ -266,6 +274,7 @@ void write_checkpoint(const fs::path& folder, Session& session, int replica, con
                     session.model().head());
   write_weights(target.path(), session, replica);
   write_info(target.path(), session, replica, info);
+  write_masks(target.path(), session.model(), session.masks(replica));
   tokenizer.save(target.path(), info.max_tokens);
   if (state) write_state(target.path(), session.model(), *state);
   target.commit();

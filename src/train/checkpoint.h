@@ -1,6 +1,7 @@
 // A checkpoint is a Hugging Face folder: config.json, model.safetensors and the tokenizer's files, which transformers
-// loads; beside them mpq's own: mpq.json (number formats, how texts are cut), mpq.safetensors (what formats train) and,
-// while a run can be resumed, its training state. Folders are replaced as a whole.
+// loads; beside them mpq's own: mpq.json (number formats, pruning, how texts are cut), mpq.safetensors (what formats
+// train), masks.safetensors (of pruned weights) and, while a run can be resumed, its training state. Folders are
+// replaced as a whole.
 #pragma once
 #include <filesystem>
 #include <map>
@@ -19,14 +20,16 @@ struct Checkpoint {
   std::vector<std::string> labels;                   // [config.classes]
   std::map<std::string, std::vector<float>> values;  // by parameter name; without those the file lacks
   std::vector<LinearSpec> formats;                   // one a Linear; `none` in a folder that names no format
-  int max_tokens = 512;                              // how texts were cut in training
+  Pruning pruning;                                   // what the model goes on pruning, and the masks of its weights
+  WeightMasks masks;
+  int max_tokens = 512;  // how texts were cut in training
   Truncate truncate = Truncate::Head;
 };
 
 // Reads what write_checkpoint or save_pretrained wrote. UserError naming file, tensor, what was found and what was
 // expected: for a damaged file, another architecture, another shape, values that are not finite, a lacking parameter of
-// the encoder. The head may be lacking: see require_head and load_into. Of a folder with another head than `head` (a masked
-// language model where a classifier is wanted) the encoder is read.
+// the encoder. The head may be lacking: see require_head and load_into. Of a folder with another head than `head` (a
+// masked language model where a classifier is wanted) the encoder is read.
 Checkpoint read_checkpoint(const std::filesystem::path& folder, Head head = Head::classifier);
 
 // model.safetensors, or pytorch_model.bin where an old model ships only that. UserError if the folder has neither.
@@ -40,7 +43,8 @@ void check_vocabulary(const Checkpoint& checkpoint, const Tokenizer& tokenizer);
 void replace_labels(Checkpoint& checkpoint, const std::vector<std::string>& labels);
 
 // Sets a replica's parameters; what the checkpoint lacks is initialised by the replica's seed, and a log line says so.
-// Means and gammas are taken only where the replica's format is the one that trained them.
+// Means and gammas are taken only where the replica's format is the one that trained them; masks where the replica
+// prunes weights.
 void load_into(Session& session, int replica, const Checkpoint& checkpoint);
 
 // What --resume needs to continue bit for bit, besides the weights.

@@ -36,7 +36,8 @@ Pretraining::Pretraining(const Corpus& corpus, const PretrainPlan& plan)
   };
   add(plan.sequence, plan.epochs * (1 - plan.long_share));
   add(plan.long_sequence, plan.epochs * plan.long_share);
-  if (phases_.empty()) phases_.push_back({plan.sequence, plan.batch, 0, 0, Pieces::count(corpus.train, plan.sequence), 0});
+  if (phases_.empty())
+    phases_.push_back({plan.sequence, plan.batch, 0, 0, Pieces::count(corpus.train, plan.sequence), 0});
 }
 
 SessionOptions Pretraining::options(const PretrainPhase& phase, SessionOptions options) const {

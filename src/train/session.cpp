@@ -19,7 +19,7 @@ int64_t steps_of(const std::vector<Replica>& replicas) { return std::max<int64_t
 
 size_t Session::memory(const Device& device, const Bert& model, const std::vector<Replica>& replicas,
                        const SessionOptions& asked) {
-  const FormatTable formats(model, formats_of(replicas));
+  const FormatTable formats(model, formats_of(replicas), prunings_of(replicas));
   const SessionOptions options = Memory::with_eval_rows(device, model, formats, asked);
   return Memory::parameter_bytes(model, formats, options, steps_of(replicas)) +
          Memory::largest_activation_bytes(model, formats, options);
@@ -29,9 +29,10 @@ Session::Session(Device& device, const Bert& model, std::vector<Replica> replica
     : device_(device),
       model_(model),
       replicas_(std::move(replicas)),
-      formats_(model, formats_of(replicas_)),
+      formats_(model, formats_of(replicas_), prunings_of(replicas_)),
       memory_(std::make_unique<Memory>()),
-      replay_(device.replay()) {
+      replay_(device.replay()),
+      masks_(replicas_.size()) {
   options_ = Memory::with_eval_rows(device, model, formats_, options);
   const int64_t steps = steps_of(replicas_);
   for (const Replica& r : replicas_)
@@ -70,9 +71,13 @@ void Session::fill_tables(int64_t steps) {
     if (!from.empty()) device_.copy_in(to, from.data(), from.size() * sizeof(from[0]));
   };
   copy(m.specs, formats_.table());
-  formats_.place(m.specs);
+  copy(m.prune_specs, formats_.pruning().table());
+  formats_.place(m.specs, m.prune_specs);
   Ops& ops = device_.ops();
   ops.fill(m.tensors.values, 0.0f);
+  if (m.mask) ops.fill(m.mask, 1.0f);
+  constexpr int64_t no_step = -1;  // what evaluation draws by
+  device_.copy_in(m.eval_step, &no_step, sizeof(no_step));
   std::vector<int32_t> numbers(
       std::max<int64_t>(model_.word->shape[0], 1 + std::max(options_.batch_rows, eval_rows())));
   std::iota(numbers.begin(), numbers.end(), 0);
@@ -88,6 +93,7 @@ void Session::fill_tables(int64_t steps) {
   }
   for (int r = 0; r < replicas(); ++r) {
     device_.copy_in(m.seeds + r, &replicas_[r].seed, sizeof(uint64_t));
+    device_.copy_in(m.prune_seeds + r, &replicas_[r].pruning.seed, sizeof(uint64_t));
     for (const Linear* linear : model_.linears()) {
       float trained[4] = {0, 0, 0, 1};
       initial_trained(replicas_[r].formats[linear->index].x, trained);
@@ -163,6 +169,7 @@ BertBatch Session::load(const Batch& batch) {
 void Session::quantize_weights() {
   const auto items = formats_.weight_items(model_, memory_->tensors);
   if (!items.empty()) device_.ops().quantize_weights({items});
+  if (memory_->mask && memory_->tensors.quantized) device_.ops().apply_mask(memory_->mask, memory_->tensors.quantized);
 }
 
 // Gradient empty: only catches up, to the update of the step at hand exclusive.
@@ -203,7 +210,7 @@ Tensor Session::gradients(const BertBatch& batch, BertTensors& tensors, uint32_t
   Tape tape(ops, m.activations, replicas(), true);
   tensors.dword = word_trained() ? tape.tensor({batch.segments.most, model_.config().hidden}) : Tensor{};
   const Tensor loss =
-      training_loss(tape, model_, tensors, formats_, batch, {true, m.seeds, m.step, first}, batch_rows);
+      training_loss(tape, model_, tensors, formats_, batch, {true, m.seeds, m.step, first, m.prune_seeds}, batch_rows);
   tape.backward();
   const auto items =
       formats_.weights_scaled() ? formats_.weight_grad_items(model_, tensors) : std::vector<QuantizeWeights::Item>{};
@@ -214,6 +221,7 @@ Tensor Session::gradients(const BertBatch& batch, BertTensors& tensors, uint32_t
 // Beside the flat gradients: the word embedding's compact rows, or nothing.
 void Session::clip(const Tensor& rows, const int32_t* row_count) {
   Memory& m = *memory_;
+  mask_gradients();
   device_.ops().clip_norm({.flat = m.tensors.grads,
                            .ranges = m.ranges,
                            .rows = rows,
@@ -357,12 +365,15 @@ void Session::read_history(int64_t first, int64_t last, std::vector<StepResult>&
 }
 
 // Logits of a batch, [B, classes]; the weights are quantized once after each change.
-Tensor Session::forward(const BertBatch& batch) {
+Tensor Session::forward(const BertBatch& batch, const Tape::Observer& observer) {
   if (!std::exchange(weights_ready_, true)) quantize_weights();
   Tape tape(device_.ops(), memory_->activations, replicas(), false);
+  tape.observe(observer);
   BertTensors tensors = memory_->tensors;
   tensors.grads = {};
-  return mpq::forward(tape, model_, tensors, formats_, batch, {})->data;
+  return mpq::forward(tape, model_, tensors, formats_, batch,
+                      {.step = memory_->eval_step, .prune_seeds = memory_->prune_seeds})
+      ->data;
 }
 
 std::vector<std::vector<float>> Session::read_logits(const Tensor& logits) {
@@ -393,7 +404,8 @@ std::vector<std::vector<float>> Session::logits(const Split& split, const std::f
     const Tensor some = forward({.ragged = {b.starts, B, feed.tokens(step), options_.max_tokens},
                                  .single_rows = single,
                                  .tokens = b.tokens,
-                                 .labels = b.labels});
+                                 .labels = b.labels,
+                                 .numbers = b.rows});
     Tensor place = all;
     place.data = all.f32() + row * classes;
     place.shape = {B, classes};
@@ -402,6 +414,19 @@ std::vector<std::vector<float>> Session::logits(const Split& split, const std::f
     if (progress) progress(row);
   }
   return read_logits(all);
+}
+
+void Session::observe(const Batch& batch, const SeeInput& see) {
+  catch_up();
+  forward(load(batch), [&](std::span<const Linear1> problems) {
+    for (const Linear1& problem : problems)
+      for (const Linear* linear : model_.linears()) {
+        if (problem.w.data != view(memory_->tensors.values, *linear->weight).data) continue;
+        std::vector<float> x(problem.x.shape.size());
+        device_.copy_out(x.data(), problem.x.f32(), x.size() * sizeof(float));
+        see(*linear, x);
+      }
+  });
 }
 
 OptimizerState Session::optimizer_state(int replica) {

@@ -21,13 +21,14 @@ struct Replica {
   uint64_t seed = 42;  // initialisation and dropout
   Schedule schedule;
   std::vector<LinearSpec> formats;  // one a Linear
+  Pruning pruning = {};
 };
 
 struct SessionOptions {
   int batch_rows = 8;
   int eval_rows = 0;  // rows of an evaluation batch; 0: what fills the device
   int max_tokens = 512;
-  int masked_tokens = 0;  // of a row at most, for a masked language model
+  int masked_tokens = 0;   // of a row at most, for a masked language model
   double clip = 1.0;       // of the gradient's global norm; 0: off
   bool decay_all = false;  // weight decay on every parameter, biases and LayerNorms included
   bool training = true;    // false: no gradients, no optimizer state
@@ -94,6 +95,17 @@ class Session {
   std::vector<std::vector<float>> logits(const Batch& batch);
   // The same for all rows of a split. `progress(rows done)` may throw Stopped.
   std::vector<std::vector<float>> logits(const Split& split, const std::function<void(int64_t)>& progress);
+  // Runs the batch without dropout and says what each Linear reads, replica 0, in the order they run: in the last layer
+  // some see [CLS] only. For a session without number formats.
+  using SeeInput = std::function<void(const Linear& linear, std::span<const float> x)>;
+  void observe(const Batch& batch, const SeeInput& see);
+
+  // Masks of weights, where the replica prunes them: drawn from its weights as they are, or taken over. From then on a
+  // pruned weight is exactly zero, whatever its format makes of a zero, without gradient or moments. prune() again
+  // takes more away and gives nothing back.
+  void prune(int replica);
+  void set_masks(int replica, const WeightMasks& masks);
+  const WeightMasks& masks(int replica) const { return masks_[replica]; }
 
   OptimizerState optimizer_state(int replica);
   void restore(int replica, const OptimizerState& state);
@@ -117,7 +129,7 @@ class Session {
   BertBatch load(const Batch& batch);
   BertBatch buffers(const Feed& feed, int64_t step) const;
   ChosenRows masked_in(const BatchSlots& slots, int32_t sequences, int64_t rows) const;
-  Tensor forward(const BertBatch& batch);
+  Tensor forward(const BertBatch& batch, const Tape::Observer& observer = {});
   std::vector<std::vector<float>> read_logits(const Tensor& logits);
   Tensor forward_backward(const BertBatch& batch);
   // Of the rows from `first` on of a batch of `batch_rows` (0: all of it is here). Returns the loss [1].
@@ -134,6 +146,7 @@ class Session {
   bool word_by_rows() const { return word_trained() && model_.word->sparse && options_.shards == 1; }
   void catch_up();  // brings every row of the word embedding up to date
   void quantize_weights();
+  void mask_gradients();
   void set_step(int64_t step);
   StepResult result(const Tensor& loss);
   void read_history(int64_t first, int64_t last, std::vector<StepResult>& results);
@@ -152,6 +165,7 @@ class Session {
   std::vector<int64_t> step_rows_;      // in shards: rows of every step's whole batch
   std::unique_ptr<Session> partner_;    // on the second device
   std::unique_ptr<Exchange> exchange_;  // this device's end of the sums
+  std::vector<WeightMasks> masks_;      // of every replica, where its weights are pruned
   bool caught_up_ = false, weights_ready_ = false;
   std::vector<int32_t> last_tokens_;  // the distinct tokens of the last batch from the host
 };

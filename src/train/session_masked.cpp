@@ -26,8 +26,9 @@ std::vector<double> Session::masked_loss(const Split& split, const std::function
                                        .tokens = b.tokens,
                                        .labels = b.labels,
                                        .masked = masked_in(b, B, feed.masked(step)),
-                                       .masked_tokens = b.masked_tokens},
-                                      {});
+                                       .masked_tokens = b.masked_tokens,
+                                       .numbers = b.rows},
+                                      {.step = memory_->eval_step, .prune_seeds = memory_->prune_seeds});
     for (int r = 0; r < replicas(); ++r) {
       float mean = 0;
       device_.copy_out(&mean, loss.f32(r), sizeof(mean));
@@ -46,7 +47,8 @@ std::vector<std::vector<float>> Session::masked_logits(const Batch& batch) {
   tensors.grads = {};
   const BertBatch b = load(batch);
   Tape tape(device_.ops(), memory_->activations, replicas(), false);
-  const Tensor wide = masked_lm_logits(tape, model_, tensors, formats_, b, {}).x->data;
+  const DropoutState draws{.step = memory_->eval_step, .prune_seeds = memory_->prune_seeds};
+  const Tensor wide = masked_lm_logits(tape, model_, tensors, formats_, b, draws).x->data;
   const auto rows = read_logits(wide);
   const int64_t columns = wide.cols(), vocabulary = model_.config().vocabulary;
   std::vector<std::vector<float>> logits(rows.size());

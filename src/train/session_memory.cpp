@@ -13,6 +13,12 @@ std::vector<std::vector<LinearSpec>> formats_of(const std::vector<Replica>& repl
   return specs;
 }
 
+std::vector<Pruning> prunings_of(const std::vector<Replica>& replicas) {
+  std::vector<Pruning> all;
+  for (const Replica& r : replicas) all.push_back(r.pruning);
+  return all;
+}
+
 Tensor Session::Memory::flat(int64_t size, int R) {
   Tensor t = parameters.tensor({size}, R);
   t.replica_stride = (size + 15) / 16 * 16;
@@ -26,10 +32,14 @@ void Session::Memory::allocate(Arena arena, const Bert& model, const FormatTable
   const ParameterSet& set = model.parameters();
   const int64_t size = set.size(), dense = set.dense_size(), vocabulary = model.word->shape[0];
   specs = parameters.array<QuantSpec>(static_cast<int64_t>(formats.table().size()));
+  prune_specs = parameters.array<PruneSpec>(static_cast<int64_t>(formats.pruning().table().size()));
   tensors.values = flat(size, R);
+  if (formats.pruning().weights()) mask = flat(dense, R);
   if (formats.weights_quantized()) tensors.quantized = flat(dense, R);
   seeds = parameters.array<uint64_t>(R);
+  prune_seeds = parameters.array<uint64_t>(R);
   step = parameters.array<int64_t>(1);
+  eval_step = parameters.array<int64_t>(1);
   single_starts = parameters.array<int32_t>(std::max(options.batch_rows, options.eval_rows) + 1);
   if (!options.training) return;
   if (options.shards == 1) tensors.grads = flat(dense, R);
@@ -72,6 +82,7 @@ Batch largest_batch(int rows, int tokens, int masked, int vocabulary) {
   b.row_starts = {0};
   for (int i = 0; i < rows; ++i) {
     b.labels.push_back(0);
+    b.rows.push_back(i);
     b.row_starts.push_back((i + 1) * tokens);
   }
   b.tokens.resize(static_cast<size_t>(rows) * tokens);
@@ -115,7 +126,8 @@ BertBatch upload(Device* device, Arena& arena, const Batch& batch, const int32_t
       .segments = {up(batch.segment_tokens), up(batch.segment_starts), up(batch.token_order), up({distinct}), distinct},
       .labels = up(batch.labels),
       .masked = masked,
-      .masked_tokens = up(batch.masked_tokens)};
+      .masked_tokens = up(batch.masked_tokens),
+      .numbers = up({batch.rows.begin(), batch.rows.end()})};
 }
 
 size_t Session::Memory::activation_bytes(const Bert& model, const FormatTable& formats, const SessionOptions& options,

@@ -8,15 +8,17 @@ namespace mpq {
 
 struct Session::Memory {
   Arena parameters, activations;
-  QuantSpec* specs = nullptr;  // [R][linears][4]
+  QuantSpec* specs = nullptr;        // [R][linears][4]
+  PruneSpec* prune_specs = nullptr;  // [R][linears], where activations are pruned
   BertTensors tensors;
   std::vector<Tensor> shard_grads;  // of a sum of shards: one a shard computed here, [whole size, then the loss]
+  Tensor mask;                      // flat [R][dense size], where weights are pruned: 0 for those that are, else 1
   Tensor m, v, scale, norm;
   AdamWTable table;
   float* table_data = nullptr;                                         // [3][R][steps]
   int32_t *last = nullptr, *all_rows = nullptr, *row_count = nullptr;  // [R][V] [V] [1] of the word embedding
-  uint64_t* seeds = nullptr;                                           // [R]
-  int64_t* step = nullptr;                                             // [1]
+  uint64_t *seeds = nullptr, *prune_seeds = nullptr;                   // [R] [R]
+  int64_t *step = nullptr, *eval_step = nullptr;                       // [1] [1]
   float* history = nullptr;                                            // [kWindow][R][2]: loss, norm
   int32_t* single_starts = nullptr;                                    // 0 ... B
   BatchSlots batch;                                                    // what a step on the attached data set reads
@@ -44,5 +46,6 @@ struct Session::Memory {
 BertBatch upload(Device* device, Arena& arena, const Batch& batch, const int32_t* single_starts, int32_t longest);
 
 std::vector<std::vector<LinearSpec>> formats_of(const std::vector<Replica>& replicas);
+std::vector<Pruning> prunings_of(const std::vector<Replica>& replicas);
 
 }  // namespace mpq

@@ -133,7 +133,8 @@ SoftLabels opinions_of(Device& device, const Checkpoint& checkpoint, const Datas
         fmt::format("the teacher {} has {} positions", checkpoint.folder.string(), checkpoint.config.positions),
         fmt::format("--max-tokens {} or less", checkpoint.config.positions));
   const Bert model(checkpoint.config);
-  Session session(device, model, {{.formats = checkpoint.formats}}, {.max_tokens = longest, .training = false});
+  Session session(device, model, {{.formats = checkpoint.formats, .pruning = checkpoint.pruning}},
+                  {.max_tokens = longest, .training = false});
   load_into(session, 0, checkpoint);
   SoftLabels opinions{checkpoint.labels, {}};
   for (const auto& [name, split] : {std::pair{"train", &data.train}, {"unlabelled", &data.unlabelled}})

@@ -24,7 +24,7 @@ StepOrder TrainPlan::order(int64_t rows) const {
 }
 
 void train(Session& session, const Split& split, const TrainPlan& plan, const AfterSteps& after) {
-  const int64_t steps = plan.steps(split.row_count());
+  const int64_t steps = plan.pause > 0 ? plan.pause : plan.steps(split.row_count());
   if (session.step() >= steps) return;
   session.attach(split, plan.order(split.row_count()));
   take_steps(session, steps, plan.stop_every, after);

@@ -14,6 +14,7 @@ struct TrainPlan {
   int batch = 8;
   uint64_t data_seed = 42;  // the order of the rows, shared by all replicas
   int64_t stop_every = 0;   // the caller wants to be called after every so many steps, at least; 0: no wish
+  int64_t pause = 0;        // train() ends after this step; 0: at the end of the plan
 
   int64_t steps(int64_t rows) const;
   StepOrder order(int64_t rows) const;
@@ -30,7 +31,7 @@ using AfterSteps = std::function<void(const Progressed&)>;
 // further than the next multiple of `stop_every`. What `after` throws (Stopped) ends the loop with the session whole.
 void take_steps(Session& session, int64_t end, int64_t stop_every, const AfterSteps& after);
 
-// Trains from session.step() to the end of the plan by take_steps.
+// Trains from session.step() to the end of the plan or its pause, by take_steps.
 void train(Session& session, const Split& split, const TrainPlan& plan, const AfterSteps& after);
 
 // What a replica says of a split.

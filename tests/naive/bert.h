@@ -1,5 +1,5 @@
-// A whole BERT of naive operations and its gradient; parameters by their names. With chosen rows a masked language model:
-// only they go on behind the last attention (which dropout notices, since it goes by places).
+// A whole BERT of naive operations and its gradient; parameters by their names. With chosen rows a masked language
+// model: only they go on behind the last attention (which dropout notices, since it goes by places).
 #pragma once
 #include <map>
 #include <string>
@@ -119,8 +119,8 @@ class BertPass {
   }
   void classifier(const Array<Real>& x) {
     const Rows single(std::vector<int32_t>(labels_.size(), 1));
-    pooler_ = linear_of("bert.pooler.dense", select_first(rows_, config_.hidden, x), single, Function::tanh,
-                        config_.hidden);
+    pooler_ =
+        linear_of("bert.pooler.dense", select_first(rows_, config_.hidden, x), single, Function::tanh, config_.hidden);
     pooler_.mask = mask(config_.hidden_dropout, 3 * config_.layers + 1);
     classifier_ = linear_of("classifier", linear(pooler_), single, Function::none, config_.classes);
     logits_ = linear(classifier_);

@@ -1,0 +1,159 @@
+// What chooses open scales: the values that Linears hold and read. And training that begins in float.
+#include "train/calibration.h"
+
+#include "base/parallel.h"
+#include "tests/small_session.h"
+#include "train/phased_session.h"
+
+namespace mpq {
+namespace {
+
+class CalibrationTest : public DeviceTest {
+ protected:
+  std::unique_ptr<Session> floats() { return open_session(*device_, model_, {replica(model_, {})}); }
+  std::vector<std::vector<OpenLinear>> open(const std::vector<std::string>& formats) const {
+    std::vector<std::vector<OpenLinear>> all;
+    for (const std::string& format : formats) all.emplace_back(model_.linears().size(), parse_open_linear(format));
+    return all;
+  }
+
+  const Bert model_{small};
+  const Batch rows_ = batch_of({5, 1, 20, 3}, 7);
+};
+MPQ_ON_EVERY_DEVICE(CalibrationTest);
+
+TEST_P(CalibrationTest, EveryLinearIsSeenOnceAndTheClassifiersInputGivesTheLogits) {
+  const auto session = floats();
+  std::vector<int> seen(model_.linears().size());
+  Floats x;
+  session->observe(rows_, [&](const Linear& linear, std::span<const float> values) {
+    ++seen[linear.index];
+    if (&linear == &model_.classifier) x.assign(values.begin(), values.end());
+  });
+  EXPECT_EQ(seen, std::vector<int>(seen.size(), 1));
+  const Floats logits = session->logits(rows_)[0], w = session->get(0, *model_.classifier.weight),
+               b = session->get(0, *model_.classifier.bias);
+  ASSERT_EQ(x.size(), 4u * small.hidden);
+  for (int row = 0; row < 4; ++row)
+    for (int c = 0; c < small.classes; ++c) {
+      double sum = b[c];
+      for (int k = 0; k < small.hidden; ++k) sum += double{x[row * small.hidden + k]} * w[c * small.hidden + k];
+      EXPECT_NEAR(logits[row * small.classes + c], sum, 1e-6);
+    }
+}
+
+TEST_P(CalibrationTest, EveryOperandIsFittedToItsOwnValues) {
+  const auto session = floats();
+  std::map<int, Floats> inputs;
+  session->observe(rows_,
+                   [&](const Linear& l, std::span<const float> x) { inputs[l.index].assign(x.begin(), x.end()); });
+  const std::string half_open = "x=log(width=4,bias=auto);w=integer(width=4,frac=auto);b=integer(width=8,frac=3)";
+  for (const FitRule rule : {FitRule::max, FitRule::mse}) {
+    const auto closed = calibrate(*session, rows_, open({"integer(width=4,frac=auto)", half_open}), rule);
+    for (const Linear* linear : model_.linears()) {
+      const QuantSpec four = parse_format("integer(width=4,frac=0)");
+      const Floats w = session->get(0, *linear->weight), b = session->get(0, *linear->bias);
+      const LinearSpec &all = closed[0][linear->index], &some = closed[1][linear->index];
+      EXPECT_EQ(to_text(all.x), to_text(fit(four, inputs.at(linear->index), rule))) << linear->name;
+      EXPECT_EQ(to_text(all.w), to_text(fit(four, w, rule))) << linear->name;
+      EXPECT_EQ(to_text(all.b), to_text(fit(four, b, rule))) << linear->name;
+      EXPECT_EQ(to_text(some.x), to_text(fit(parse_format("log(width=4,bias=0)"), inputs.at(linear->index), rule)));
+      EXPECT_EQ(to_text(some.w), to_text(all.w));
+      EXPECT_EQ(to_text(some.b), "integer(width=8,frac=3)");
+    }
+    const int before = threads();
+    set_threads(1);
+    EXPECT_EQ(calibrate(*session, rows_, open({"integer(width=4,frac=auto)", half_open}), rule), closed);
+    set_threads(before);
+  }
+}
+
+TEST_P(CalibrationTest, RowsAreSpreadOverTheSplit) {
+  const Split split = random_rows({3, 4, 5, 6, 7, 8, 9, 10}, 1);
+  EXPECT_EQ(calibration_rows(split, 4).rows, (std::vector<int64_t>{0, 2, 4, 6}));
+  EXPECT_EQ(calibration_rows(split, 99).row_count(), 8);
+}
+
+class PhasedSessionTest : public CalibrationTest {
+ protected:
+  static constexpr int64_t kFloat = 5;
+
+  PhasedSession phased(const std::vector<Wish>& wishes, int64_t float_steps) {
+    std::vector<Replica> replicas;
+    for (const Wish& wish : wishes) replicas.push_back(replica(model_, wish, plan_.steps(split_.row_count())));
+    return {replicas, float_steps, [this](const std::vector<Replica>& now) {
+              return std::make_unique<Session>(*device_, model_, now, small_options);
+            }};
+  }
+  void train(PhasedSession& session, const AfterSteps& after = {}) {
+    session.train(plan_, [&](Session& now, const TrainPlan& plan) { mpq::train(now, split_, plan, after); });
+  }
+  std::vector<Floats> trained(const std::vector<Wish>& wishes, int64_t float_steps, int which = 0) {
+    PhasedSession session = phased(wishes, float_steps);
+    session.begin(0);
+    session->initialise();
+    train(session);
+    return everything(*session, which);
+  }
+
+  const Split split_ = random_rows({5, 1, 20, 3, 9, 12, 2, 7, 16, 4, 8, 11}, 3);
+  const TrainPlan plan_{.epochs = 4, .batch = 4};
+  const Wish coarse_{.format = "integer(width=6,frac=3)"},
+      residual_{.format = "binary_residual(levels=2)", .rate = 3e-3};
+};
+MPQ_ON_EVERY_DEVICE(PhasedSessionTest);
+
+TEST_P(PhasedSessionTest, ItIsFloatTrainingAndThenTraining) {
+  PhasedSession session = phased({coarse_}, kFloat);
+  session.begin(0);
+  session->initialise();
+  std::vector<float> losses, float_losses;
+  train(session, [&](const Progressed& done) {
+    for (const auto& step : done.results) losses.push_back(step.loss[0]);
+    EXPECT_EQ(to_text(session->replica(0).formats[0]), done.first < kFloat ? "none" : coarse_.format);
+  });
+  PhasedSession floats = phased({Wish{}}, 0);
+  floats.begin(0);
+  floats->initialise();
+  train(floats, [&](const Progressed& done) {
+    for (const auto& step : done.results) float_losses.push_back(step.loss[0]);
+  });
+  ASSERT_EQ(losses.size(), 12u);
+  for (size_t step = 0; step < losses.size(); ++step)
+    if (static_cast<int64_t>(step) < kFloat)
+      EXPECT_EQ(losses[step], float_losses[step]) << step;
+    else
+      EXPECT_NE(losses[step], float_losses[step]) << step;
+}
+
+TEST_P(PhasedSessionTest, AReplicaAmongOthersHasItsBits) {
+  const std::vector<Wish> both{coarse_, residual_};
+  for (int r = 0; r < 2; ++r) expect_same_bits(trained(both, kFloat, r), trained({both[r]}, kFloat));
+}
+
+TEST_P(PhasedSessionTest, InterruptedAtAnyStepItGoesOnWithTheSameBits) {
+  const std::vector<Floats> whole = trained({residual_}, kFloat);
+  for (const int64_t stop : {int64_t{2}, kFloat, int64_t{8}}) {
+    PhasedSession first = phased({residual_}, kFloat);
+    first.begin(0);
+    first->initialise();
+    struct Killed {};
+    TrainPlan plan = plan_;
+    plan.stop_every = stop;
+    const auto kill = [&](const Progressed&) {
+      if (first->step() == stop) throw Killed{};
+    };
+    const auto run = [&](Session& now, const TrainPlan& phase) { mpq::train(now, split_, phase, kill); };
+    EXPECT_THROW(first.train(plan, run), Killed);
+    PhasedSession second = phased({residual_}, kFloat);
+    second.begin(stop);
+    for (const Parameter& p : model_.parameters().all())
+      if (stop > kFloat || !p.name.ends_with(".quantizer")) second->set(0, p, first->get(0, p));
+    second->restore(0, first->optimizer_state(0));
+    train(second);
+    expect_same_bits(everything(*second, 0), whole);
+  }
+}
+
+}  // namespace
+}  // namespace mpq
