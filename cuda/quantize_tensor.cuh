@@ -14,6 +14,13 @@ struct Part {
   Survey survey;       // of the tensor, where its format asks for one
 };
 
+// Which rows of a tensor are to be quantized, where its format looks no further than a row: all, or those listed.
+struct RowList {
+  const int32_t *rows = nullptr, *count = nullptr;
+  __device__ int size(int all) const { return rows ? *count : all; }
+  __device__ int operator[](int i) const { return rows ? rows[i] : i; }
+};
+
 // The bits of what all-zero tiles are filled with, or 0 where this block has nothing to fill: only the block that is
 // last to finish knows the smallest maximum of the tensor, and it fills all of it. The whole block calls this once.
 static __device__ uint32_t fill_when_last(const ZeroTiles& mine, const Part& part) {
@@ -87,12 +94,13 @@ __device__ void quantize_surveyed(TileRules<F> rules, int width, int64_t size, c
 // y = quantized x times factor for a tensor of that shape as MASE sees it, of less than 2^31 values; y may be x. Blocks
 // of kQuantizeThreads; all the tensor's blocks call it with the same arguments but part.index.
 static __device__ void quantize_tensor(const QuantSpec& spec, Role role, const QuantShape& shape, const float* trained,
-                                       float factor, const float* x, float* y, const Part& part) {
+                                       float factor, const float* x, float* y, const Part& part,
+                                       const RowList& list = {}) {
   const int cols = static_cast<int>(shape.d[shape.rank - 1]);
   const int rows = cols == 0 ? 0 : static_cast<int>(shape.size() / cols);
   if (rows == 0) return;
   const auto for_rows = [&](const auto& body) {
-    for_rows_of(part, rows, [&](int row) { body(static_cast<int64_t>(row) * cols); });
+    for_rows_of(part, list.size(rows), [&](int i) { body(static_cast<int64_t>(list[i]) * cols); });
   };
   visit(spec, [&](const auto& format) {
     using F = std::remove_cvref_t<decltype(format)>;
@@ -102,7 +110,7 @@ static __device__ void quantize_tensor(const QuantSpec& spec, Role role, const Q
       if constexpr (requires { format.over_tensor(); })
         if (format.over_tensor())
           return quantize_surveyed(rules, map.tile_cols, shape.size(), part, x, y, cols, for_rows);
-      ZeroTiles zeros{FillsZeroTiles<F>};
+      ZeroTiles zeros{FillsZeroTiles<F> && !list.rows};
       if (map.tile_rows == 1)
         for_rows([&](int64_t at) { quantize_row_tiles(rules, map.tile_cols, x + at, y + at, cols, zeros); });
       else if constexpr (!TileStatistic<F>::Parts::ordered)

@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(kQuantizeThreads)
                   counters + 2 * (replica * table.count + i),
                   surveys.passes > 0 ? surveys.of(table, i, replica) : Survey{}};
   quantize_tensor(item.spec(replica), item.role, item.shape(), nullptr, gamma ? magnitude(*gamma) : 1.0f,
-                  item.w[replica], item.wq[replica], part);
+                  item.w[replica], item.wq[replica], part, {item.only.rows, item.only.count});
 }
 
 constexpr int kValues = 4;  // of a thread
@@ -90,7 +90,7 @@ __global__ void __launch_bounds__(kQuantizeThreads)
 
 int64_t blocks_to_quantize(const WeightItem& item) {
   constexpr int64_t kMost = 4096;
-  return std::min(ceil_div(item.rows, kRowsAtOnce), kMost);
+  return std::min(ceil_div(item.only.rows ? item.only.most : item.rows, kRowsAtOnce), kMost);
 }
 int64_t blocks_with_gamma(const WeightItem& item) {
   return item.inputs ? ceil_div(int64_t{item.rows} * item.cols, kChunk) : 0;
@@ -118,13 +118,13 @@ void CudaOps::quantize_weights(const QuantizeWeights& op) {
   if (op.items.empty()) return;
   int passes = 0;
   for (const QuantizeWeights::Item& item : op.items) passes = std::max(passes, item.slot.surveys);
-  const Lane& side = fork();  // linear joins
+  const Lane& lane = op.at_once ? main_ : fork();  // linear joins
   for_weight_tables(op.items, blocks_to_quantize, [&](const WeightTable& table) {
     const int replicas = op.items[0].wq.replicas;
     check(2 * replicas * table.count <= Lane::kCounters, "{} replicas of {} weights", replicas, table.count);
-    const WeightSurveys surveys = survey_weights(table, passes, replicas, side);
-    launch(quantize_weights_kernel, grid_of(table, replicas), kQuantizeThreads, 0, side.stream, table, surveys,
-           side.counters);
+    const WeightSurveys surveys = survey_weights(table, passes, replicas, lane);
+    launch(quantize_weights_kernel, grid_of(table, replicas), kQuantizeThreads, 0, lane.stream, table, surveys,
+           lane.counters);
   });
 }
 

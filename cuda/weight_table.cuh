@@ -23,6 +23,7 @@ struct WeightItem {
   Replicas w, wq, dw, trained, dtrained;
   const QuantSpec *specs, *inputs;  // inputs: null where w has no gamma
   int64_t spec_stride, input_stride;
+  QuantizeWeights::Rows only;
   int32_t rank, rows, cols;
   Role role;
 
@@ -37,6 +38,7 @@ struct WeightItem {
         inputs(item.input.specs),
         spec_stride(item.slot.stride),
         input_stride(item.input.stride),
+        only(item.only),
         rank(item.w.shape.rank),
         rows(rank == 1 ? 1 : static_cast<int32_t>(item.w.shape[0])),
         cols(static_cast<int32_t>(item.w.shape[rank - 1])),

@@ -114,11 +114,20 @@ static bool times_gamma(const QuantizeWeights::Item& item, int r) {
   return item.input && trained_count(spec_of(item.input, r)) > 0;
 }
 
+static void quantize_only(const QuantizeWeights::Item& item, int r) {
+  const int64_t cols = item.w.cols();
+  for (int32_t u = 0; u < *item.only.count; ++u) {
+    const int64_t at = item.only.rows[u] * cols;
+    quantize(spec_of(item.slot, r), item.role, {2, {1, cols, 1}}, item.w.f32(r) + at, item.wq.f32(r) + at, nullptr);
+  }
+}
+
 void CpuOps::quantize_weights(const QuantizeWeights& op) {
   const int replicas = op.items.empty() ? 1 : op.items[0].wq.replicas;
   parallel_for(static_cast<int64_t>(op.items.size()) * replicas, [&](int64_t task) {
     const QuantizeWeights::Item& item = op.items[task / replicas];
     const int r = static_cast<int>(task % replicas);
+    if (item.only.rows) return quantize_only(item, r);
     const Shape& s = item.w.shape;
     const QuantShape shape = s.rank == 1 ? QuantShape{1, {s[0], 1, 1}} : QuantShape{2, {s[0], s[1], 1}};
     quantize(spec_of(item.slot, r), item.role, shape, item.w.f32(r), item.wq.f32(r), nullptr);

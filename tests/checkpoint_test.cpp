@@ -141,6 +141,21 @@ TEST_F(CheckpointTest, KeepsFormatsAndWhatTheyTrain) {
   for (const auto& entry : weights.entries()) EXPECT_FALSE(entry.name.ends_with(".quantizer")) << entry.name;
 }
 
+TEST_F(CheckpointTest, KeepsFormatsOfEmbeddingTables) {
+  Replica replica{.formats = formats_of(model, "integer(width=8,frac=4)")};
+  replica.formats.resize(model.format_rows());
+  replica.formats[model.tables()[0].index].w = parse_format("scaled_integer(width=4,per=tensor)");
+  const SessionOptions options{.batch_rows = 2, .eval_rows = 2, .max_tokens = 12, .training = false};
+  Session session(*device, model, {replica}, options);
+  session.initialise();
+  write(session);
+  const Checkpoint c = read_checkpoint(folder);
+  EXPECT_EQ(c.formats, replica.formats);
+  Session same(*device, model, {{.formats = c.formats}}, options);
+  load_into(same, 0, c);
+  EXPECT_EQ(same.logits(small_batch()), session.logits(small_batch()));
+}
+
 TEST_F(CheckpointTest, ResumesBitForBit) {
   auto whole = fresh_session("binary_residual(levels=2)"), half = fresh_session("binary_residual(levels=2)");
   TrainingState state{.options = "recipe 1", .seconds = 1.5};
@@ -347,6 +362,12 @@ TEST_F(CheckpointTest, UnknownLinearsAndFormatsAreRefused) {
   expect_refused({"mpq.json", "bert.encoder.layer.7.output.dense"});
   write_formats("classifier", "integr(width=8)");
   expect_refused({"integr"});
+  write_formats("bert.embeddings.word_embeddings", "x=none;w=none;b=none");
+  expect_refused({"bert.embeddings.word_embeddings", "embedding table"});
+  write_formats("bert.embeddings.word_embeddings", "binary_residual(levels=2)");
+  expect_refused({"bert.embeddings.word_embeddings", "trains"});
+  write_formats("bert.embeddings.LayerNorm", "none");
+  expect_refused({"bert.embeddings.LayerNorm"});
 }
 
 TEST_F(CheckpointTest, FoldersWithoutWeightsSayWhatToDo) {

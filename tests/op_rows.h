@@ -221,6 +221,95 @@ struct LinearRow {
   }
 };
 
+// A Linear with an adapter and one without in one call. Replica r has rank r % 3 + 1, of at most 4.
+struct AdapterRow {
+  static constexpr const char* name = "adapter";
+  static constexpr int64_t N[2] = {28, 17};
+  static constexpr int64_t kMost = 4, kBefore = 6;  // the adapter is not the first
+  static int64_t rank(int r) { return r % 3 + 1; }
+  static float scale(int r) { return 1.5f / static_cast<float>(rank(r)); }
+  static int64_t size(const Problem& p) { return kMost * (kBefore + p.C + N[0]); }
+
+  template <class Real>
+  static naive::Linear<Real> linear(const Problem& p, int r, int i) {
+    const int64_t T = p.rows().count(), K = p.C;
+    naive::Linear<Real> in{p.rows(),
+                           p.draw<Real>("x", r, T * K),
+                           p.draw<Real>("w" + std::to_string(i), r, N[i] * K, 1 / std::sqrt(float(K))),
+                           p.draw<Real>("bias" + std::to_string(i), r, N[i]),
+                           i == 0 ? naive::Function::gelu : naive::Function::none,
+                           {},
+                           N[i],
+                           K};
+    if (i == 1) return in;
+    const auto all = p.draw<Real>("adapters", r, size(p), 0.3f);
+    const auto a = all.begin() + rank(r) * kBefore, b = a + rank(r) * K;
+    in.adapter = {{a, b}, {b, b + rank(r) * N[0]}, Real(scale(r)), p.mask(r, 5)};
+    return in;
+  }
+
+  template <class Real>
+  static Outputs<Real> naive(const Problem& p, int r) {
+    const int64_t T = p.rows().count(), K = p.C;
+    naive::Array<Real> dx = p.accumulate ? p.draw<Real>("dx", r, T * K) : naive::Array<Real>(T * K);
+    Outputs<Real> all;
+    naive::Array<Real> dadapters(size(p));
+    for (int i : {0, 1}) {
+      const auto in = linear<Real>(p, r, i);
+      const auto g = naive::linear_grad(in, p.draw<Real>("dy" + std::to_string(i), r, T * N[i]));
+      dx = naive::added(dx, g.dx);
+      all.insert(all.end(), {naive::linear(in), g.dproduct, g.dw, g.dbias});
+      std::copy(g.da.begin(), g.da.end(), dadapters.begin() + rank(r) * kBefore);
+      if (i == 0) std::copy(g.db.begin(), g.db.end(), dadapters.begin() + rank(r) * (kBefore + K));
+    }
+    all.insert(all.end(), {dx, dadapters});
+    return all;
+  }
+
+  static std::vector<Tensor> run(DeviceSide& d) {
+    const int64_t T = d.problem.rows().count(), K = d.problem.C;
+    const Tensor x = d.in("x", {T, K}), dx = d.problem.accumulate ? d.in("dx", {T, K}) : d.out({T, K});
+    std::vector<AdapterRank> ranks;
+    for (int r : d.problem.replicas) ranks.push_back({static_cast<int32_t>(rank(r)), scale(r)});
+    const Tensor dadapters = d.out({size(d.problem)});
+    d.rig.ops().fill(dadapters, 0.0f);
+    const Adapter adapter{.values = d.in("adapters", {size(d.problem)}, 0.3f),
+                          .begin = kBefore,
+                          .ranks = d.rig.array(ranks),
+                          .x = x,
+                          .dropout = d.dropout(5),
+                          .dropped = d.problem.p > 0 ? d.out({T, K}) : x,
+                          .low = d.out({T, kMost})};
+    std::vector<Linear1> forwards;
+    std::vector<Linear1Grad> grads;
+    for (int i : {0, 1}) {
+      const std::string n = std::to_string(i);
+      forwards.push_back({.ragged = d.ragged(),
+                          .x = x,
+                          .w = d.in("w" + n, {N[i], K}, 1 / std::sqrt(float(K))),
+                          .bias = d.in("bias" + n, {N[i]}),
+                          .activation = i == 0 ? Activation::gelu : Activation::none,
+                          .adapter = i == 0 ? adapter : Adapter{},
+                          .saved = i == 0 ? d.out({T, N[i]}) : Tensor{},
+                          .y = d.out({T, N[i]})});
+      grads.push_back({.forward = forwards.back(),
+                       .dy = d.in("dy" + n, {T, N[i]}),
+                       .dx = dx,
+                       .accumulate = d.problem.accumulate || i > 0,
+                       .dw = d.out({N[i], K}),
+                       .dbias = d.out({N[i]}),
+                       .dlow = i == 0 ? d.out({T, kMost}) : Tensor{},
+                       .dadapter = i == 0 ? dadapters : Tensor{}});
+    }
+    d.rig.ops().linear(forwards);
+    d.rig.ops().linear_grad(grads);
+    std::vector<Tensor> all;
+    for (const Linear1Grad& g : grads) all.insert(all.end(), {g.forward.y, g.dy, g.dw, g.dbias});
+    all.insert(all.end(), {dx, dadapters});
+    return all;
+  }
+};
+
 // Against a Linear whose weight is the identity matrix.
 template <Activation kActivation, naive::Function kFunction>
 struct ActivateRow {
@@ -740,6 +829,7 @@ OpRow row() {
 }
 inline const std::vector<OpRow> op_rows = {row<EmbedRow>(),
                                            row<LinearRow>(),
+                                           row<AdapterRow>(),
                                            row<ActivateRow<Activation::gelu, naive::Function::gelu>>(),
                                            row<ActivateRow<Activation::tanh, naive::Function::tanh>>(),
                                            row<AttentionRow>(),

@@ -17,6 +17,7 @@ suite=(
   '*/BatchesTest.*/cuda'
   '*/QuantizedOpsTest.*/cuda'
   '*/DeviceFormatsTest.OddShapes/cuda'
+  '*/PruneOpTest.*/cuda'
   '*/SessionTest.*/cuda'
   '*/MaskedLmTest.*/cuda'
   '*/ShardsTest.*/cuda'

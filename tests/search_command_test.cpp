@@ -227,6 +227,27 @@ TEST_F(SearchCommandTest, ABudgetPrunesWithoutTraining) {
   EXPECT_EQ(trials("out", "none")[0].state, TrialState::complete) << "the float control has no budget";
 }
 
+TEST_F(SearchCommandTest, EmbeddingsHaveFormatsAndTheBudgetCountsThem) {
+  const std::string what = "--family integer --mode per-layer --embeddings --budget model --max-bits 14 --trials 12 ";
+  const Outcome outcome = search("out", what + "--sampler random");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  int pruned = 0, quantized = 0;
+  for (const FrozenTrial& t : trials("out", "integer")) {
+    for (const char* table : {"word", "position", "token_type"})
+      ASSERT_TRUE(t.find(fmt::format("bert.embeddings.{}_embeddings", table)));
+    const double bits = parse_double(t.user_attrs.at("mpq:bits_per_parameter")).value();
+    EXPECT_EQ(t.constraints, std::vector{bits - 14});
+    pruned += t.state == TrialState::pruned, quantized += bits < 20;
+  }
+  EXPECT_GT(pruned, 0);
+  EXPECT_GT(quantized, 0);
+  EXPECT_NE(file("out/trials.tsv").find("bits/parameter"), std::string::npos);
+  EXPECT_NE(file("out/winners.tsv").find("bert.embeddings.word_embeddings"), std::string::npos);
+  const Outcome other = search("out", "--family integer --mode per-layer --trials 12 --sampler random");
+  EXPECT_EQ(other.code, 2) << "another recipe";
+  EXPECT_EQ(search("nas", "--space nas --embeddings").code, 2);
+}
+
 TEST_F(SearchCommandTest, OtherWaysToSearch) {
   ASSERT_EQ(mpq("train" + std::string(small) + "--out {}/model").code, 0);
   const Outcome ptq = search("ptq", "--family integer --trials 2 --epochs 0 --init {}/model");

@@ -10,8 +10,8 @@
 
 namespace mpq {
 
-using OpenFormats = std::vector<OpenLinear>;    // one a Linear
-using ClosedFormats = std::vector<LinearSpec>;  // one a Linear
+using OpenFormats = std::vector<OpenLinear>;    // nn/model_formats.h
+using ClosedFormats = std::vector<LinearSpec>;  // the same
 
 struct CalibrationArgs {
   std::string rule = "mse";

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "nn/model_formats.h"
 
 namespace mpq {
 namespace {
@@ -38,28 +39,51 @@ FormatChoices lab3_task1() {
   return integer;
 }
 
+// `none`, and what the specs give to weights.
+std::vector<std::string> FormatSpace::table_choices() const {
+  std::vector<std::string> all{"none"};
+  for (const std::string& spec : choices_.specs)
+    if (const std::string format = to_text(parse_linear_spec(spec).w);
+        std::find(all.begin(), all.end(), format) == all.end())
+      all.push_back(format);
+  return all;
+}
+
 SearchSpace FormatSpace::parameters() const {
-  if (!per_layer_) return {{"format", categorical(choices_.specs)}};
-  std::vector<std::string> all = choices_.specs;
-  if (std::find(all.begin(), all.end(), "none") == all.end()) all.insert(all.begin(), "none");
   SearchSpace space;
-  for (const Linear* linear : model_->linears()) space.emplace_back(linear->name, categorical(all));
+  if (per_layer_) {
+    std::vector<std::string> all = choices_.specs;
+    if (std::find(all.begin(), all.end(), "none") == all.end()) all.insert(all.begin(), "none");
+    for (const Linear* linear : model_->linears()) space.emplace_back(linear->name, categorical(all));
+  } else {
+    space.emplace_back("format", categorical(choices_.specs));
+  }
+  if (embeddings_)
+    for (const EmbeddingTable& table : model_->tables()) space.emplace_back(table.name, categorical(table_choices()));
   return space;
 }
 
 Candidate FormatSpace::candidate(const FrozenTrial& trial) const {
   Candidate candidate{.model = model_, .formats = {}};
-  for (const Linear* linear : model_->linears()) {
-    const TrialParameter* p = trial.find(per_layer_ ? linear->name : "format");
-    check(p != nullptr, "trial {} has no format for {}", trial.number, linear->name);
-    candidate.formats.push_back(parse_linear_spec(to_text(p->external())));
-  }
+  const auto take = [&](const std::string& parameter, int row) {
+    const TrialParameter* p = trial.find(parameter);
+    check(p != nullptr, "trial {} has no {}", trial.number, parameter);
+    candidate.formats.push_back(parse_row_format(*model_, row, to_text(p->external())));
+  };
+  for (const Linear* linear : model_->linears()) take(per_layer_ ? linear->name : "format", linear->index);
+  if (embeddings_)
+    for (const EmbeddingTable& table : model_->tables()) take(table.name, table.index);
   return candidate;
 }
 
 Candidate FormatSpace::largest() const {
-  return {.model = model_,
-          .formats = std::vector<LinearSpec>(model_->linears().size(), parse_linear_spec(choices_.specs[0]))};
+  const size_t linears = model_->linears().size();
+  Candidate candidate{.model = model_, .formats = {}};
+  candidate.formats.assign(linears, parse_linear_spec(choices_.specs[0]));
+  if (embeddings_)
+    for (const EmbeddingTable& table : model_->tables())
+      candidate.formats.push_back(parse_row_format(*model_, table.index, table_choices().back()));
+  return candidate;
 }
 
 }  // namespace mpq

@@ -19,18 +19,21 @@ FormatChoices lab3_task1();
 
 class FormatSpace final : public TrialSpace {
  public:
-  // One categorical `format`; or one a Linear, by its dotted name.
-  FormatSpace(FormatChoices choices, std::shared_ptr<const Bert> model, bool per_layer)
-      : choices_(std::move(choices)), model_(std::move(model)), per_layer_(per_layer) {}
+  // One categorical `format`; or one a Linear, by its dotted name. With `embeddings`, also one an embedding table.
+  FormatSpace(FormatChoices choices, std::shared_ptr<const Bert> model, bool per_layer, bool embeddings = false)
+      : choices_(std::move(choices)), model_(std::move(model)), per_layer_(per_layer), embeddings_(embeddings) {}
 
   SearchSpace parameters() const override;
   Candidate candidate(const FrozenTrial& trial) const override;
   Candidate largest() const override;
+  std::string recipe() const override { return embeddings_ ? " embeddings" : ""; }
 
  private:
+  std::vector<std::string> table_choices() const;
+
   FormatChoices choices_;
   std::shared_ptr<const Bert> model_;
-  bool per_layer_;
+  bool per_layer_, embeddings_;
 };
 
 }  // namespace mpq

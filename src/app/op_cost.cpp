@@ -218,7 +218,10 @@ OpCost cost_of(Device& device, const AdamWRows& op) {
 
 OpCost cost_of(const QuantizeWeights& op) {
   Traffic t;
-  for (const QuantizeWeights::Item& item : op.items) t.read(item.w).write(item.wq);
+  for (const QuantizeWeights::Item& item : op.items) {
+    const auto rows = static_cast<double>(item.only.rows ? item.only.most : item.w.rows());
+    t.read(item.w, rows).write(item.wq, rows);
+  }
   return {0, t.bytes()};
 }
 

@@ -27,6 +27,7 @@ std::string node(const Operation& o, size_t number) {
   if (o.kind != "linear") label += o.kind + ", ";
   label += fmt::format("{} x {}", o.rows, o.cols);
   if (o.format != LinearSpec{}) label += "\\n" + to_text(o.format);
+  for (const std::string& table : table_texts(o)) label += "\\n" + table;
   return fmt::format("n{} [label=\"{}\", fillcolor=\"{}\"];\n", number, label, colour(o));
 }
 

@@ -8,6 +8,7 @@
 
 #include "app/commands.h"
 #include "app/format_options.h"
+#include "app/lora_options.h"
 #include "app/options.h"
 #include "app/text_lines.h"
 #include "base/statistics.h"
@@ -21,6 +22,7 @@ namespace {
 
 struct Options {
   std::string checkpoint, in;
+  AdapterArgs adapter;
   FormatArgs formats;
   MachineArgs machine;
 };
@@ -61,20 +63,22 @@ Split tokenized(const std::vector<std::string>& texts, const Checkpoint& checkpo
 }
 
 void predict_with_bert(const Options& options, const CommandLine& line) {
-  const Checkpoint checkpoint = read_checkpoint(options.checkpoint);
+  Checkpoint checkpoint = read_checkpoint(options.checkpoint);
+  const auto adapter = options.adapter.read(checkpoint);
   require_head(checkpoint);
   const auto tokenizer = open_tokenizer(options.checkpoint);
   check_vocabulary(checkpoint, *tokenizer);
-  const Bert model(checkpoint.config);
+  const Bert model(checkpoint.config, plan_of(adapter));
   const std::vector<LinearSpec> formats = options.formats.resolve(model, checkpoint.formats);
   TextLines lines(options.in);
   line.announce();
 
   const auto device = options.machine.open();
   Session session(
-      *device, model, {{.formats = formats, .pruning = checkpoint.pruning}},
+      *device, model, {{.formats = formats, .pruning = checkpoint.pruning, .lora = lora_of(adapter)}},
       {.eval_rows = static_cast<int>(TextLines::at_once), .max_tokens = checkpoint.max_tokens, .training = false});
   load_into(session, 0, checkpoint);
+  if (adapter) load_adapter(session, 0, *adapter);
   const auto score = [&](const std::vector<std::string>& texts) {
     std::vector<int64_t> rows(texts.size());
     std::iota(rows.begin(), rows.end(), 0);
@@ -109,11 +113,15 @@ int run_predict(const Args& args) {
       "runs/imdb --format \"integer(width=8,frac=4)\"");
   line.option("checkpoint", options.checkpoint, "DIR", "folder that mpq train, mpq baseline or save_pretrained wrote");
   line.option("in", options.in, "FILE", "texts to label; without it standard input");
+  options.adapter.add_to(line);
   options.formats.add_to(line);
   options.machine.add_to(line);
   if (!line.parse(args)) return 0;
   line.require({"checkpoint"});
   options.machine.apply();
+  if (!options.adapter.folder.empty() && is_ngram_classifier(options.checkpoint))
+    throw UserError(fmt::format("--adapter: {} holds no BERT", options.checkpoint),
+                    "an adapter stands beside its base");
 
   is_ngram_classifier(options.checkpoint) ? predict_with_ngrams(options, line) : predict_with_bert(options, line);
   return 0;

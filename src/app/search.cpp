@@ -40,6 +40,8 @@ void declare(CommandLine& line, SearchOptions& o) {
   line.option("family", o.family, "all|NAME[,NAME]", "families to search; mpq formats lists them");
   line.choice("mode", o.mode, {"all-layers", "per-layer"},
               "every Linear takes one format, or each chooses its own or none");
+  line.flag("embeddings", o.embeddings,
+            "the embedding tables choose too: each a format of the family's weights, or none");
   line.option("space", o.space, "NAME",
               "a named space instead of families: lab3-task1 (formats), nas (architectures), nas-compression");
   line.option("trials", o.trials, "N", "trials a family; a smaller space is searched whole", {.min = 1, .max = 1e6});
@@ -53,8 +55,9 @@ void declare(CommandLine& line, SearchOptions& o) {
               {.min = 1, .max = 64});
   line.option("sampler", o.sampler, "tpe|random|grid[,...]",
               "how trials are proposed; of several, each has its studies");
-  line.option("max-bits", o.max_bits, "B",
-              "average bits a Linear weight, scales counted; trials over it are not trained", {.above = 0});
+  line.option("max-bits", o.max_bits, "B", "average bits, scales counted; trials over it are not trained",
+              {.above = 0});
+  line.choice("budget", o.budget, {"linear", "model"}, "what --max-bits counts: Linear weights, or all parameters");
   line.option("max-parameters", o.max_parameters, "N", "likewise of the model's parameters", {.min = 1});
   line.choice("select", o.select, {"valid", "test"},
               "the split that selects; test: the labs' way, train on everything, and optimistic");
@@ -93,6 +96,9 @@ void check_names(const SearchOptions& options, const CommandLine& line) {
   const SearchPlan plan = plan_search(options, std::make_shared<const Bert>(BertConfig{}));
   if (plan.architectures && !options.train.init.empty())
     throw UserError(fmt::format("--init with --space {}", options.space), "architectures start from random weights");
+  if (plan.architectures && options.embeddings)
+    throw UserError(fmt::format("--embeddings with --space {}", options.space),
+                    "a search of architectures leaves them in float");
   for (const char* name : {"layers", "heads", "hidden", "ffn", "identity", "compress", "prune-weights",
                            "prune-activations", "post-epochs"})
     if (!plan.architectures && line.given(name))

@@ -14,7 +14,9 @@ struct SearchOptions {
   std::string family = "all", mode = "all-layers", space, sampler = "tpe", select = "valid", storage, study = "search",
               out = "out/search";
   int64_t trials = 8, parallel = 1;
+  bool embeddings = false;
   std::optional<double> max_bits;
+  std::string budget = "linear";  // what max_bits is the average of: linear, model
   std::optional<int64_t> max_parameters;
   int confirm = 0, replicas = 0, lanes = 1;
   // Of an architecture search.

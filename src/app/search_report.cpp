@@ -9,6 +9,7 @@
 #include "app/table.h"
 #include "base/file.h"
 #include "base/statistics.h"
+#include "nn/model_formats.h"
 
 namespace mpq {
 namespace {
@@ -83,44 +84,57 @@ Table winners_of(const std::vector<StudyResult>& results, const SearchStyle& sty
     const Bert& model = *r.candidate.model;
     for (const Linear* linear : model.linears())
       table.add({r.study, linear->name, to_text(r.candidate.formats[linear->index])});
+    for (const EmbeddingTable& t : model.tables())
+      if (const QuantSpec format = spec_of(r.candidate.formats, t).w; !is_none(format))
+        table.add({r.study, t.name, to_text(format)});
     for (const std::string& name : model.config().identities) table.add({r.study, name, "identity"});
   }
   return table;
 }
 
 Table trials_of(const std::vector<StudyResult>& results, const SearchStyle& style) {
-  Table table{{style.subject, "trial", "accuracy", "bits", "parameters", "multiply-adds", "architecture"}, {}};
+  Table table{
+      {style.subject, "trial", "accuracy", "bits", "bits/parameter", "parameters", "multiply-adds", "architecture"},
+      {}};
   for (const StudyResult& r : results)
     for (size_t i = 0; i < r.trials.size(); ++i) {
       const TrialPoint& t = r.trials[i];
       table.add({r.study, std::to_string(i), std::isnan(t.accuracy) ? "-" : fmt::format("{:.6f}", t.accuracy),
-                 fmt::format("{:.4f}", t.size.bits_per_weight), std::to_string(t.size.parameters),
-                 std::to_string(t.size.multiply_adds), t.architecture});
+                 fmt::format("{:.4f}", t.size.bits_per_weight), fmt::format("{:.4f}", t.size.bits_per_parameter),
+                 std::to_string(t.size.parameters), std::to_string(t.size.multiply_adds), t.architecture});
     }
   return table;
 }
 
 void print_winner(const StudyResult& r, const SearchStyle& style) {
-  const auto& formats = r.candidate.formats;
+  const Bert& model = *r.candidate.model;
+  const std::vector<LinearSpec>& formats = r.candidate.formats;
+  const std::span linears(formats.begin(), model.linears().size());
   fmt::print("{}, trial {}: ", r.study, r.winner);
   if (style.architectures) fmt::print("{}; ", describe_architecture(r.candidate.model->config()));
-  if (std::all_of(formats.begin(), formats.end(), [&](const LinearSpec& s) { return s == formats[0]; })) {
+  if (std::all_of(linears.begin(), linears.end(), [&](const LinearSpec& s) { return s == formats[0]; })) {
     fmt::print("every Linear {}\n", to_text(formats[0]));
-    return;
+  } else {
+    fmt::print("\n");
+    for (const Linear* linear : model.linears())
+      fmt::print("  {:<50} {}\n", linear->name, to_text(formats[linear->index]));
   }
-  fmt::print("\n");
-  for (const Linear* linear : r.candidate.model->linears())
-    fmt::print("  {:<50} {}\n", linear->name, to_text(formats[linear->index]));
+  for (const EmbeddingTable& table : model.tables())
+    if (const QuantSpec format = spec_of(formats, table).w; !is_none(format))
+      fmt::print("  {:<50} {}\n", table.name, to_text(format));
 }
 
 SearchPoint point_of(const TrialPoint& trial, const SearchStyle& style) {
-  return {trial.accuracy, style.architectures ? trial.size.megabytes() : trial.size.bits_per_weight};
+  const double bits = style.whole_model ? trial.size.bits_per_parameter : trial.size.bits_per_weight;
+  return {trial.accuracy, style.architectures ? trial.size.megabytes() : bits};
 }
 
 bool draw(const std::vector<StudyResult>& results, const SearchStyle& style, const std::filesystem::path& folder) {
   SearchTexts texts{.split = style.selection == "valid" ? "validation" : "test", .control = style.control};
   if (style.architectures)
     texts.studies = "study", texts.size = "size of the model in MB, every operand in its number format";
+  else if (style.whole_model)
+    texts.size = "average bits per parameter of the whole model, shared exponents and scales counted";
   std::vector<SearchSeries> series;
   SearchPoint control{0, 32};
   for (const StudyResult& r : results) {

@@ -38,6 +38,7 @@ struct StudyResult {
 struct SearchStyle {
   std::string subject, control, selection;
   bool architectures = false;
+  bool whole_model = false;  // the budget counts all parameters
 };
 
 // Prints the table (standard output, unless quiet) and writes everything into `folder`. The first result is the

@@ -19,10 +19,10 @@ namespace {
 // What decides a trial's result beside its formats; a stored study goes on only with the same.
 std::string recipe_of(const SearchOptions& o, const Setup& setup) {
   const TrainArgs& t = o.train;
-  return fmt::format("data {} select {} {} {} max-bits {}{}{}", setup.data.fingerprint, o.select,
-                     start_recipe(setup, t), t.recipe(), o.max_bits ? fmt::format("{}", *o.max_bits) : "none",
-                     o.max_parameters ? fmt::format(" max-parameters {}", *o.max_parameters) : "",
-                     o.machine.precision_in_recipe());
+  return fmt::format(
+      "data {} select {} {} {} max-bits {}{}{}{}", setup.data.fingerprint, o.select, start_recipe(setup, t), t.recipe(),
+      o.max_bits ? fmt::format("{}", *o.max_bits) : "none", o.max_bits && o.budget == "model" ? " a parameter" : "",
+      o.max_parameters ? fmt::format(" max-parameters {}", *o.max_parameters) : "", o.machine.precision_in_recipe());
 }
 
 std::vector<Device*> pointers(const Devices& devices) {
@@ -59,7 +59,9 @@ Search::Search(const SearchOptions& options, const Setup& setup, const Devices& 
   for (const auto& study : studies_) finished_ += study->result().finished;
 }
 
-SearchStyle Search::style() const { return {plan_.subject, plan_.control, options_.select, plan_.architectures}; }
+SearchStyle Search::style() const {
+  return {plan_.subject, plan_.control, options_.select, plan_.architectures, options_.budget == "model"};
+}
 
 void Search::print_plan(const Devices& devices) const {
   size_t memory = 0, together = 0;
@@ -118,7 +120,8 @@ void Search::print_trial(const SearchStudy& study, const FrozenTrial& trial) {
   const std::string seconds = attribute("mpq:seconds"), same = attribute("mpq:same_as");
   std::string line = fmt::format("[{}/{}] {} trial {}: ", ++finished_, planned_, study.name(), trial.number);
   if (trial.values.empty())
-    line += fmt::format("{}, {} bits, {} parameters", to_text(trial.state), attribute("mpq:bits"),
+    line += fmt::format("{}, {} bits, {} parameters", to_text(trial.state),
+                        attribute(options_.budget == "model" ? "mpq:bits_per_parameter" : "mpq:bits"),
                         attribute("mpq:parameters"));
   else
     line += fmt::format("{:.4f}", trial.values[0]);

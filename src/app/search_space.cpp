@@ -5,6 +5,7 @@
 #include "app/architecture_space.h"
 #include "app/format_space.h"
 #include "base/text.h"
+#include "nn/model_formats.h"
 #include "nn/operations.h"
 
 namespace mpq {
@@ -43,8 +44,9 @@ SearchPlan family_plan(const std::vector<FormatChoices>& families, const SearchO
   const auto all = samplers(options);
   for (const FormatChoices& family : families)
     for (const std::string& sampler : all)
-      plan.studies.push_back({family.name + (all.size() > 1 ? "-" + sampler : ""), sampler,
-                              std::make_unique<FormatSpace>(family, base, options.mode == "per-layer")});
+      plan.studies.push_back(
+          {family.name + (all.size() > 1 ? "-" + sampler : ""), sampler,
+           std::make_unique<FormatSpace>(family, base, options.mode == "per-layer", options.embeddings)});
   return plan;
 }
 
@@ -84,6 +86,10 @@ double bits_per_parameter(const Bert& model, const std::vector<LinearSpec>& spec
     const Shape &w = linear->weight->shape, &b = linear->bias->shape;
     bits += (bits_per_weight(spec, w[0], w[1]) - 32) * static_cast<double>(w.size());
     bits += (bits_per_value(spec.b, 1, b[0]) - 32) * static_cast<double>(b.size());
+  }
+  for (const EmbeddingTable& table : model.tables()) {
+    const Shape& s = table.weight->shape;
+    bits += (bits_per_weight(spec_of(specs, table), s[0], s[1]) - 32) * static_cast<double>(s.size());
   }
   return bits / count;
 }

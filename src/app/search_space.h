@@ -15,7 +15,7 @@ namespace mpq {
 // What one trial trains.
 struct Candidate {
   std::shared_ptr<const Bert> model;
-  std::vector<LinearSpec> formats;  // one a Linear
+  std::vector<LinearSpec> formats;  // nn/model_formats.h
   Pruning pruning = {};
   // Where set, the model is trained in float first; then it is pruned, takes its formats, and is trained for so many
   // epochs more.
@@ -25,7 +25,7 @@ struct Candidate {
 // What a candidate measures before it is trained.
 struct ModelSize {
   double bits_per_weight = 0;     // of all Linears, shared exponents and scales counted
-  double bits_per_parameter = 0;  // what is no Linear weight or bias counts 32
+  double bits_per_parameter = 0;  // what is no Linear's and no embedding table counts 32
   int64_t parameters = 0;
   int64_t multiply_adds = 0;  // of one sequence of `tokens` tokens
   double megabytes() const { return bits_per_parameter * static_cast<double>(parameters) / 8e6; }

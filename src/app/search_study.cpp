@@ -99,7 +99,8 @@ bool SearchStudy::keeps_budget(Trial& trial) {
   trial.set_user_attr("mpq:multiply_adds", size.multiply_adds);
   trial.set_user_attr("mpq:architecture", describe_architecture(candidate.model->config()));
   std::vector<double> constraints;
-  if (options_.max_bits) constraints.push_back(size.bits_per_weight - *options_.max_bits);
+  const double bits = options_.budget == "model" ? size.bits_per_parameter : size.bits_per_weight;
+  if (options_.max_bits) constraints.push_back(bits - *options_.max_bits);
   if (options_.max_parameters) constraints.push_back(static_cast<double>(size.parameters - *options_.max_parameters));
   if (is_control() || constraints.empty()) return true;
   trial.set_constraints(constraints);

@@ -5,7 +5,7 @@
 
 #include "app/options.h"
 #include "data/dataset.h"
-#include "train/checkpoint.h"
+#include "train/adapter_folder.h"
 #include "train/trainer.h"
 
 namespace mpq {
@@ -15,9 +15,10 @@ struct Setup {
   Dataset data;
   DataOptions data_options;
   std::optional<Checkpoint> init;
+  std::optional<AdapterFolder> adapter;  // on top of it
   BertConfig config;
 
-  Setup(DataOptions data_options, const TrainArgs& train);
+  Setup(DataOptions data_options, const TrainArgs& train, const std::string& adapter_folder = {});
   // Another checkpoint to start from, of the same shape. UserError.
   void start_from(const std::string& folder);
   CheckpointInfo checkpoint_info() const { return {data.label_names, data_options.max_tokens, data_options.truncate}; }
@@ -30,7 +31,7 @@ int64_t float_steps(const TrainArgs& train, int64_t steps);
 SessionOptions session_options(const TrainArgs& train, const DataOptions& data);
 
 // Of every replica: random weights by its seed, or the checkpoint's; pruned, by the checkpoint's masks or its own
-// first.
+// first; and the adapter's.
 void start_weights(Session& session, const Setup& setup);
 // The same of one replica, from that checkpoint.
 void start_weights(Session& session, int replica, const Checkpoint& checkpoint);

@@ -33,7 +33,7 @@ struct TrialSplits {
 struct TrialJob {
   std::string name;  // for the progress line
   std::shared_ptr<const Bert> model;
-  std::vector<LinearSpec> formats;  // one a Linear
+  std::vector<LinearSpec> formats;  // nn/model_formats.h
   Pruning pruning = {};             // masks of weights are drawn from the weights it starts from; none: as --init does
   uint64_t seed;                    // initialisation, order of the rows, dropout
   std::filesystem::path running;    // where its state is kept while it runs; empty: nowhere

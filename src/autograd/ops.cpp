@@ -69,6 +69,7 @@ namespace {
 // The gradient of what a GELU or tanh made passes its slope in the product that makes it, where that product is alone.
 void take_slope(const Features& x, std::vector<Linear1Grad>& grads) {
   if (x.x->activation == Activation::none || grads.size() != 1 || !grads[0].dx || grads[0].accumulate) return;
+  if (grads[0].forward.adapter) return;  // adds to dx behind the product
   grads[0].input_activation = x.x->activation;
   grads[0].input_saved = x.x->saved;
   x.x->slope_applied = true;
@@ -91,7 +92,8 @@ void record_linear_grads(Tape& tape, std::vector<Features> xs, std::vector<Linea
                          std::vector<LinearTerms> terms, std::vector<Var> results) {
   Var any = results[0];  // one that wants its gradient, if there is one
   for (size_t i = 0; i < forwards.size(); ++i) {
-    results[i]->wants_grad = wants_input_grad(xs[i], terms[i]) || terms[i].dw || terms[i].dbias;
+    results[i]->wants_grad =
+        wants_input_grad(xs[i], terms[i]) || terms[i].dw || terms[i].dbias || terms[i].adapter.dvalues;
     if (results[i]->wants_grad) any = results[i];
   }
   tape.record(any, [=, &tape] {
@@ -106,7 +108,9 @@ void record_linear_grads(Tape& tape, std::vector<Features> xs, std::vector<Linea
                        .dx = target.grad,
                        .accumulate = target.accumulate,
                        .dw = terms[i].dw,
-                       .dbias = terms[i].dbias});
+                       .dbias = terms[i].dbias,
+                       .dlow = terms[i].adapter ? tape.tensor(forwards[i].adapter.low.shape) : Tensor{},
+                       .dadapter = terms[i].adapter.dvalues});
       if (results[i]->slope_applied) grads.back().forward.activation = Activation::none;
     }
     take_slope(xs[0], grads);
@@ -114,13 +118,26 @@ void record_linear_grads(Tape& tape, std::vector<Features> xs, std::vector<Linea
   });
 }
 
-Linear1 forward_of(const Features& x, int reader, const LinearTerms& terms, Tensor y) {
+// It reads the input as it is before any format.
+Adapter adapter_of(Tape& tape, const Tensor& x, const AdapterTerms& terms) {
+  if (!terms) return {};
+  return {.values = terms.values,
+          .begin = terms.begin,
+          .ranks = terms.ranks,
+          .x = x,
+          .dropout = terms.dropout,
+          .dropped = terms.dropout.p > 0 ? tape.tensor(x.shape) : x,
+          .low = tape.tensor({x.rows(), terms.most_rank})};
+}
+
+Linear1 forward_of(Tape& tape, const Features& x, int reader, const LinearTerms& terms, Tensor y) {
   return {.ragged = x.ragged,
           .x = x.read[reader],
           .w = terms.w,
           .bias = terms.bias,
           .y_format = terms.output,
           .y_rank = x.rank,
+          .adapter = adapter_of(tape, x.x->data, terms.adapter),
           .y = y};
 }
 
@@ -159,7 +176,7 @@ Features linear(Tape& tape, const Features& x, int reader, const LinearTerms& te
   if (!terms.w) return identity(tape, x, options);
   Var y = tape.var({x.x->data.rows(), terms.w.rows()});
   const CopyPlan plan = plan_copies(tape, options.readers, y->data, x.rank);
-  Linear1 forward = forward_of(x, reader, terms, y->data);
+  Linear1 forward = forward_of(tape, x, reader, terms, y->data);
   forward.activation = options.activation;
   forward.dropout = options.dropout;
   forward.quantized = plan.copies;
@@ -186,7 +203,7 @@ std::vector<Var> linears(Tape& tape, std::span<const LinearInput> inputs, std::s
     xs.push_back(x);
     results.push_back(tape.var({x.x->data.rows(), terms[i]->w.rows()}));
     products.push_back(results[i]);
-    forwards.push_back(forward_of(x, inputs[i].reader, *terms[i], results[i]->data));
+    forwards.push_back(forward_of(tape, x, inputs[i].reader, *terms[i], results[i]->data));
     all.push_back(*terms[i]);
     with_grads += i < recorded;
   }
@@ -211,6 +228,7 @@ std::vector<Features> prune(Tape& tape, const Features& x, std::span<const Prune
                         .numbers = t.numbers,
                         .x = x.x->data,
                         .threshold = tape.tensor({shape[0]}),
+                        .batch_threshold = t.over_batch ? tape.tensor({1}) : Tensor{},
                         .pruned = pruned->data});
   }
   tape.ops().prune(forwards);

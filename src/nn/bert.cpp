@@ -65,7 +65,8 @@ Linear Bert::add_linear(const std::string& name, int out, int in) {
   return linear;
 }
 
-Bert::Bert(const BertConfig& config, Head head) : config_(config), head_(head) {
+Bert::Bert(const BertConfig& config, const AdapterPlan& adapters, Head head)
+    : config_(config), head_(head), adapter_plan_(adapters) {
   const int C = config.hidden;
   const std::string e = "bert.embeddings.";
   position = &parameters_.add(e + "position_embeddings.weight", {config.positions, C}, true);
@@ -94,8 +95,10 @@ Bert::Bert(const BertConfig& config, Head head) : config_(config), head_(head) {
     classifier = add_linear("classifier", config.classes, C);
   }
   add_quantizers();
+  add_adapters();
   word = &parameters_.add(e + "word_embeddings.weight", {config.vocabulary, C}, true, head == Head::classifier);
   if (head == Head::masked_lm) parameters_.leave_room(int64_t{decoder_rows() - config.vocabulary} * C);
+  add_tables();
 }
 
 void Bert::add_masked_lm_head() {
@@ -108,20 +111,45 @@ void Bert::add_masked_lm_head() {
   parameters_.leave_room(decoder_rows() - config_.vocabulary);
 }
 
+void Bert::add_tables() {
+  for (const Parameter* p : {word, position, type}) {
+    const std::string name = p->name.substr(0, p->name.rfind('.'));
+    tables_.push_back({name, p, format_rows()});
+  }
+}
+
+// By their index, without identities.
+std::vector<Linear*> Bert::each_linear() {
+  std::vector<Linear*> all;
+  for (BertLayer& layer : layers)
+    all.insert(all.end(),
+               {&layer.query, &layer.key, &layer.value, &layer.attention_output, &layer.intermediate, &layer.output});
+  if (head_ == Head::masked_lm)
+    all.push_back(&masked_lm.transform);
+  else
+    all.insert(all.end(), {&pooler, &classifier});
+  std::erase_if(all, [](const Linear* linear) { return linear->is_identity(); });
+  return all;
+}
+
 // What formats train.
 void Bert::add_quantizers() {
-  const auto add = [&](Linear& linear) {
-    if (linear.is_identity()) return;
-    linear.trained = &parameters_.add(linear.name + ".quantizer", {4}, false);
-    linears_[linear.index] = &linear;
-  };
-  for (BertLayer& layer : layers)
-    for (Linear* linear :
-         {&layer.query, &layer.key, &layer.value, &layer.attention_output, &layer.intermediate, &layer.output})
-      add(*linear);
-  if (head_ == Head::masked_lm) return add(masked_lm.transform);
-  add(pooler);
-  add(classifier);
+  for (Linear* linear : each_linear()) {
+    linear->trained = &parameters_.add(linear->name + ".quantizer", {4}, false);
+    linears_[linear->index] = linear;
+  }
+}
+
+// Last of the dense parameters: with the zeros behind a smaller replica's adapters their sum of squares ends as it does
+// without.
+void Bert::add_adapters() {
+  int64_t widths = 0;
+  for (Linear* linear : each_linear())
+    if (adapter_plan_.has(linear->name)) {
+      linear->adapter = widths;
+      widths += linear->weight->shape[0] + linear->weight->shape[1];
+    }
+  if (widths > 0) adapters = &parameters_.add("adapters", {adapter_plan_.most_rank * widths}, true);
 }
 
 namespace {
@@ -168,7 +196,7 @@ class Forward {
     Dropout draw = dropout(0, first_site + linear.index);
     draw.seeds = dropout_.prune_seeds;
     return {formats_.pruning().slot(linear), draw, dropout_.on ? nullptr : batch_.numbers,
-            quantized_reader(linear, whole)};
+            quantized_reader(linear, whole), formats_.pruning().over_batch()};
   }
   // What the Linear reads of x.
   Features input(Tape& tape, const Features& x, const Linear& linear, const Features* whole = nullptr) const {
@@ -193,7 +221,17 @@ class Forward {
     return inputs;
   }
   bool prunes_attention(const BertLayer& l) const { return formats_.pruning().any({&l.query, &l.key, &l.value}); }
-  LinearTerms terms(const Linear& linear) const { return formats_.terms(t_, linear); }
+  LinearTerms terms(const Linear& linear) const {
+    LinearTerms terms = formats_.terms(t_, linear);
+    if (linear.adapter >= 0) terms.adapter = adapter(linear);
+    return terms;
+  }
+  AdapterTerms adapter(const Linear& linear) const {
+    const AdapterPlan& plan = model_.adapter_plan();
+    const int first_site = 3 * model_.config().layers + 2;  // behind the model's own
+    return {value(model_.adapters), grad(model_.adapters), linear.adapter,
+            plan.most_rank,         t_.adapter_ranks,      dropout(plan.dropout, first_site + linear.index)};
+  }
   Tensor value(const Parameter* p) const { return view(t_.values, *p); }
   Tensor grad(const Parameter* p) const { return grad_of(t_, *p); }
   Dropout dropout(float p, int site) const {
@@ -216,9 +254,10 @@ class Forward {
   }
 
   Features embeddings() {
-    const EmbedTerms terms{value(model_.word),
-                           value(model_.position),
-                           value(model_.type),
+    const auto& tables = model_.tables();
+    const EmbedTerms terms{formats_.rows_of(t_, tables[0]),
+                           formats_.rows_of(t_, tables[1]),
+                           formats_.rows_of(t_, tables[2]),
                            value(model_.embedding_gamma),
                            value(model_.embedding_beta),
                            model_.word->frozen ? Tensor{} : t_.dword,

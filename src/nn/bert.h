@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "autograd/ops.h"
+#include "nn/adapters.h"
 #include "nn/parameters.h"
 #include "quant/linear_spec.h"
 
@@ -34,7 +35,15 @@ struct Linear {
   const Parameter *weight = nullptr, *bias = nullptr;
   const Parameter* trained = nullptr;  // [4]: means of binary_residual, then gamma; used where a format trains them
   int index = -1;
+  int64_t adapter = -1;                         // Adapter::begin of the one beside it; -1: none
   bool is_identity() const { return !weight; }  // it has no parameters, no formats and no index
+};
+
+// An embedding table. Its index is its row in the table of formats, behind those of the Linears.
+struct EmbeddingTable {
+  std::string name;  // "bert.embeddings.word_embeddings"
+  const Parameter* weight = nullptr;
+  int index = -1;
 };
 
 struct BertLayer {
@@ -55,14 +64,19 @@ struct MaskedLmHead {
 // The model's structure; holds no numbers.
 class Bert {
  public:
-  explicit Bert(const BertConfig& config, Head head = Head::classifier);
+  explicit Bert(const BertConfig& config, const AdapterPlan& adapters = {}, Head head = Head::classifier);
+  Bert(const BertConfig& config, Head head) : Bert(config, {}, head) {}
   Bert(const Bert&) = delete;
   Bert& operator=(const Bert&) = delete;
 
   const BertConfig& config() const { return config_; }
   Head head() const { return head_; }
+  const AdapterPlan& adapter_plan() const { return adapter_plan_; }
   const ParameterSet& parameters() const { return parameters_; }
   const std::vector<const Linear*>& linears() const { return linears_; }  // without identities
+  const std::vector<EmbeddingTable>& tables() const { return tables_; }   // word, position, type
+  // Rows of a table of formats: Linears, then embedding tables.
+  int format_rows() const { return static_cast<int>(linears_.size() + tables_.size()); }
   // See ParameterSet::freeze. Before a session is opened on this model.
   int freeze(const std::string& pattern) { return parameters_.freeze(pattern); }
 
@@ -72,24 +86,31 @@ class Bert {
   MaskedLmHead masked_lm{};       // with that of a masked language model: `word` is dense then, it is the decoder too
   // The vocabulary as the decoder's products see it, a multiple of 16: word and masked_lm.bias have room behind them.
   int decoder_rows() const { return (config_.vocabulary + 15) / 16 * 16; }
+  const Parameter* adapters = nullptr;  // of all Linears (tensor/ops.h, Adapter); null: the model has none
 
  private:
   Linear add_linear(const std::string& name, int out, int in);
+  std::vector<Linear*> each_linear();
   void add_masked_lm_head();
   void add_quantizers();
+  void add_adapters();
+  void add_tables();
 
   BertConfig config_;
   Head head_;
+  AdapterPlan adapter_plan_;
   ParameterSet parameters_;
   std::vector<const Linear*> linears_;
+  std::vector<EmbeddingTable> tables_;
 };
 
 // The numbers one step works with, for R replicas.
 struct BertTensors {
-  Tensor values;     // flat [R][size] masters
-  Tensor quantized;  // flat [R][dense size]: quantized weights and biases; or empty
-  Tensor grads;      // flat [R][dense size]; or empty
-  Tensor dword;      // [most, C] compact; or empty
+  Tensor values;                               // flat [R][size] masters
+  Tensor quantized;                            // flat [R][dense size, or size]: weights, biases, tables; or empty
+  Tensor grads;                                // flat [R][dense size]; or empty
+  Tensor dword;                                // [most, C] compact; or empty
+  const AdapterRank* adapter_ranks = nullptr;  // [R], where the model has adapters
 };
 // Where a parameter's gradient goes; empty if it is frozen or nothing is trained.
 Tensor grad_of(const BertTensors& tensors, const Parameter& p);

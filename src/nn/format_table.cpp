@@ -29,21 +29,25 @@ void check_tiles(const LinearSpec& spec, const Linear& linear) {
   check_tiles(spec.y, Role::activation, {3, {1, any_rows, out}}, linear.name + "'s output");
 }
 
+void check_tiles(const LinearSpec& spec, const EmbeddingTable& table) {
+  const Shape& s = table.weight->shape;
+  check(spec == LinearSpec{.x = {}, .w = spec.w, .b = {}, .y = {}}, "{} is no Linear", table.name);
+  check(trained_count(spec.w) == 0, "{} of {} trains something", to_text(spec.w), table.name);
+  check_tiles(spec.w, Role::weight, {2, {s[0], s[1], 1}}, table.name);
+}
+
 }  // namespace
 
 FormatTable::FormatTable(const Bert& model, const std::vector<std::vector<LinearSpec>>& specs,
                          const std::vector<Pruning>& prunings)
     : replicas_(static_cast<int>(specs.size())),
       linears_(static_cast<int>(model.linears().size())),
+      rows_(model.format_rows()),
       pruning_(model, prunings) {
-  for (const auto& replica : specs) {
-    check(static_cast<int>(replica.size()) == linears_, "{} specs for {} Linears", replica.size(), linears_);
-    for (int i = 0; i < linears_; ++i) {
-      const LinearSpec& s = replica[i];
-      check_tiles(s, *model.linears()[i]);
-      table_.insert(table_.end(), {s.x, s.w, s.b, s.y});
-    }
-  }
+  for (const auto& replica : specs) add_specs(model, replica);
+  const int word = model.tables()[0].index;
+  for (const EmbeddingTable& table : model.tables()) weights_quantized_ |= any(table.index, kW);
+  for (int r = 0; r < replicas_; ++r) words_together_ |= reach(spec(r, word, kW), Role::weight) == Reach::sequence;
   for (int i = 0; i < linears_; ++i) {
     shares_input_with_.push_back(i);
     weights_quantized_ |= any(i, kW) || any(i, kB);
@@ -70,18 +74,31 @@ FormatTable::FormatTable(const Bert& model, const std::vector<std::vector<Linear
     input_over_sequence_ |= over_sequence(*linear, kX);
     output_over_sequence_ |= over_sequence(*linear, kY);
   }
-  output_over_sequence_ |= over_sequence(last.query, kY);
+  output_over_sequence_ |= over_sequence(last.query, kY) || pruning_.over_batch();
 }
 
-QuantSlot FormatTable::slot(int linear, int operand) const {
-  QuantSlot slot{(specs_ ? specs_ : table_.data()) + linear * 4 + operand, int64_t{linears_} * 4};
-  for (int r = 0; r < replicas_; ++r) plan_for(slot, spec(r, linear, operand));
+void FormatTable::add_specs(const Bert& model, std::vector<LinearSpec> specs) {
+  check(std::ssize(specs) >= linears_ && std::ssize(specs) <= rows_, "{} specs for {} Linears", specs.size(), linears_);
+  specs.resize(rows_);
+  for (int i = 0; i < linears_; ++i) check_tiles(specs[i], *model.linears()[i]);
+  for (const EmbeddingTable& table : model.tables()) check_tiles(specs[table.index], table);
+  for (const LinearSpec& s : specs) table_.insert(table_.end(), {s.x, s.w, s.b, s.y});
+}
+
+int64_t FormatTable::quantized_size(const Bert& model) const {
+  if (any(model.tables()[0].index, kW)) return model.parameters().size();
+  return weights_quantized_ ? model.parameters().dense_size() : 0;
+}
+
+QuantSlot FormatTable::slot(int row, int operand) const {
+  QuantSlot slot{(specs_ ? specs_ : table_.data()) + row * 4 + operand, int64_t{rows_} * 4};
+  for (int r = 0; r < replicas_; ++r) plan_for(slot, spec(r, row, operand));
   return slot;
 }
 
-bool FormatTable::any(int linear, int operand) const {
+bool FormatTable::any(int row, int operand) const {
   for (int r = 0; r < replicas_; ++r)
-    if (spec(r, linear, operand).format != Format::none) return true;
+    if (spec(r, row, operand).format != Format::none) return true;
   return false;
 }
 
@@ -135,6 +152,26 @@ std::vector<QuantizeWeights::Item> FormatTable::weight_items(const Bert& model, 
       add(*linear->weight, kW, Role::weight, scaled ? terms.input.slot : QuantSlot{});
     if (any(linear->index, kB)) add(*linear->bias, kB, Role::bias, {});
   }
+  return items;
+}
+
+Tensor FormatTable::rows_of(const BertTensors& t, const EmbeddingTable& table) const {
+  return view(any(table.index, kW) ? t.quantized : t.values, *table.weight);
+}
+
+std::vector<QuantizeWeights::Item> FormatTable::table_items(const Bert& model, const BertTensors& t,
+                                                            const QuantizeWeights::Rows& words) const {
+  std::vector<QuantizeWeights::Item> items;
+  for (const EmbeddingTable& table : model.tables())
+    if (any(table.index, kW))
+      items.push_back({.w = view(t.values, *table.weight),
+                       .wq = view(t.quantized, *table.weight),
+                       .slot = slot(table.index, kW),
+                       .role = Role::weight,
+                       .input = {},
+                       .dw = {},
+                       .dtrained = {},
+                       .only = table.weight == model.word && !words_together_ ? words : QuantizeWeights::Rows{}});
   return items;
 }
 

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "nn/format_table.h"
+#include "nn/model_formats.h"
 #include "tensor/dry_ops.h"
 
 namespace mpq {
@@ -26,7 +27,7 @@ std::string without_last_part(const std::string& name) { return name.substr(0, n
 class Listener final : public DryOps {
  public:
   Listener(const Bert& model, const std::vector<LinearSpec>& formats, const Tensor& values)
-      : formats_(formats), layers_(model.config().layers) {
+      : model_(model), formats_(formats), layers_(model.config().layers) {
     for (const Parameter& p : model.parameters().all()) parameters_[view(values, p).data] = &p;
     for (const Linear* linear : model.linears()) linears_[view(values, *linear->weight).data] = linear;
   }
@@ -35,9 +36,13 @@ class Listener final : public DryOps {
 
   void embed(const Embed& op) override {
     Operation o = begin("bert.embeddings", "embed", op.x, {});
-    for (const Tensor& t : {op.word, op.position, op.type, op.gamma}) own(o, t), o.w_bits += float_bits(t);
-    own(o, op.beta);
-    o.b_bits = float_bits(op.beta);
+    for (const Tensor& t : {op.word, op.position, op.type, op.gamma, op.beta}) own(o, t);
+    for (const EmbeddingTable& table : model_.tables()) {
+      const Shape& s = table.weight->shape;
+      o.tables.push_back({table.name, spec_of(formats_, table).w});
+      o.w_bits += bits(o.tables.back().format, s[0], s[1]);
+    }
+    o.w_bits += float_bits(op.gamma), o.b_bits = float_bits(op.beta);
     o.x_bits = 32 * static_cast<double>(op.x.rows());  // token numbers
     end(o, op.x, op.quantized);
   }
@@ -53,6 +58,7 @@ class Listener final : public DryOps {
       o.w_bits = bits(o.format.w, op.w.rows(), op.w.cols());
       o.b_bits = bits(o.format.b, 1, op.bias.rows());
       end(o, op.y, op.quantized);
+      if (op.adapter) adapter(op, linear.name);
       if (op.activation != Activation::none) activation(op, linear.name, op.y);
     }
   }
@@ -116,6 +122,15 @@ class Listener final : public DryOps {
   void own(Operation& o, const Tensor& parameter) {
     if (counted_.insert(parameter.data).second) o.parameters += parameter.shape.size();
   }
+  // Two products of few columns, added to the Linear's.
+  void adapter(const Linear1& op, const std::string& name) {
+    Operation o = begin(name, "adapter", op.y, {op.adapter.x, op.y});
+    o.parameters = op.adapter.low.cols() * (op.x.cols() + op.y.cols());
+    o.multiply_adds = o.rows * o.parameters;
+    o.x_bits = float_bits(op.adapter.x);
+    o.w_bits = kFloatBits * static_cast<double>(o.parameters);
+    end(o, op.y, op.quantized);
+  }
   // Fused into the Linear, but an operation of the model.
   void activation(const Linear1& op, const std::string& name, const Tensor& input) {
     Operation o = begin(name, op.activation == Activation::gelu ? "gelu" : "tanh", op.y, {input});
@@ -123,6 +138,7 @@ class Listener final : public DryOps {
     end(o, op.y, op.quantized);
   }
 
+  const Bert& model_;
   const std::vector<LinearSpec>& formats_;
   const int layers_;
   int attentions_ = 0;
@@ -134,6 +150,13 @@ class Listener final : public DryOps {
 };
 
 }  // namespace
+
+std::vector<std::string> table_texts(const Operation& embeddings) {
+  std::vector<std::string> texts;
+  for (const auto& [name, format] : embeddings.tables)
+    if (!is_none(format)) texts.push_back(fmt::format("{}={}", name.substr(name.rfind('.') + 1), to_text(format)));
+  return texts;
+}
 
 std::vector<Operation> operations(const Bert& model, const std::vector<LinearSpec>& formats, int tokens) {
   Arena arena;

@@ -19,6 +19,9 @@ struct Parameter {
   bool frozen = false;  // has no gradient, no update, no decay, and no part in the norm
 };
 
+// What formats train, and adapters: neither counted nor written as a part of the model.
+bool is_extra(const Parameter& p);
+
 class ParameterSet {
  public:
   // Adds in order; sparse parameters must come last. Offsets are multiples of 16. The reference stays valid.

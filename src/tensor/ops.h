@@ -79,17 +79,25 @@ struct QuantizedCopies {
   const QuantizedCopy* end() const { return copy + count; }
 };
 
-// wq = quantize(w) for every weight and bias of a model. Where the Linear's input is binary_residual its weight is
-// multiplied by |gamma| (`input` is set for weights and empty for biases; gamma is input.trained[3]).
+// wq = quantize(w) for every weight and bias of a model, or for its embedding tables. Where the Linear's input is
+// binary_residual its weight is multiplied by |gamma| (`input` is set for weights and empty for biases; gamma is
+// input.trained[3]).
 struct QuantizeWeights {
+  struct Rows {
+    const int32_t* rows = nullptr;   // [U] distinct rows; null: all of them
+    const int32_t* count = nullptr;  // [1], U
+    int64_t most = 0;                // U, or more
+  };
   struct Item {
     Tensor w, wq;  // [N, K] or [N]
     QuantSlot slot;
     Role role;
     QuantSlot input;
     Tensor dw, dtrained;  // gradient only: dw [N, K] holds dwq and becomes dw in place; dtrained[r][3] is dgamma
+    Rows only = {};       // of w: the others' wq stays. The format looks no further than a row
   };
   std::span<const Item> items;
+  bool at_once = false;  // for whoever comes next; else for Linears, which wait for them
 };
 
 // x = dropout(LayerNorm(word[token] + position[i] + type[0])), "BERT" (Devlin et al. 2018) section 3.
@@ -123,13 +131,33 @@ struct EmbedGrad {
 
 enum class Activation : uint8_t { none, gelu, tanh };
 
-// y = dropout(activation(quantize_y(x w^T + bias))). x and w are what the product sees (quantized).
+// A replica's rank of all its adapters (0: it has none), and alpha / rank.
+struct AdapterRank {
+  int32_t rank = 0;
+  float scale = 0;
+};
+// A low-rank adapter beside a Linear (LoRA, Hu et al. 2021, section 4.1): scale * (dropout(x) a^T) b. Every replica's
+// numbers lie packed by its own rank, so that a smaller one has the bits it has alone: of each Linear with an adapter
+// a [rank, K], then b [rank, N] (the paper's B transposed). Behind them are zeros.
+struct Adapter {
+  Tensor values;                       // [largest rank * sum of all K + N]
+  int64_t begin = 0;                   // sum of K + N of the adapters before this one: it starts at rank * begin
+  const AdapterRank* ranks = nullptr;  // [R]
+  Tensor x;                            // [M, K] the input as it is before any format
+  Dropout dropout;                     // of x
+  Tensor dropped;                      // [M, K] dropout(x); x itself where there is no dropout
+  Tensor low;                          // [M, largest rank]: scale * dropped a^T
+  HD explicit operator bool() const { return bool(values); }
+};
+
+// y = dropout(activation(quantize_y(x w^T + bias) + adapter)). x and w are what the product sees (quantized).
 struct Linear1 {
   Ragged ragged;      // of x's rows
   Tensor x, w, bias;  // [M, K] [N, K] [N]
   Activation activation = Activation::none;
   QuantSlot y_format;  // format of the product's output, or empty
   int y_rank = 3;
+  Adapter adapter;  // or empty
   Dropout dropout;
   Tensor saved;               // [M, N] what the activation's gradient needs: gelu its input, tanh its output; or empty
   Tensor y;                   // [M, N]
@@ -152,6 +180,9 @@ struct Linear1Grad {
   Activation input_activation = Activation::none;
   Tensor input_saved;  // [M, K]
   Tensor dw, dbias;    // [N, K] [N] or empty (frozen)
+  // Of the adapter, whose part of dx is added last (without the slope above): scale * dy b^T [M, largest rank], and
+  // the gradient of its values, laid out as they are, or empty (frozen).
+  Tensor dlow, dadapter;
 };
 
 // Gradients of what the formats of inputs train, all Linears of a model in one call.
@@ -213,8 +244,8 @@ struct PruneSlot {
   HD explicit operator bool() const { return specs != nullptr; }
 };
 
-// pruned = x where the replica's spec keeps it, else 0. l1 keeps what lies above the quantile of its row's magnitudes
-// (quant/quantile.h). random draws as Dropout does, by the replica's sparsity and without a scale.
+// pruned = x where the replica's spec keeps it, else 0. l1 keeps what lies above the quantile of its row's, or the
+// batch's, magnitudes (quant/quantile.h). random draws as Dropout does, by the replica's sparsity and without a scale.
 struct Prune {
   Ragged ragged;
   PruneSlot slot;
@@ -222,6 +253,7 @@ struct Prune {
   const int32_t* numbers = nullptr;  // [B], of the sequences, instead of their place in the batch
   Tensor x;                          // [T, C]
   Tensor threshold;                  // [T], of l1: saved for the gradient
+  Tensor batch_threshold;            // [1], of l1 over the whole batch; empty where no replica has such a scope
   Tensor pruned;                     // [T, C]
 };
 // dx = (accumulate ? dx : 0) + dpruned where x was kept.

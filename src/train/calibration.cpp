@@ -33,16 +33,20 @@ class Fits {
 std::vector<std::vector<LinearSpec>> calibrate(Session& session, const Batch& rows,
                                                const std::vector<std::vector<OpenLinear>>& formats, FitRule rule) {
   std::vector<std::vector<OpenLinear>> closing = formats;
-  const auto close = [&](const Linear& linear, OpenFormat OpenLinear::*operand, std::span<const float> values) {
+  const auto close = [&](int row, OpenFormat OpenLinear::*operand, std::span<const float> values) {
     Fits fits;
-    for (std::vector<OpenLinear>& list : closing) fits.add(list.at(linear.index).*operand);
+    for (std::vector<OpenLinear>& list : closing)
+      if (row < std::ssize(list)) fits.add(list[row].*operand);
     fits.close(values, rule);
   };
   for (const Linear* linear : session.model().linears()) {
-    close(*linear, &OpenLinear::w, session.get(0, *linear->weight));
-    close(*linear, &OpenLinear::b, session.get(0, *linear->bias));
+    close(linear->index, &OpenLinear::w, session.get(0, *linear->weight));
+    close(linear->index, &OpenLinear::b, session.get(0, *linear->bias));
   }
-  session.observe(rows, [&](const Linear& linear, std::span<const float> x) { close(linear, &OpenLinear::x, x); });
+  for (const EmbeddingTable& table : session.model().tables())
+    close(table.index, &OpenLinear::w, session.get(0, *table.weight));
+  session.observe(rows,
+                  [&](const Linear& linear, std::span<const float> x) { close(linear.index, &OpenLinear::x, x); });
   std::vector<std::vector<LinearSpec>> closed(closing.size());
   for (size_t i = 0; i < closing.size(); ++i)
     for (const OpenLinear& linear : closing[i]) closed[i].push_back(linear.closed());

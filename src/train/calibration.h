@@ -1,5 +1,5 @@
-// Scales that formats leave open, chosen before anything runs: weights and biases by their values, inputs by what the
-// Linears read of some training rows, in float.
+// Scales that formats leave open, chosen before anything runs: weights, biases and tables by their values, inputs by
+// what the Linears read of some training rows, in float.
 #pragma once
 #include "quant/fit.h"
 #include "train/session.h"

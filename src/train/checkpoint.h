@@ -19,7 +19,7 @@ struct Checkpoint {
   BertConfig config;
   std::vector<std::string> labels;                   // [config.classes]
   std::map<std::string, std::vector<float>> values;  // by parameter name; without those the file lacks
-  std::vector<LinearSpec> formats;                   // one a Linear; `none` in a folder that names no format
+  std::vector<LinearSpec> formats;                   // nn/model_formats.h; `none` in a folder that names no format
   Pruning pruning;                                   // what the model goes on pruning, and the masks of its weights
   WeightMasks masks;
   int max_tokens = 512;  // how texts were cut in training
@@ -69,6 +69,12 @@ void check_checkpoint_target(const std::filesystem::path& folder);
 // Replaces `folder` whole; a reader or a crash finds the old one or the new one.
 void write_checkpoint(const std::filesystem::path& folder, Session& session, int replica, const Tokenizer& tokenizer,
                       const CheckpointInfo& info, const TrainingState* state = nullptr);
+
+// The files that other kinds of folders share. What mpq.json says of formats and of how texts are cut, if there is one,
+// takes the place of what the checkpoint says (UserError); frozen parameters have no moments to keep.
+void read_info(Checkpoint& checkpoint, const std::filesystem::path& folder);
+void write_info(const std::filesystem::path& folder, const Session& session, int replica, const CheckpointInfo& info);
+void write_training_state(const std::filesystem::path& folder, const Bert& model, const TrainingState& state);
 
 // Nothing where the folder holds no training state (a finished run, or Hugging Face's). UserError if it is damaged,
 // belongs to another model, or to a run with other options than `options`.

@@ -99,6 +99,7 @@ void Session::fill_tables(int64_t steps) {
       initial_trained(replicas_[r].formats[linear->index].x, trained);
       set(r, *linear->trained, trained);
     }
+    if (model_.adapters) set_adapters(r);
     if (!options_.training) continue;
     const AdamWRow row = adamw_row(replicas_[r].schedule, m.table.beta1, m.table.beta2);
     copy(m.table_data + r * steps, row.rate);
@@ -107,15 +108,22 @@ void Session::fill_tables(int64_t steps) {
   }
 }
 
+void Session::set_adapters(int r) {
+  const Lora& lora = replicas_[r].lora;
+  check(lora.rank >= 0 && lora.rank <= model_.adapter_plan().most_rank, "an adapter of rank {}", lora.rank);
+  const AdapterRank rank{lora.rank, lora.scale()};
+  device_.copy_in(memory_->adapter_ranks + r, &rank, sizeof(rank));
+  set(r, *model_.adapters, initial_adapters(model_, lora.rank, replicas_[r].seed));
+}
+
 void Session::initialise(int replica) {
   for (const Parameter& p : model_.parameters().all())
-    if (!p.name.ends_with(".quantizer"))
-      set(replica, p, initial_values(p, replicas_[replica].seed, model_.config().initializer_range));
+    if (!is_extra(p)) set(replica, p, initial_values(p, replicas_[replica].seed, model_.config().initializer_range));
 }
 
 void Session::initialise() {
   for (const Parameter& p : model_.parameters().all()) {
-    if (p.name.ends_with(".quantizer")) continue;
+    if (is_extra(p)) continue;
     std::map<uint64_t, std::vector<float>> by_seed;
     for (int r = 0; r < replicas(); ++r) {
       const auto [values, fresh] = by_seed.try_emplace(replicas_[r].seed);
@@ -169,7 +177,12 @@ BertBatch Session::load(const Batch& batch) {
 void Session::quantize_weights() {
   const auto items = formats_.weight_items(model_, memory_->tensors);
   if (!items.empty()) device_.ops().quantize_weights({items});
-  if (memory_->mask && memory_->tensors.quantized) device_.ops().apply_mask(memory_->mask, memory_->tensors.quantized);
+  mask(memory_->tensors.quantized);
+}
+
+void Session::quantize_tables(const QuantizeWeights::Rows& words) {
+  const auto items = formats_.table_items(model_, memory_->tensors, words);
+  if (!items.empty()) device_.ops().quantize_weights({.items = items, .at_once = true});
 }
 
 // Gradient empty: only catches up, to the update of the step at hand exclusive.
@@ -194,10 +207,22 @@ void Session::catch_up() {
   adamw_rows(memory_->all_rows, memory_->row_count, model_.word->shape[0], {});
 }
 
+// The rows of the word embedding that the step reads are brought up to date, those of its tokens; or all, where its
+// format looks at all of them.
+void Session::tables_of_step(const BertBatch& batch) {
+  const QuantizeWeights::Rows rows =
+      formats_.words_together()
+          ? QuantizeWeights::Rows{memory_->all_rows, memory_->row_count, model_.word->shape[0]}
+          : QuantizeWeights::Rows{batch.segments.tokens, batch.segments.count, batch.segments.most};
+  if (word_by_rows()) adamw_rows(rows.rows, rows.count, rows.most, {});
+  quantize_tables(rows);
+}
+
 // Everything of a step up to the clipped gradient. Returns the loss [1].
 Tensor Session::forward_backward(const BertBatch& batch) {
   check(options_.training && options_.shards == 1, "a session in shards trains by train_steps only");
   quantize_weights();
+  tables_of_step(batch);
   const Tensor loss = gradients(batch, memory_->tensors, 0, 0);
   clip(word_by_rows() ? memory_->tensors.dword : Tensor{}, batch.segments.count);
   return loss;
@@ -206,7 +231,6 @@ Tensor Session::forward_backward(const BertBatch& batch) {
 Tensor Session::gradients(const BertBatch& batch, BertTensors& tensors, uint32_t first, int64_t batch_rows) {
   Memory& m = *memory_;
   Ops& ops = device_.ops();
-  if (word_by_rows()) adamw_rows(batch.segments.tokens, batch.segments.count, batch.segments.most, {});
   Tape tape(ops, m.activations, replicas(), true);
   tensors.dword = word_trained() ? tape.tensor({batch.segments.most, model_.config().hidden}) : Tensor{};
   const Tensor loss =
@@ -221,7 +245,7 @@ Tensor Session::gradients(const BertBatch& batch, BertTensors& tensors, uint32_t
 // Beside the flat gradients: the word embedding's compact rows, or nothing.
 void Session::clip(const Tensor& rows, const int32_t* row_count) {
   Memory& m = *memory_;
-  mask_gradients();
+  mask(m.tensors.grads);
   device_.ops().clip_norm({.flat = m.tensors.grads,
                            .ranges = m.ranges,
                            .rows = rows,
@@ -366,7 +390,7 @@ void Session::read_history(int64_t first, int64_t last, std::vector<StepResult>&
 
 // Logits of a batch, [B, classes]; the weights are quantized once after each change.
 Tensor Session::forward(const BertBatch& batch, const Tape::Observer& observer) {
-  if (!std::exchange(weights_ready_, true)) quantize_weights();
+  if (!std::exchange(weights_ready_, true)) quantize_weights(), quantize_tables({});
   Tape tape(device_.ops(), memory_->activations, replicas(), false);
   tape.observe(observer);
   BertTensors tensors = memory_->tensors;

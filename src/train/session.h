@@ -20,8 +20,9 @@ namespace mpq {
 struct Replica {
   uint64_t seed = 42;  // initialisation and dropout
   Schedule schedule;
-  std::vector<LinearSpec> formats;  // one a Linear
+  std::vector<LinearSpec> formats;  // nn/model_formats.h
   Pruning pruning = {};
+  Lora lora = {};  // where the model has adapters
 };
 
 struct SessionOptions {
@@ -63,7 +64,8 @@ class Session {
   int eval_rows() const { return options_.eval_rows; }
   int64_t nodes() const { return replay_->nodes(); }  // of a recorded step, where the device records
 
-  // Truncated normal (at two standard deviations) for weights, zeros for biases, ones for LayerNorm gains: as BERT.
+  // Adapters have their initial values from the start. The rest:
+  // truncated normal (at two standard deviations) for weights, zeros for biases, ones for LayerNorm gains: as BERT.
   void initialise(int replica);
   void initialise();  // every replica; what those of one seed share is drawn once
   // One parameter's values, up to date.
@@ -126,6 +128,7 @@ class Session {
   struct Memory;
   void reserve(int64_t steps);
   void fill_tables(int64_t steps);
+  void set_adapters(int replica);
   BertBatch load(const Batch& batch);
   BertBatch buffers(const Feed& feed, int64_t step) const;
   ChosenRows masked_in(const BatchSlots& slots, int32_t sequences, int64_t rows) const;
@@ -146,7 +149,9 @@ class Session {
   bool word_by_rows() const { return word_trained() && model_.word->sparse && options_.shards == 1; }
   void catch_up();  // brings every row of the word embedding up to date
   void quantize_weights();
-  void mask_gradients();
+  void quantize_tables(const QuantizeWeights::Rows& words);
+  void tables_of_step(const BertBatch& batch);
+  void mask(const Tensor& flat);  // where weights are pruned
   void set_step(int64_t step);
   StepResult result(const Tensor& loss);
   void read_history(int64_t first, int64_t last, std::vector<StepResult>& results);

@@ -8,7 +8,7 @@ namespace mpq {
 
 std::vector<double> Session::masked_loss(const Split& split, const std::function<void(int64_t)>& progress) {
   check(model_.head() == Head::masked_lm, "a classifier says nothing of masked tokens");
-  if (!std::exchange(weights_ready_, true)) quantize_weights();
+  if (!std::exchange(weights_ready_, true)) quantize_weights(), quantize_tables({});
   std::vector<double> sums(replicas(), 0.0);
   Feed feed(device_, split, StepOrder::sequential(split.row_count(), eval_rows()), 1, false);
   int64_t rows = 0;
@@ -42,7 +42,7 @@ std::vector<double> Session::masked_loss(const Split& split, const std::function
 
 std::vector<std::vector<float>> Session::masked_logits(const Batch& batch) {
   check(model_.head() == Head::masked_lm, "a classifier says nothing of masked tokens");
-  if (!std::exchange(weights_ready_, true)) quantize_weights();
+  if (!std::exchange(weights_ready_, true)) quantize_weights(), quantize_tables({});
   BertTensors tensors = memory_->tensors;
   tensors.grads = {};
   const BertBatch b = load(batch);

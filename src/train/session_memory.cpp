@@ -35,8 +35,9 @@ void Session::Memory::allocate(Arena arena, const Bert& model, const FormatTable
   prune_specs = parameters.array<PruneSpec>(static_cast<int64_t>(formats.pruning().table().size()));
   tensors.values = flat(size, R);
   if (formats.pruning().weights()) mask = flat(dense, R);
-  if (formats.weights_quantized()) tensors.quantized = flat(dense, R);
+  if (const int64_t quantized = formats.quantized_size(model)) tensors.quantized = flat(quantized, R);
   seeds = parameters.array<uint64_t>(R);
+  if (model.adapters) tensors.adapter_ranks = adapter_ranks = parameters.array<AdapterRank>(R);
   prune_seeds = parameters.array<uint64_t>(R);
   step = parameters.array<int64_t>(1);
   eval_step = parameters.array<int64_t>(1);
@@ -160,6 +161,10 @@ size_t Session::Memory::largest_activation_bytes(const Bert& model, const Format
 SessionOptions Session::Memory::with_eval_rows(const Device& device, const Bert& model, const FormatTable& formats,
                                                SessionOptions options) {
   if (options.eval_rows > 0) return options;
+  if (formats.pruning().over_batch()) {  // the batch decides results: nothing else may decide the batch
+    options.eval_rows = options.batch_rows;
+    return options;
+  }
   constexpr int fewest = 16;
   options.eval_rows = std::max(fewest, device.rows_at_once() / formats.replicas());
   const size_t training = options.training ? activation_bytes(model, formats, options, true) : 0;

@@ -41,9 +41,9 @@ void Session::set_masks(int replica, const WeightMasks& masks) {
   if (partner_) partner_->set_masks(replica, masks);
 }
 
-void Session::mask_gradients() {
-  const Memory& m = *memory_;
-  if (m.mask) device_.ops().apply_mask(m.mask, dense_part(m.tensors.grads, m.mask));
+void Session::mask(const Tensor& flat) {
+  const Tensor& mask = memory_->mask;
+  if (mask && flat) device_.ops().apply_mask(mask, dense_part(flat, mask));
 }
 
 }  // namespace mpq

@@ -61,7 +61,7 @@ void Session::shard_gradient(size_t feed, const BertBatch& batch, uint32_t first
   Tensor behind = word;
   behind.shape = {tensors.grads.shape.size() - model_.word->offset};
   ops.fill(behind, 0.0f);
-  if (feed == 0) quantize_weights();  // the same for the other half
+  if (feed == 0) quantize_weights(), quantize_tables({});  // the same for the other half
   const Tensor loss = gradients(batch, tensors, first, batch_rows);
   if (tensors.dword)
     ops.scatter_rows({.from = tensors.dword, .rows = batch.segments.tokens, .count = batch.segments.count, .to = word});

@@ -81,7 +81,23 @@ class BertPass {
             mask(config_.hidden_dropout, 0)};
   }
   Linear<Real> linear_of(const std::string& name, const Array<Real>& x, const Rows& rows, Function f, int64_t N) const {
-    return {rows, x, p(name + ".weight"), p(name + ".bias"), f, {}, N, static_cast<int64_t>(x.size()) / rows.count()};
+    Linear<Real> l{
+        rows, x, p(name + ".weight"), p(name + ".bias"), f, {}, N, static_cast<int64_t>(x.size()) / rows.count()};
+    if (const auto a = parameters_.find(name + ".lora_A"); a != parameters_.end())
+      l.adapter = {a->second, p(name + ".lora_B"), p("lora_scale")[0],
+                   mask(float(p("lora_dropout")[0]), site_of(name))};
+    return l;
+  }
+  // An adapter's: behind the sites of the model's own dropouts, by the Linear's place in the model.
+  int site_of(const std::string& linear) const {
+    static const std::vector<std::string> in_layer = {"attention.self.query", "attention.self.key",
+                                                      "attention.self.value", "attention.output.dense",
+                                                      "intermediate.dense",   "output.dense"};
+    std::vector<std::string> all;
+    for (int l = 0; l < config_.layers; ++l)
+      for (const std::string& name : in_layer) all.push_back(prefix(l) + name);
+    all.push_back("bert.pooler.dense");
+    return 3 * config_.layers + 2 + static_cast<int>(std::find(all.begin(), all.end(), linear) - all.begin());
   }
   ResidualNorm<Real> norm_of(const std::string& name, const Rows& rows, const Array<Real>& y,
                              const Array<Real>& residual, int site) const {
@@ -187,6 +203,7 @@ class BertPass {
     const LinearGrad<Real> g = linear_grad(in, dy);
     gradient_[name + ".weight"] = g.dw;
     gradient_[name + ".bias"] = g.dbias;
+    if (!g.da.empty()) gradient_[name + ".lora_A"] = g.da, gradient_[name + ".lora_B"] = g.db;
     return g.dx;
   }
   ResidualNormGrad<Real> back_norm(const std::string& name, const ResidualNorm<Real>& in, const Array<Real>& dx) {
