@@ -94,14 +94,15 @@ Table winners_of(const std::vector<StudyResult>& results, const SearchStyle& sty
 
 Table trials_of(const std::vector<StudyResult>& results, const SearchStyle& style) {
   Table table{
-      {style.subject, "trial", "accuracy", "bits", "bits/parameter", "parameters", "multiply-adds", "architecture"},
+      {style.subject, "trial", "accuracy", "bits", "parameters", "multiply-adds", "architecture", "bits/parameter"},
       {}};
   for (const StudyResult& r : results)
     for (size_t i = 0; i < r.trials.size(); ++i) {
       const TrialPoint& t = r.trials[i];
       table.add({r.study, std::to_string(i), std::isnan(t.accuracy) ? "-" : fmt::format("{:.6f}", t.accuracy),
-                 fmt::format("{:.4f}", t.size.bits_per_weight), fmt::format("{:.4f}", t.size.bits_per_parameter),
-                 std::to_string(t.size.parameters), std::to_string(t.size.multiply_adds), t.architecture});
+                 fmt::format("{:.4f}", t.size.bits_per_weight), std::to_string(t.size.parameters),
+                 std::to_string(t.size.multiply_adds), t.architecture,
+                 fmt::format("{:.4f}", t.size.bits_per_parameter)});
     }
   return table;
 }

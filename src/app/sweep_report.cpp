@@ -8,6 +8,7 @@
 #include "app/table.h"
 #include "base/file.h"
 #include "base/statistics.h"
+#include "nn/model_formats.h"
 
 namespace mpq {
 namespace {
@@ -57,9 +58,10 @@ Table points_of(const std::vector<SweepResult>& results) {
 
 Table formats_of(const std::vector<SweepResult>& results, const Bert& model) {
   Table table{{"point", "layer", "format"}, {}};
+  const std::vector<std::string> names = format_names(model);
   for (const SweepResult& r : results)
     for (size_t i = 0; i < r.formats.size() && !is_control(r.point); ++i)
-      table.add({r.point.name(), model.linears()[i]->name, r.formats[i]});
+      table.add({r.point.name(), names[i], r.formats[i]});
   return table;
 }
 

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/stop.h"
 #include "base/text.h"
+#include "nn/model_formats.h"
 
 namespace mpq {
 namespace {
@@ -138,7 +139,8 @@ std::vector<ClosedFormats> Sweep::close(const Trials& trials) const {
 TrialJob Sweep::job(const Trial& trial, const SweepPoint& point, const ClosedFormats& formats) {
   Trial of_this = trial;
   std::vector<std::string> texts;
-  for (const LinearSpec& spec : formats) texts.push_back(to_text(spec));
+  for (size_t row = 0; row < formats.size(); ++row)
+    texts.push_back(row_format_text(*model_, static_cast<int>(row), formats[row]));
   of_this.set_user_attr("mpq:formats", texts);
   of_this.set_user_attr("mpq:bits", bits_per_linear_weight(*model_, formats));
   return {.name = point.name(),

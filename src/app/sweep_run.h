@@ -15,7 +15,7 @@ struct SweepResult {
   double bits = 0;                    // average a Linear weight, shared exponents and scales counted
   double seconds = 0;
   bool diverged = false;
-  std::vector<std::string> formats;  // concrete, one a Linear
+  std::vector<std::string> formats;  // concrete, nn/model_formats.h
 };
 
 class Sweep {
