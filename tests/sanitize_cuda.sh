@@ -19,6 +19,7 @@ suite=(
   '*/DeviceFormatsTest.OddShapes/cuda'
   '*/PruneOpTest.*/cuda'
   '*/SessionTest.*/cuda'
+  '*/MaskedLmTest.*/cuda'
   '*/ShardsTest.*/cuda'
   '*/PrecisionTest.*/cuda'
   '*/TilesTest.*/cuda'

@@ -87,8 +87,8 @@ void start_weights(Session& session, int replica, const Checkpoint& checkpoint) 
   if (pruning.weights && checkpoint.pruning != pruning) session.prune(replica);
 }
 
-std::string describe(const BertConfig& c) {
-  const Bert model(c);
+std::string describe(const BertConfig& c, Head head) {
+  const Bert model(c, head);
   return fmt::format("BERT with {} layers, hidden {}, {} heads, feed-forward {}, vocabulary {}: {} parameters",
                      c.layers, c.hidden, c.heads, c.ffn, c.vocabulary, model.parameters().count());
 }

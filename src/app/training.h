@@ -37,7 +37,7 @@ void start_weights(Session& session, const Setup& setup);
 void start_weights(Session& session, int replica, const Checkpoint& checkpoint);
 
 // "tiny: 2 layers, hidden 128, ... 4,386,178 parameters", for the lines before long work.
-std::string describe(const BertConfig& config);
+std::string describe(const BertConfig& config, Head head = Head::classifier);
 
 // Trains with a progress bar and, after the first steps, an estimate; `after` sees all of them. Throws Stopped
 // between steps once a stop is asked for (after `after` has seen what is done).

@@ -282,7 +282,7 @@ Features residual_norm(Tape& tape, Var y, Var residual, const Ragged& ragged, co
   const CopyPlan plan = plan_copies(tape, readers, x->data, rank);
   const ResidualNorm forward{.ragged = ragged,
                              .y = y->data,
-                             .residual = residual->data,
+                             .residual = residual ? residual->data : Tensor{},
                              .gamma = terms.gamma,
                              .beta = terms.beta,
                              .epsilon = terms.epsilon,
@@ -293,13 +293,13 @@ Features residual_norm(Tape& tape, Var y, Var residual, const Ragged& ragged, co
                              .x = x->data,
                              .quantized = plan.copies};
   tape.ops().residual_norm(forward);
-  x->wants_grad = y->wants_grad || residual->wants_grad || terms.dgamma;
+  x->wants_grad = y->wants_grad || (residual && residual->wants_grad) || terms.dgamma;
   tape.record(x, [=, &tape] {
     // The last consumer of y and the last of the residual in forward order: both gradients are set here.
     tape.ops().residual_norm_grad({.forward = forward,
                                    .dx = tape.grad_of(x),
                                    .dy = tape.grad_target(y).grad,
-                                   .dresidual = tape.grad_target(residual).grad,
+                                   .dresidual = residual ? tape.grad_target(residual).grad : Tensor{},
                                    .dgamma = terms.dgamma,
                                    .dbeta = terms.dbeta});
   });
@@ -324,6 +324,22 @@ Features select_first(Tape& tape, const Features& x, const Ragged& single_rows) 
   return result;
 }
 
+Features gather_rows(Tape& tape, const Features& x, const ChosenRows& chosen) {
+  Var y = tape.var({chosen.ragged.rows, x.x->data.cols()});
+  tape.ops().gather_rows({chosen, x.x->data, y->data});
+  y->wants_grad = x.x->wants_grad;
+  tape.record(y, [=, &tape] {
+    const auto target = tape.grad_target(x.x);
+    if (!target.accumulate) tape.ops().fill(target.grad, 0.0f);
+    tape.ops().scatter_rows({.from = tape.grad_of(y),
+                             .rows = chosen.rows,
+                             .count = chosen.count(),
+                             .to = target.grad,
+                             .accumulate = target.accumulate});
+  });
+  return {y, {y->data, y->data, y->data}, chosen.ragged, x.rank};
+}
+
 Features read_again(Tape& tape, const Features& x, std::span<const Reader> readers, int rank) {
   const CopyPlan plan = plan_copies(tape, readers, x.x->data, rank);
   tape.ops().quantize_copies(plan.copies, x.x->data, x.ragged);
@@ -339,6 +355,21 @@ Tensor cross_entropy(Tape& tape, Var logits, const int32_t* labels, const SoftTa
                             .soft = soft,
                             .loss = loss,
                             .batch_rows = batch_rows});
+  return loss;
+}
+
+Tensor wide_cross_entropy(Tape& tape, const Features& logits, int64_t classes, const int32_t* labels) {
+  const Tensor loss = tape.tensor({1});
+  if (tape.recording()) {
+    logits.x->grad = logits.x->data;
+    tape.grad_target(logits.x);
+  }
+  tape.ops().wide_cross_entropy({.ragged = logits.ragged,
+                                 .logits = logits.x->data,
+                                 .classes = classes,
+                                 .labels = labels,
+                                 .gradient = tape.recording(),
+                                 .loss = loss});
   return loss;
 }
 

@@ -101,11 +101,15 @@ struct AttentionInputs {
 };
 Features attention(Tape& tape, const AttentionInputs& inputs, const Dropout& dropout, std::span<const Reader> readers);
 
+// Without a residual (null): LayerNorm(dropout(y)).
 Features residual_norm(Tape& tape, Var y, Var residual, const Ragged& ragged, const NormTerms& terms,
                        const Dropout& dropout, std::span<const Reader> readers, int rank = 3);
 
 // The first row of every sequence, as sequences of one row, and what the first reader reads of it.
 Features select_first(Tape& tape, const Features& x, const Ragged& single_rows);
+
+// The chosen rows, unquantized.
+Features gather_rows(Tape& tape, const Features& x, const ChosenRows& chosen);
 
 // Quantized copies of an existing value for new readers.
 Features read_again(Tape& tape, const Features& x, std::span<const Reader> readers, int rank);
@@ -113,5 +117,7 @@ Features read_again(Tape& tape, const Features& x, std::span<const Reader> reade
 // Mean loss [1] per replica; starts the gradient. Of a part of a batch: the sum over its rows, divided by `batch_rows`.
 Tensor cross_entropy(Tape& tape, Var logits, const int32_t* labels, const SoftTargets& soft = {},
                      int64_t batch_rows = 0);
+// The same over a vocabulary (WideCrossEntropy); the logits become their gradient.
+Tensor wide_cross_entropy(Tape& tape, const Features& logits, int64_t classes, const int32_t* labels);
 
 }  // namespace mpq

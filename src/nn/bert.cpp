@@ -65,7 +65,8 @@ Linear Bert::add_linear(const std::string& name, int out, int in) {
   return linear;
 }
 
-Bert::Bert(const BertConfig& config, const AdapterPlan& adapters) : config_(config), adapter_plan_(adapters) {
+Bert::Bert(const BertConfig& config, const AdapterPlan& adapters, Head head)
+    : config_(config), head_(head), adapter_plan_(adapters) {
   const int C = config.hidden;
   const std::string e = "bert.embeddings.";
   position = &parameters_.add(e + "position_embeddings.weight", {config.positions, C}, true);
@@ -87,12 +88,27 @@ Bert::Bert(const BertConfig& config, const AdapterPlan& adapters) : config_(conf
     layer.output_gamma = &parameters_.add(n + "output.LayerNorm.weight", {C}, false);
     layer.output_beta = &parameters_.add(n + "output.LayerNorm.bias", {C}, false);
   }
-  pooler = add_linear("bert.pooler.dense", C, C);
-  classifier = add_linear("classifier", config.classes, C);
+  if (head == Head::masked_lm) {
+    add_masked_lm_head();
+  } else {
+    pooler = add_linear("bert.pooler.dense", C, C);
+    classifier = add_linear("classifier", config.classes, C);
+  }
   add_quantizers();
   add_adapters();
-  word = &parameters_.add(e + "word_embeddings.weight", {config.vocabulary, C}, true, true);
+  word = &parameters_.add(e + "word_embeddings.weight", {config.vocabulary, C}, true, head == Head::classifier);
+  if (head == Head::masked_lm) parameters_.leave_room(int64_t{decoder_rows() - config.vocabulary} * C);
   add_tables();
+}
+
+void Bert::add_masked_lm_head() {
+  const std::string n = "cls.predictions.";
+  const int C = config_.hidden;
+  masked_lm.transform = add_linear(n + "transform.dense", C, C);
+  masked_lm.gamma = &parameters_.add(n + "transform.LayerNorm.weight", {C}, false);
+  masked_lm.beta = &parameters_.add(n + "transform.LayerNorm.bias", {C}, false);
+  masked_lm.bias = &parameters_.add(n + "bias", {config_.vocabulary}, false);
+  parameters_.leave_room(decoder_rows() - config_.vocabulary);
 }
 
 void Bert::add_tables() {
@@ -108,7 +124,10 @@ std::vector<Linear*> Bert::each_linear() {
   for (BertLayer& layer : layers)
     all.insert(all.end(),
                {&layer.query, &layer.key, &layer.value, &layer.attention_output, &layer.intermediate, &layer.output});
-  all.insert(all.end(), {&pooler, &classifier});
+  if (head_ == Head::masked_lm)
+    all.push_back(&masked_lm.transform);
+  else
+    all.insert(all.end(), {&pooler, &classifier});
   std::erase_if(all, [](const Linear* linear) { return linear->is_identity(); });
   return all;
 }
@@ -141,6 +160,12 @@ class Forward {
   Forward(Tape& tape, const Bert& model, const BertTensors& t, const FormatTable& formats, const BertBatch& batch,
           const DropoutState& dropout)
       : tape_(tape), model_(model), t_(t), formats_(formats), batch_(batch), dropout_(dropout) {}
+
+  Features masked_rows() {
+    Features x = embeddings();
+    for (size_t l = 0; l < model_.layers.size(); ++l) x = layer(x, l);
+    return x;
+  }
 
   Var run() {
     Features x = embeddings();
@@ -249,9 +274,10 @@ class Forward {
     const BertLayer& layer = model_.layers[l];
     const LinearTerms query = terms(layer.query), key = terms(layer.key), value = terms(layer.value);
     const auto [q, k, v] = attention_inputs(tape_, x, layer);
-    if (l + 1 < model_.layers.size() || formats_.output_over_sequence()) {
+    const bool last = l + 1 == model_.layers.size(), masked = bool(batch_.masked);
+    if (!last || masked || formats_.output_over_sequence()) {
       const auto qkv = linears(tape_, std::array{q, k, v}, std::array{&query, &key, &value});
-      const bool last = l + 1 == model_.layers.size();
+      if (last && masked) return masked_output(l, x, {qkv[0], qkv[1], qkv[2]});
       return output(l, x, stages(tape_, l, x, {qkv[0], qkv[1], qkv[2]}),
                     last ? std::vector<Reader>{} : attention_readers(l + 1), 3);
     }
@@ -279,16 +305,25 @@ class Forward {
     Var residual = nullptr;
   };
 
+  Features attend(Tape& tape, size_t l, const Ragged& queries, const Projections& p,
+                  const std::vector<Reader>& readers) {
+    return attention(tape, {batch_.ragged, queries, p.q, p.k, p.v, model_.config().heads},
+                     dropout(model_.config().attention_dropout, site(l) + 1), readers);
+  }
+
   Stages stages(Tape& tape, size_t l, const Features& rows, const Projections& p, const Stages* whole = nullptr) {
+    const Features context =
+        attend(tape, l, rows.ragged, p, {reader(model_.layers[l].attention_output, whole ? &whole->context : nullptr)});
+    return behind_attention(tape, l, rows, context, whole);
+  }
+
+  Stages behind_attention(Tape& tape, size_t l, const Features& rows, const Features& context, const Stages* whole) {
     const BertLayer& layer = model_.layers[l];
     const auto of_whole = [&](Features Stages::*stage) { return whole ? &(whole->*stage) : nullptr; };
     const auto readers = [&](const Linear& next, Features Stages::*stage) {
       return std::vector{reader(next, of_whole(stage))};
     };
     Stages s;
-    const Features context = attention(tape, {batch_.ragged, rows.ragged, p.q, p.k, p.v, model_.config().heads},
-                                       dropout(model_.config().attention_dropout, site(l) + 1),
-                                       readers(layer.attention_output, &Stages::context));
     s.context = input(tape, context, layer.attention_output, of_whole(&Stages::context));
     const Features attended = linear(tape, s.context, 0, terms(layer.attention_output), {});
     const Features middle =
@@ -300,6 +335,14 @@ class Forward {
                                  {.activation = Activation::gelu, .readers = readers(layer.output, &Stages::wide)});
     s.wide = input(tape, wide, layer.output, of_whole(&Stages::wide));
     return s;
+  }
+
+  // Behind attention only the masked rows go on: of a sequence, a format sees those.
+  Features masked_output(size_t l, const Features& x, const Projections& p) {
+    const Features rows = gather_rows(tape_, x, batch_.masked),
+                   context = gather_rows(tape_, attend(tape_, l, x.ragged, p, {}), batch_.masked);
+    const Features read = read_again(tape_, context, std::vector{reader(model_.layers[l].attention_output)}, 3);
+    return output(l, rows, behind_attention(tape_, l, rows, read, nullptr), {reader(model_.masked_lm.transform)}, 3);
   }
 
   // Pooler and classifier see one row [1, C].
@@ -322,6 +365,11 @@ class Forward {
 };
 
 }  // namespace
+
+Features masked_rows(Tape& tape, const Bert& model, const BertTensors& tensors, const FormatTable& formats,
+                     const BertBatch& batch, const DropoutState& dropout) {
+  return Forward(tape, model, tensors, formats, batch, dropout).masked_rows();
+}
 
 Tensor grad_of(const BertTensors& t, const Parameter& p) { return t.grads && !p.frozen ? view(t.grads, p) : Tensor{}; }
 

@@ -16,6 +16,12 @@ const Parameter& ParameterSet::add(std::string name, Shape shape, bool decay, bo
   return parameters_.back();
 }
 
+void ParameterSet::leave_room(int64_t floats) {
+  const bool dense = size_ == dense_size_;
+  size_ += (floats + 15) / 16 * 16;
+  if (dense) dense_size_ = size_;
+}
+
 const Parameter* ParameterSet::find(std::string_view name) const {
   for (const Parameter& p : parameters_)
     if (p.name == name) return &p;

@@ -23,6 +23,15 @@ struct Ragged {
   int32_t longest = 0;              // or more; 1: every sequence is one row
 };
 
+// Some rows of a ragged batch, as a batch of their own: those of sequence b are rows[ragged.starts[b]] ...
+// rows[ragged.starts[b + 1] - 1] of the whole batch, ascending.
+struct ChosenRows {
+  Ragged ragged;
+  const int32_t* rows = nullptr;  // [M]
+  HD explicit operator bool() const { return rows != nullptr; }
+  HD const int32_t* count() const { return ragged.starts + ragged.sequences; }  // [1], M: in the device's memory
+};
+
 // Inverted dropout, drawn per logical element: Philox4x32-10 keyed by the replica's seed, the step, the site and the
 // element (sequence, position, channel) or (sequence, head, query, key); never by a packed index, slot or tile.
 struct Dropout {
@@ -209,10 +218,10 @@ struct AttentionGrad {
   Tensor dq, dk, dv;
 };
 
-// x = LayerNorm(residual + dropout(y)).
+// x = LayerNorm(residual + dropout(y)); without a residual LayerNorm(dropout(y)).
 struct ResidualNorm {
   Ragged ragged;
-  Tensor y, residual;  // [T, C]
+  Tensor y, residual;  // [T, C]; residual may be empty
   Tensor gamma, beta;  // [C]
   float epsilon;
   Dropout dropout;
@@ -224,7 +233,7 @@ struct ResidualNorm {
 struct ResidualNormGrad {
   ResidualNorm forward;
   Tensor dx;             // [T, C]
-  Tensor dy, dresidual;  // [T, C]
+  Tensor dy, dresidual;  // [T, C]; dresidual is empty where there is no residual
   Tensor dgamma, dbeta;  // [C], or both empty (frozen)
 };
 
@@ -265,6 +274,12 @@ struct SelectFirstGrad {
   bool accumulate = false;
 };
 
+// y[m] = x[chosen.rows[m]]; its gradient is a ScatterRows.
+struct GatherRows {
+  ChosenRows chosen;
+  Tensor x, y;  // [T, C] [M, C]
+};
+
 // What a teacher says of every row of a data set: a batch's row b should have the probabilities of table row rows[b].
 // Without a table its label has probability 1. Shared by all replicas.
 struct SoftTargets {
@@ -284,6 +299,17 @@ struct CrossEntropy {
   HD float target(int64_t b, int64_t c, int64_t classes) const {
     return soft.table ? soft.table[soft.rows[b] * classes + c] : static_cast<float>(labels[b] == c);
   }
+};
+
+// Cross-entropy of rows that choose among a whole vocabulary; the logits become their gradient in place. Columns from
+// `classes` on belong to no class (products like widths that are multiples of 16): their gradient is zero.
+struct WideCrossEntropy {
+  Ragged ragged;          // of the logits' rows, M
+  Tensor logits;          // [M, columns]
+  int64_t classes;        // <= columns
+  const int32_t* labels;  // [M]
+  bool gradient;          // or the logits stay
+  Tensor loss;            // [1], the mean over the rows; 0 without rows
 };
 
 // One contiguous stretch of the flat parameter buffers.
@@ -330,12 +356,13 @@ struct AdamWRows {
   const int64_t* step;  // [1]
 };
 
-// to[rows[u]] = from[u]; other rows stay.
+// to[rows[u]] = from[u], or += ; other rows stay.
 struct ScatterRows {
   Tensor from;           // [most, C]
   const int32_t* rows;   // [U] distinct rows
   const int32_t* count;  // [1], U
   Tensor to;             // [V, C]
+  bool accumulate = false;
 };
 
 // A data set in the device's memory, and the rows that every step of a run takes: order[first[t]] ...
@@ -346,22 +373,33 @@ struct StepRows {
   const int32_t* labels = nullptr;  // [rows]
   const int32_t* order = nullptr;   // row numbers
   const int64_t* first = nullptr;   // [steps + 1], into order
+  // What was masked (data/masking.h): of row r the positions and tokens masked_starts[r] ... masked_starts[r + 1] - 1.
+  // Null: nothing.
+  const int64_t* masked_starts = nullptr;     // [rows + 1]
+  const int32_t* masked_positions = nullptr;  // in their rows, ascending
+  const int32_t* masked_tokens = nullptr;     // that stood there
 };
 // Batches side by side: batch i starts i * row_stride further in starts, labels and rows, i * token_stride further in
-// the others, and segment_count has one entry a batch. Segments as in TokenSegments; null where nobody needs them.
+// those of tokens, i * masked_stride further in those of masked rows, and segment_count has one entry a batch. Segments
+// as in TokenSegments, masked rows as in ChosenRows; null where nobody needs them.
 struct BatchSlots {
-  int32_t* starts = nullptr;                                                       // [B + 1]
-  int32_t* labels = nullptr;                                                       // [B]
-  int32_t* rows = nullptr;                                                         // [B], numbers in the data set
-  int32_t* tokens = nullptr;                                                       // [T]
-  int32_t *segment_tokens = nullptr, *segment_starts = nullptr, *order = nullptr;  // [U] [U + 1] [T]
-  int32_t* segment_count = nullptr;                                                // [1]
-  int64_t row_stride = 0, token_stride = 0;
+  int32_t* starts = nullptr;                                                           // [B + 1]
+  int32_t* labels = nullptr;                                                           // [B]
+  int32_t* rows = nullptr;                                                             // [B], numbers in the data set
+  int32_t* tokens = nullptr;                                                           // [T]
+  int32_t *segment_tokens = nullptr, *segment_starts = nullptr, *order = nullptr;      // [U] [U + 1] [T]
+  int32_t* segment_count = nullptr;                                                    // [1]
+  int32_t *masked_starts = nullptr, *masked_rows = nullptr, *masked_tokens = nullptr;  // [B + 1] [M] [M]
+  int64_t row_stride = 0, token_stride = 0, masked_stride = 0;
 
   HD BatchSlots at(int64_t i) const {
     BatchSlots one = *this;
     one.starts += i * row_stride, one.labels += i * row_stride, one.rows += i * row_stride;
     one.tokens += i * token_stride;
+    if (masked_rows) {
+      one.masked_starts += i * row_stride;
+      one.masked_rows += i * masked_stride, one.masked_tokens += i * masked_stride;
+    }
     if (!segment_count) return one;
     one.segment_tokens += i * token_stride, one.segment_starts += i * token_stride, one.order += i * token_stride;
     one.segment_count += i;
@@ -411,7 +449,9 @@ class Ops {
   virtual void prune_grad(std::span<const PruneGrad>) = 0;  // into one dx, in order
   virtual void select_first(const SelectFirst&) = 0;
   virtual void select_first_grad(const SelectFirstGrad&) = 0;
+  virtual void gather_rows(const GatherRows&) = 0;
   virtual void cross_entropy(const CrossEntropy&) = 0;
+  virtual void wide_cross_entropy(const WideCrossEntropy&) = 0;
   virtual void clip_norm(const ClipNorm&) = 0;
   virtual void adamw(const AdamW&) = 0;
   virtual void adamw_rows(const AdamWRows&) = 0;

@@ -29,13 +29,15 @@ constexpr const char* kTrained = "mpq.safetensors";  // apart, so that transform
 constexpr const char* kState = "training_state.json";
 constexpr const char* kMoments = "training_state.safetensors";
 
-bool is_head(const std::string& name) { return name.starts_with("bert.pooler.") || name.starts_with("classifier."); }
+bool is_head(const std::string& name) {
+  return name.starts_with("bert.pooler.") || name.starts_with("classifier.") || name.starts_with("cls.");
+}
 
 void add_values(Checkpoint& c, const Bert& model, const NamedTensors& file, const fs::path& path) {
   for (const NamedTensors::Entry& entry : file.entries()) {
     const std::string name = canonical_name(entry.name);
-    if (is_ignorable(name)) continue;
     const Parameter* p = model.parameters().find(name);
+    if (!p && (is_ignorable(name) || (is_head(name) && model.head() == Head::masked_lm))) continue;
     if (!p && name.starts_with("bert.encoder.layer."))
       throw UserError(fmt::format("{}: tensor {} has no place in the model", path.string(), entry.name),
                       fmt::format("{} implies {} layers", kConfig, c.config.layers));
@@ -84,11 +86,11 @@ std::unique_ptr<NamedTensors> open_weights(const fs::path& path) {
   return std::make_unique<SafeTensors>(path);
 }
 
-Checkpoint read_once(const fs::path& folder) {
+Checkpoint read_once(const fs::path& folder, Head head) {
   if (!fs::is_directory(folder)) throw UserError(fmt::format("no checkpoint {}: no such folder", folder.string()));
   const fs::path weights = weights_file(folder);
   const BertConfigFile config = read_bert_config(folder / kConfig);
-  const Bert model(config.config);
+  const Bert model(config.config, head);
   Checkpoint c{.folder = folder, .config = config.config, .labels = config.labels};
   c.formats.resize(model.linears().size());
   c.max_tokens = std::min(c.max_tokens, c.config.positions);
@@ -133,8 +135,8 @@ fs::path weights_file(const fs::path& folder) {
                   "a checkpoint is a folder with config.json and model.safetensors (or pytorch_model.bin)");
 }
 
-Checkpoint read_checkpoint(const fs::path& folder) {
-  return read_whole(folder, [&] { return read_once(folder); });
+Checkpoint read_checkpoint(const fs::path& folder, Head head) {
+  return read_whole(folder, [&] { return read_once(folder, head); });
 }
 
 void require_head(const Checkpoint& c) {
@@ -154,8 +156,9 @@ void check_vocabulary(const Checkpoint& c, const Tokenizer& tokenizer) {
 
 void replace_labels(Checkpoint& c, const std::vector<std::string>& labels) {
   if (c.labels == labels) return;
-  log().warn("{}: its labels are {}, the data's are {}: the classifier starts afresh", c.folder.string(),
-             join(c.labels, ", "), join(labels, ", "));
+  if (c.values.contains("classifier.weight"))
+    log().warn("{}: its labels are {}, the data's are {}: the classifier starts afresh", c.folder.string(),
+               join(c.labels, ", "), join(labels, ", "));
   c.labels = labels;
   c.config.classes = static_cast<int>(labels.size());
   std::erase_if(c.values, [](const auto& value) { return value.first.starts_with("classifier."); });
@@ -245,7 +248,8 @@ void write_checkpoint(const fs::path& folder, Session& session, int replica, con
                       const CheckpointInfo& info, const TrainingState* state) {
   check_checkpoint_target(folder);
   AtomicFolder target(folder);
-  write_bert_config(target.path() / kConfig, {session.model().config(), info.labels, tokenizer.special().pad});
+  write_bert_config(target.path() / kConfig, {session.model().config(), info.labels, tokenizer.special().pad},
+                    session.model().head());
   write_weights(target.path(), session, replica);
   write_info(target.path(), session, replica, info);
   write_masks(target.path(), session.model(), session.masks(replica));

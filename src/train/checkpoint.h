@@ -28,8 +28,9 @@ struct Checkpoint {
 
 // Reads what write_checkpoint or save_pretrained wrote. UserError naming file, tensor, what was found and what was
 // expected: for a damaged file, another architecture, another shape, values that are not finite, a lacking parameter of
-// the encoder. The head (pooler, classifier) may be lacking: see require_head and initialise_from.
-Checkpoint read_checkpoint(const std::filesystem::path& folder);
+// the encoder. The head may be lacking: see require_head and load_into. Of a folder with another head than `head` (a
+// masked language model where a classifier is wanted) the encoder is read.
+Checkpoint read_checkpoint(const std::filesystem::path& folder, Head head = Head::classifier);
 
 // model.safetensors, or pytorch_model.bin where an old model ships only that. UserError if the folder has neither.
 std::filesystem::path weights_file(const std::filesystem::path& folder);
