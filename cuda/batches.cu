@@ -29,7 +29,29 @@ struct KeyBits {
   __device__ int32_t place(uint64_t key) const { return static_cast<int32_t>(key & ((uint64_t{1} << position) - 1)); }
 };
 
-// A block a row of a batch: its tokens, where it starts, its label, its number, its keys.
+// What was masked in a row of a batch that starts at token `start`; every thread has summed up a part of `before`, the
+// masked tokens of this batch's rows before.
+__device__ void gather_masked(const StepRows& rows, const BatchSlots& to, int64_t row, bool last, int start,
+                              int before) {
+  using Reduce = cub::BlockReduce<int, kThreads>;
+  __shared__ typename Reduce::TempStorage storage;
+  __shared__ int begin;
+  before = Reduce(storage).Sum(before);
+  if (threadIdx.x == 0) begin = before;
+  __syncthreads();
+  const int64_t from = rows.masked_starts[row];
+  const int count = static_cast<int>(rows.masked_starts[row + 1] - from);
+  if (threadIdx.x == 0) {
+    to.masked_starts[blockIdx.x] = begin;
+    if (last) to.masked_starts[blockIdx.x + 1] = begin + count;
+  }
+  for (int i = threadIdx.x; i < count; i += kThreads) {
+    to.masked_rows[begin + i] = start + rows.masked_positions[from + i];
+    to.masked_tokens[begin + i] = rows.masked_tokens[from + i];
+  }
+}
+
+// A block a row of a batch: its tokens, where it starts, its label, its number, its keys, what was masked.
 __global__ void __launch_bounds__(kThreads)
     gather_kernel(const __grid_constant__ PrepareBatches op, KeyBits bits, uint64_t* keys) {
   begin_kernel();
@@ -39,13 +61,20 @@ __global__ void __launch_bounds__(kThreads)
   const StepRows& rows = op.rows;
   const int64_t step = op.first_step + blockIdx.y, batch = rows.first[step], mine = batch + blockIdx.x;
   if (mine >= rows.first[step + 1]) {
-    if (mine == batch && threadIdx.x == 0) op.slots.at(blockIdx.y).starts[0] = 0;  // a batch without rows
+    if (mine == batch && threadIdx.x == 0) {  // a batch without rows
+      const BatchSlots to = op.slots.at(blockIdx.y);
+      to.starts[0] = 0;
+      if (to.masked_rows) to.masked_starts[0] = 0;
+    }
     return;
   }
   int before = 0, within = 0;  // tokens of the batches before, of this batch's rows before
+  int masked = 0;              // of those, masked ones
   for (int64_t i = rows.first[op.first_step] + threadIdx.x; i < mine; i += kThreads) {
     const int64_t row = rows.order[i];
     (i < batch ? before : within) += static_cast<int>(rows.starts[row + 1] - rows.starts[row]);
+    if (op.slots.masked_rows && i >= batch)
+      masked += static_cast<int>(rows.masked_starts[row + 1] - rows.masked_starts[row]);
   }
   before = Reduce(storage[0]).Sum(before);
   within = Reduce(storage[1]).Sum(within);
@@ -66,6 +95,7 @@ __global__ void __launch_bounds__(kThreads)
     to.tokens[within + i] = token;
     if (keys) keys[before + within + i] = bits.key(blockIdx.y, token, within + i);
   }
+  if (op.slots.masked_rows) gather_masked(rows, to, row, mine + 1 == rows.first[step + 1], within, masked);
 }
 
 // A block a batch: its distinct tokens and where they stand, from its sorted keys.
@@ -118,6 +148,12 @@ __global__ void __launch_bounds__(kThreads) load_batch_kernel(const __grid_const
   copy(op.to.labels, from.labels, op.sequences);
   copy(op.to.rows, from.rows, op.sequences);
   copy(op.to.tokens, from.tokens, tokens);
+  if (from.masked_rows) {
+    const int masked = from.masked_starts[op.sequences];
+    copy(op.to.masked_starts, from.masked_starts, op.sequences + 1);
+    copy(op.to.masked_rows, from.masked_rows, masked);
+    copy(op.to.masked_tokens, from.masked_tokens, masked);
+  }
   if (!from.segment_tokens) return;
   const int segments = *from.segment_count;
   copy(op.to.segment_tokens, from.segment_tokens, segments);

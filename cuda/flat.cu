@@ -86,13 +86,24 @@ __global__ void __launch_bounds__(kRows* kWarp) spread_first_kernel(const __grid
 }
 
 // A warp a row.
+__global__ void __launch_bounds__(kRows* kWarp) gather_rows_kernel(const __grid_constant__ GatherRows op) {
+  begin_kernel();
+  const int m = blockIdx.x * kRows + warp_id(), cols = static_cast<int>(op.y.cols());
+  if (m >= *op.chosen.count()) return;
+  const float* from = op.x.f32(blockIdx.z) + int64_t{op.chosen.rows[m]} * cols;
+  float* to = op.y.f32(blockIdx.z) + int64_t{m} * cols;
+  for (int column = lane_id(); column < cols; column += kWarp) to[column] = from[column];
+}
+
+// A warp a row.
 __global__ void __launch_bounds__(kRows* kWarp) scatter_rows_kernel(const __grid_constant__ ScatterRows op) {
   begin_kernel();
   const int u = blockIdx.x * kRows + warp_id(), cols = static_cast<int>(op.to.cols());
   if (u >= *op.count) return;
   const float* from = op.from.f32(blockIdx.z) + int64_t{u} * cols;
   float* to = op.to.f32(blockIdx.z) + int64_t{op.rows[u]} * cols;
-  for (int column = lane_id(); column < cols; column += kWarp) to[column] = from[column];
+  for (int column = lane_id(); column < cols; column += kWarp)
+    to[column] = op.accumulate ? to[column] + from[column] : from[column];
 }
 
 }  // namespace
@@ -103,6 +114,11 @@ void CudaOps::add(const Tensor& from, const Tensor& to) {
 
 void CudaOps::fill(const Tensor& t, float value) {
   launch(fill_kernel, flat_grid(t), kThreads, 0, main_.stream, t, value);
+}
+
+void CudaOps::gather_rows(const GatherRows& op) {
+  const dim3 grid(ceil_div(op.y.rows(), kRows), 1, op.y.replicas);
+  launch(gather_rows_kernel, grid, kRows * kWarp, 0, main_.stream, op);
 }
 
 void CudaOps::scatter_rows(const ScatterRows& op) {

@@ -1,8 +1,9 @@
-// y = dropout(activation(quantize_y(x w^T + bias))): up to three Linears in one launch. A format of the product's
-// output, or dropout behind many rows (no model has it), takes an elementwise kernel for the rest.
+// y = dropout(activation(quantize_y(x w^T + bias) + adapter)): up to three Linears in one launch. A format of the
+// product's output, or dropout behind many rows (no model has it), takes an elementwise kernel for the rest; an adapter
+// takes the rest along.
 #include <algorithm>
 
-#include "cuda/linear.cuh"
+#include "cuda/adapter.cuh"
 #include "cuda/quantize.cuh"
 
 namespace mpq {
@@ -46,7 +47,9 @@ __global__ void finish_kernel(const __grid_constant__ LinearProblem p, const __g
   *y = a.y;
 }
 
-bool finishes_apart(const Linear1& op) { return op.y_format || (op.dropout.p > 0 && op.ragged.longest > 1); }
+bool finishes_apart(const Linear1& op) {
+  return op.y_format || op.adapter || (op.dropout.p > 0 && op.ragged.longest > 1);
+}
 
 LinearProblem problem_of(const Linear1& op) {
   LinearProblem p{.x = matrices(op.x), .w = matrices(op.w), .bias = matrices(op.bias), .y = matrices(op.y)};
@@ -55,9 +58,6 @@ LinearProblem problem_of(const Linear1& op) {
   p.activation = op.activation;
   p.dropout = op.dropout;
   return p;
-}
-LinearProblem rest_of(const Linear1& op) {
-  return {.saved = matrices(op.saved), .y = matrices(op.y), .activation = op.activation, .dropout = op.dropout};
 }
 void launch_finish(const LinearProblem& problem, const Linear1& op, cudaStream_t stream) {
   constexpr int kThreads = 256;
@@ -99,9 +99,11 @@ void CudaOps::linear(std::span<const Linear1> ops) {
   else
     launch_linear(args, problems, replicas, precision_, main_.stream);
 
-  for (const Linear1& op : ops) {
+  for (const Linear1& op : ops)
     if (op.y_format) quantize_in_place(op.y_format, op.y_rank, op.y, op.ragged, main_);
-    if (finishes_apart(op)) launch_finish(rest_of(op), op, main_.stream);
+  add_adapters(ops, main_);
+  for (const Linear1& op : ops) {
+    if (finishes_apart(op) && !op.adapter) launch_finish(rest_of(op), op, main_.stream);
     if (op.quantized.count > 0) mpq::quantize_copies(op.quantized, op.y, op.ragged, main_);
   }
 }

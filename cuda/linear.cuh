@@ -70,6 +70,11 @@ struct WeightGradArgs {
   uint32_t* counters = nullptr;
 };
 
+// What is left to do where something stands between the product and its activation.
+inline LinearProblem rest_of(const Linear1& op) {
+  return {.saved = matrices(op.saved), .y = matrices(op.y), .activation = op.activation, .dropout = op.dropout};
+}
+
 #ifdef __CUDACC__
 
 // What becomes of one element of the product: bias, activation, dropout.

@@ -1,5 +1,6 @@
 // Gradients of Linear layers. dy becomes the gradient of the product's output; dx is the main chain's; dw and dbias
 // (linear_weight_grad.cu) run beside it on the side lane. Every kernel serves up to three Linears.
+#include "cuda/adapter.cuh"
 #include "cuda/input_format.cuh"
 #include "cuda/linear.cuh"
 
@@ -157,10 +158,17 @@ void CudaOps::linear_grad(std::span<const Linear1Grad> ops) {
   output_grad(ops, main_.stream);
   const InputGradArgs inputs = input_grad_args(ops);
   const WeightGradArgs weights = weight_grad_args(ops);
-  if (weights.ragged.longest == 1) return linear_grad_of_few_rows(inputs, weights, problems, replicas, main_);
-  const Lane& side = fork();
-  if (inputs.sums > 0) input_grad(inputs, replicas, precision_, main_.stream);
-  weight_grad(weights, replicas, precision_, side);
+  if (weights.ragged.longest == 1) {
+    linear_grad_of_few_rows(inputs, weights, problems, replicas, main_);
+  } else {
+    const Lane& side = fork();
+    if (inputs.sums > 0) input_grad(inputs, replicas, precision_, main_.stream);
+    weight_grad(weights, replicas, precision_, side);
+  }
+  const auto has_adapter = [](const Linear1Grad& op) { return bool(op.forward.adapter); };
+  if (std::none_of(ops.begin(), ops.end(), has_adapter)) return;
+  adapter_input_grad(ops, main_);
+  adapter_weight_grad(ops, fork());
 }
 
 }  // namespace mpq

@@ -18,9 +18,9 @@ __global__ void __launch_bounds__(kRows* kWarp, kBlocks<kGroups>)
   const int r = blockIdx.z, row = blockIdx.x * kRows + warp_id(), cols = static_cast<int>(op.x.cols());
   if (row >= rows_of(op.ragged)) return;
   const int64_t at = int64_t{row} * cols;
-  Row<kGroups> s, residual;
+  Row<kGroups> s, residual = {};
   s.load(op.y.f32(r) + at, cols);
-  residual.load(op.residual.f32(r) + at, cols);
+  if (op.residual) residual.load(op.residual.f32(r) + at, cols);
   if (op.dropout.p > 0) {
     const RowPlace place = warp_place_of(op.ragged, row);
     s.drop(dropout_key(op.dropout, r), cols, place.position, op.dropout.first + place.sequence);
@@ -49,7 +49,7 @@ __global__ void __launch_bounds__(kRows* kWarp) residual_norm_grad_kernel(const 
   const RowStats stats{f.mean.f32(r)[row], f.rstd.f32(r)[row]};
   standardize(s, stats);
   layer_norm_grad(d, s, stats.rstd, f.gamma.f32(r), cols);
-  d.store(op.dresidual.f32(r) + at, cols);
+  if (op.dresidual) d.store(op.dresidual.f32(r) + at, cols);
   if (f.dropout.p > 0) {
     const RowPlace place = warp_place_of(f.ragged, row);
     d.drop(dropout_key(f.dropout, r), cols, place.position, f.dropout.first + place.sequence);

@@ -103,6 +103,43 @@ __device__ __forceinline__ void for_kept(const Prune& op, int row, float thresho
   }
 }
 
+constexpr int kBatchThreads = 1024;
+
+// All threads get what join(a, b) makes of everybody's values.
+template <class Join>
+__device__ unsigned block_join(unsigned value, unsigned* shared, Join join) {
+  const unsigned of_warp = join(value);
+  __syncthreads();  // the result before was read
+  if (lane_id() == 0) shared[warp_id()] = of_warp;
+  __syncthreads();
+  return join(shared[lane_id()]);
+}
+
+// A block a Linear and replica: thresholds of whole batches, the labs' way, are not what this program is fast at.
+__global__ void __launch_bounds__(kBatchThreads) batch_threshold_kernel(const __grid_constant__ PruneArgs args) {
+  begin_kernel();
+  static_assert(kBatchThreads == kWarp * kWarp);
+  __shared__ unsigned shared[kWarp];
+  const Prune& op = args.op[blockIdx.y];
+  const PruneSpec& spec = spec_of(op);
+  const int64_t size = rows_of(op.ragged) * op.x.cols();
+  if (!spec.over_batch() || size == 0) return;
+  const float* x = op.x.f32(blockIdx.z);
+  const auto below = [&](uint32_t limit) {
+    unsigned count = 0;
+    for (int64_t i = threadIdx.x; i < size; i += kBatchThreads) count += order_of(x[i]) < limit;
+    return static_cast<int64_t>(block_join(count, shared, [](unsigned v) { return __reduce_add_sync(kAllLanes, v); }));
+  };
+  const auto least_from = [&](uint32_t limit) {
+    unsigned least = UINT_MAX;
+    for (int64_t i = threadIdx.x; i < size; i += kBatchThreads)
+      least = order_of(x[i]) >= limit ? min(least, order_of(x[i])) : least;
+    return static_cast<uint32_t>(block_join(least, shared, [](unsigned v) { return __reduce_min_sync(kAllLanes, v); }));
+  };
+  const float threshold = quantile(spec.sparsity, size, below, least_from);
+  if (threadIdx.x == 0) op.batch_threshold.f32(blockIdx.z)[0] = threshold;
+}
+
 // grid (rows / kRows, Linears, R)
 template <int kGroups>
 __global__ void __launch_bounds__(kRows* kWarp) prune_kernel(const __grid_constant__ PruneArgs args) {
@@ -112,7 +149,9 @@ __global__ void __launch_bounds__(kRows* kWarp) prune_kernel(const __grid_consta
   if (row >= rows_of(op.ragged)) return;
   const float* x = op.x.f32(blockIdx.z) + int64_t{row} * cols;
   float* pruned = op.pruned.f32(blockIdx.z) + int64_t{row} * cols;
-  const float threshold = threshold_of<kGroups>(spec_of(op), x, cols);
+  const PruneSpec& spec = spec_of(op);
+  const float threshold =
+      spec.over_batch() ? op.batch_threshold.f32(blockIdx.z)[0] : threshold_of<kGroups>(spec, x, cols);
   if (lane_id() == 0) op.threshold.f32(blockIdx.z)[row] = threshold;
   for_kept(op, row, threshold, [&](int column, bool kept) { pruned[column] = kept ? x[column] : 0.0f; });
 }
@@ -146,6 +185,8 @@ template <int kGroups>
 void launch_prune(std::span<const Prune> ops, cudaStream_t stream) {
   PruneArgs args;
   for (size_t p = 0; p < ops.size(); ++p) args.op[p] = ops[p];
+  if (ops[0].batch_threshold)
+    launch(batch_threshold_kernel, dim3(1, ops.size(), ops[0].pruned.replicas), kBatchThreads, 0, stream, args);
   const dim3 grid(ceil_div(ops[0].x.rows(), kRows), ops.size(), ops[0].pruned.replicas);
   launch(prune_kernel<kGroups>, grid, kRows * kWarp, 0, stream, args);
 }

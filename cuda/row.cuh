@@ -32,6 +32,16 @@ __device__ __forceinline__ void for_columns(int cols, Visit visit) {
     if (const int column = i / 4 * 128 + i % 4 * 16 + first; column < cols) visit(i, column);
 }
 
+// Of the four columns that this lane holds of a group.
+__device__ __forceinline__ void dropout_factors(const DropoutKey& key, int group, int position, int sequence,
+                                                float (&factors)[4]) {
+  const bool upper = lane_id() >= 16;  // the halves of words 2 and 3
+  const Philox all = dropout_bits(key, group, lane_id() % 16, position, sequence);
+  const Philox mine{{upper ? all.word[2] : all.word[0], upper ? all.word[3] : all.word[1]}};
+#pragma unroll
+  for (int i = 0; i < 4; ++i) factors[i] = dropout_factor(key, mine, i);
+}
+
 template <int kGroups>
 struct Row {
   float value[4 * kGroups];  // zero beyond the last column
@@ -46,14 +56,13 @@ struct Row {
   }
   __device__ __forceinline__ void drop(const DropoutKey& key, int cols, int position, int sequence) {
     if (!key.on) return;
-    const bool upper = lane_id() >= 16;  // the halves of words 2 and 3
 #pragma unroll
     for (int group = 0; group < kGroups; ++group) {
       if (group * 128 >= cols) break;
-      const Philox all = dropout_bits(key, group, lane_id() % 16, position, sequence);
-      const Philox mine{{upper ? all.word[2] : all.word[0], upper ? all.word[3] : all.word[1]}};
+      float factors[4];
+      dropout_factors(key, group, position, sequence, factors);
 #pragma unroll
-      for (int i = 0; i < 4; ++i) value[group * 4 + i] *= dropout_factor(key, mine, i);
+      for (int i = 0; i < 4; ++i) value[group * 4 + i] *= factors[i];
     }
   }
 };

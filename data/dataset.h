@@ -29,6 +29,13 @@ struct DataOptions {
   bool unlabelled = false;              // read the unlabelled rows too, where the source brings some
 };
 
+// What a masked language model is to find again: of row r the tokens row_starts[r] ... row_starts[r + 1] - 1 of these,
+// at these positions of the row.
+struct MaskedTokens {
+  std::vector<int64_t> row_starts;  // [rows + 1]; empty: nothing is masked
+  std::vector<int32_t> positions, tokens;
+};
+
 // Rows of token ids without padding; [CLS] and [SEP] included, at most max_tokens a row.
 struct Split {
   std::vector<int32_t> tokens;            // [T]
@@ -36,6 +43,7 @@ struct Split {
   std::vector<int32_t> labels;            // [rows]; 0 for unlabelled rows
   std::vector<float> targets;             // [rows, classes], what to learn instead of the labels; empty: the labels
   std::vector<uint64_t> texts;            // [rows], hash64 of the whole text: what a teacher knows a row by
+  MaskedTokens masked;
 
   int64_t row_count() const { return static_cast<int64_t>(labels.size()); }
   std::span<const int32_t> row(int64_t r) const {

@@ -23,6 +23,19 @@ void add_segments(Batch& batch) {
   batch.segment_starts.resize(count + 1);
 }
 
+void add_masked(Batch& batch, const Split& split, std::span<const int64_t> rows) {
+  const MaskedTokens& masked = split.masked;
+  batch.masked_starts.push_back(0);
+  for (size_t b = 0; b < rows.size(); ++b) {
+    const auto row = static_cast<size_t>(rows[b]);
+    for (int64_t i = masked.row_starts[row]; i < masked.row_starts[row + 1]; ++i) {
+      batch.masked_rows.push_back(batch.row_starts[b] + masked.positions[static_cast<size_t>(i)]);
+      batch.masked_tokens.push_back(masked.tokens[static_cast<size_t>(i)]);
+    }
+    batch.masked_starts.push_back(static_cast<int32_t>(batch.masked_rows.size()));
+  }
+}
+
 }  // namespace
 
 Batch make_batch(const Split& split, std::span<const int64_t> rows) {
@@ -43,6 +56,7 @@ Batch make_batch(const Split& split, std::span<const int64_t> rows) {
     batch.row_starts.push_back(static_cast<int32_t>(batch.tokens.size()));
     batch.labels.push_back(split.labels[static_cast<size_t>(r)]);
   }
+  if (!split.masked.row_starts.empty()) add_masked(batch, split, rows);
   add_segments(batch);
   return batch;
 }

@@ -16,6 +16,9 @@ struct Batch {
   std::vector<int32_t> labels;      // [B]
   std::vector<int64_t> rows;        // [B], row numbers in the split: they key dropout
 
+  // What was masked, where the split says so: ChosenRows of tensor/ops.h, and what stood there.
+  std::vector<int32_t> masked_starts, masked_rows, masked_tokens;  // [B + 1] [M] [M]
+
   // For the embedding's gradient: the positions 0..T-1 sorted by token id, stably, and where each id's run begins.
   std::vector<int32_t> token_order;     // [T]
   std::vector<int32_t> segment_tokens;  // [U], the different ids, ascending

@@ -14,6 +14,7 @@
 #include "data/cache.h"
 #include "data/synthetic.h"
 #include "data/table_reader.h"
+#include "data/text_reader.h"
 
 namespace mpq {
 namespace fs = std::filesystem;
@@ -23,7 +24,9 @@ constexpr const char* kArchive = "aclImdb_v1.tar.gz";
 constexpr const char* kSyntheticTokenizer = "sentencepiece:1000";
 constexpr const char* kRealTokenizer = "sentencepiece:8000";
 constexpr const char* kKinds =
-    "synthetic, imdb, an aclImdb folder or archive, a folder with train.tsv or train.csv, or a .tsv or .csv file";
+    "synthetic, imdb, an aclImdb folder or archive, a folder with train.tsv or train.csv, a .tsv or .csv file, or "
+    "plain "
+    "text (.txt, or a folder of such files)";
 
 // Identifies a file's content without reading it: any write changes the change time.
 std::string stat_key(const fs::path& path) {
@@ -52,6 +55,10 @@ std::string key_of(const std::string& reader, const std::vector<fs::path>& files
 SplitSource table_source(const fs::path& path, const Columns& columns) {
   const std::string reader = fmt::format("table {} {} {}\n", columns.text, columns.label, columns.group);
   return {path.string(), key_of(reader, {path}), [=] { return read_table(path, columns); }};
+}
+
+SplitSource text_source(const fs::path& path, const std::vector<fs::path>& files) {
+  return {path.string(), key_of("text\n", files), [=] { return read_texts(files); }};
 }
 
 std::vector<Row> without_labels(std::vector<Row> rows) {
@@ -135,6 +142,8 @@ Source open_path(const fs::path& path, const Columns& columns) {
   } else if (const auto kind = without_compression_suffix(path).extension(); kind == ".tsv" || kind == ".csv") {
     source.train = table_source(path, columns);
     source.has_columns = true;
+  } else if (const auto files = text_files(path); !files.empty()) {
+    source.train = text_source(path, files);
   } else {
     throw UserError(fmt::format("--data {}: the kind of the data is not clear", path.string()), kKinds);
   }

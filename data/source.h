@@ -30,7 +30,9 @@ struct Source {
 // `synthetic`; `imdb` (the folder or archive that MPQ_IMDB names, else what data/fetch_imdb.sh fetched); or a path:
 //   a folder with train/ and test/, or with aclImdb/ or aclImdb_v1.tar.gz in it, or such an archive itself;
 //   a folder with train.tsv or train.csv, and perhaps valid.* or dev.*, test.*, and unlabelled.* (labels ignored);
-//   a TSV or CSV file (the training split alone). Tables may be compressed (.gz .xz .zst .bz2).
+//   a TSV or CSV file (the training split alone);
+//   a text file, or a folder of them (data/text_reader.h): rows without labels, for pretraining. Tables may be
+//   compressed (.gz .xz .zst .bz2).
 // --valid and --test files replace what the source brings; a share given to --valid does not. UserError if the path is
 // none of these.
 Source open_source(const DataOptions& options);

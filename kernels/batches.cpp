@@ -22,6 +22,20 @@ void gather(const StepRows& rows, int64_t step, const BatchSlots& to) {
   to.starts[last - first] = place;
 }
 
+// Behind gather, which finds where rows start.
+void gather_masked(const StepRows& rows, int64_t step, const BatchSlots& to) {
+  const int32_t *first = rows.order + rows.first[step], *last = rows.order + rows.first[step + 1];
+  int32_t place = 0;
+  for (const int32_t* row = first; row < last; ++row) {
+    to.masked_starts[row - first] = place;
+    for (int64_t i = rows.masked_starts[*row]; i < rows.masked_starts[*row + 1]; ++i, ++place) {
+      to.masked_rows[place] = to.starts[row - first] + rows.masked_positions[i];
+      to.masked_tokens[place] = rows.masked_tokens[i];
+    }
+  }
+  to.masked_starts[last - first] = place;
+}
+
 }  // namespace
 
 void CpuOps::prepare_batches(const PrepareBatches& op) {
@@ -29,6 +43,7 @@ void CpuOps::prepare_batches(const PrepareBatches& op) {
     const BatchSlots to = op.slots.at(i);
     const int64_t step = op.first_step + i, sequences = op.rows.first[step + 1] - op.rows.first[step];
     gather(op.rows, step, to);
+    if (to.masked_rows) gather_masked(op.rows, step, to);
     if (!to.segment_tokens) return;
     const auto tokens = static_cast<size_t>(to.starts[sequences]);
     *to.segment_count = find_segments({to.tokens, tokens}, to.order, to.segment_tokens, to.segment_starts);
@@ -44,6 +59,12 @@ void CpuOps::load_batch(const LoadBatch& op) {
   std::copy_n(from.labels, op.sequences, op.to.labels);
   std::copy_n(from.rows, op.sequences, op.to.rows);
   std::copy_n(from.tokens, tokens, op.to.tokens);
+  if (from.masked_rows) {
+    const int32_t masked = from.masked_starts[op.sequences];
+    std::copy_n(from.masked_starts, op.sequences + 1, op.to.masked_starts);
+    std::copy_n(from.masked_rows, masked, op.to.masked_rows);
+    std::copy_n(from.masked_tokens, masked, op.to.masked_tokens);
+  }
   if (!from.segment_tokens) return;
   const int32_t segments = *from.segment_count;
   std::copy_n(from.segment_tokens, segments, op.to.segment_tokens);

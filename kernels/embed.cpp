@@ -115,10 +115,21 @@ void CpuOps::fill(const Tensor& t, float value) {
            [&](int r, int64_t first, int64_t last) { std::fill(t.f32(r) + first, t.f32(r) + last, value); });
 }
 
+void CpuOps::gather_rows(const GatherRows& op) {
+  const int64_t C = op.y.cols();
+  for_rows(op.y.replicas, *op.chosen.count(), 64, [&](int r, int64_t first, int64_t last) {
+    for (int64_t m = first; m < last; ++m) std::copy_n(op.x.f32(r) + op.chosen.rows[m] * C, C, op.y.f32(r) + m * C);
+  });
+}
+
 void CpuOps::scatter_rows(const ScatterRows& op) {
   const int64_t C = op.to.cols();
   for_rows(op.to.replicas, *op.count, 64, [&](int r, int64_t first, int64_t last) {
-    for (int64_t u = first; u < last; ++u) std::copy_n(op.from.f32(r) + u * C, C, op.to.f32(r) + op.rows[u] * C);
+    for (int64_t u = first; u < last; ++u) {
+      const float* from = op.from.f32(r) + u * C;
+      float* to = op.to.f32(r) + op.rows[u] * C;
+      op.accumulate ? add_row(to, from, C) : static_cast<void>(std::copy_n(from, C, to));
+    }
   });
 }
 

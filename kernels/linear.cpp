@@ -1,7 +1,8 @@
-// Linear layers: y = dropout(activation(quantize_y(x w^T + bias))) and its gradient.
+// Linear layers: y = dropout(activation(quantize_y(x w^T + bias) + adapter)) and its gradient.
 #include <algorithm>
 #include <vector>
 
+#include "kernels/adapter.h"
 #include "kernels/copies.h"
 #include "kernels/cpu.h"
 #include "kernels/dropout.h"
@@ -41,6 +42,7 @@ void activate_rows(const Linear1& op, int r, int64_t first, int64_t last) {
 }
 
 void finish(const Linear1& op, int r, int64_t first, int64_t last) {
+  if (op.adapter) add_adapter(op, r, first, last);
   activate_rows(op, r, first, last);
   quantize_rows(op.quantized, op.y, r, first, last);
 }
@@ -155,6 +157,7 @@ void CpuOps::linear_grad(std::span<const Linear1Grad> ops) {
     for (const Linear1Grad& op : ops) {
       activate_rows_grad(op, r, first, last);
       if (op.dx) input_grad(op, r, first, last);
+      if (op.forward.adapter) adapter_input_grad(op, r, first, last);
     }
   });
   std::vector<int64_t> blocks;  // tasks of each problem, summed up
@@ -165,6 +168,10 @@ void CpuOps::linear_grad(std::span<const Linear1Grad> ops) {
     const int64_t n = ops[p].forward.w.rows(), per_replica = chunks(n, kOutputs), local = task - blocks[p];
     const int64_t n0 = local % per_replica * kOutputs;
     weight_grad(ops[p], static_cast<int>(local / per_replica), n0, std::min(n, n0 + kOutputs));
+  });
+  parallel_for(static_cast<int64_t>(ops.size()) * replicas, [&](int64_t task) {
+    const Linear1Grad& op = ops[task / replicas];
+    if (op.dadapter) adapter_weight_grad(op, static_cast<int>(task % replicas));
   });
 }
 

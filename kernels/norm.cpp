@@ -17,10 +17,13 @@ void CpuOps::residual_norm(const ResidualNorm& op) {
     const DropoutKey key = dropout_key(op.dropout, r);
     for_ragged_rows(op.ragged, first, last, [&](int b, int position, int64_t row) {
       float* s = op.sum.f32(r) + row * C;
-      const float *y = op.y.f32(r) + row * C, *residual = op.residual.f32(r) + row * C;
+      const float* y = op.y.f32(r) + row * C;
       if (s != y) std::copy_n(y, C, s);
       apply_dropout(key, position, b, C, s);
-      for_lanes(C, [&](int64_t i, M16 m) { store(s + i, load(s + i, m) + load(residual + i, m), m); });
+      if (op.residual) {
+        const float* residual = op.residual.f32(r) + row * C;
+        for_lanes(C, [&](int64_t i, M16 m) { store(s + i, load(s + i, m) + load(residual + i, m), m); });
+      }
       const RowStats stats = layer_norm_row(s, op.gamma.f32(r), op.beta.f32(r), op.epsilon, C, op.x.f32(r) + row * C);
       op.mean.f32(r)[row] = stats.mean;
       op.rstd.f32(r)[row] = stats.rstd;
@@ -40,7 +43,7 @@ void CpuOps::residual_norm_grad(const ResidualNormGrad& op) {
       float* dy = op.dy.f32(r) + row * C;
       layer_norm_row_grad(f.sum.f32(r) + row * C, {f.mean.f32(r)[row], f.rstd.f32(r)[row]}, f.gamma.f32(r), C,
                           op.dx.f32(r) + row * C, dy);
-      std::copy_n(dy, C, op.dresidual.f32(r) + row * C);
+      if (op.dresidual) std::copy_n(dy, C, op.dresidual.f32(r) + row * C);
       apply_dropout(key, position, b, C, dy);
     });
   });

@@ -34,6 +34,26 @@ uint32_t least_from(const float* x, int64_t n, uint32_t limit) {
   return least;
 }
 
+float batch_threshold_of(const PruneSpec& spec, const float* x, int64_t rows, int64_t n) {
+  const auto below = [&](uint32_t limit) {
+    int64_t count = 0;
+    for (int64_t row = 0; row < rows; ++row) count += count_below(x + row * n, n, limit);
+    return count;
+  };
+  return quantile(spec.sparsity, rows * n, below, [&](uint32_t limit) { return least_from(x, rows * n, limit); });
+}
+
+void find_batch_thresholds(std::span<const Prune> ops) {
+  if (!ops[0].batch_threshold) return;
+  const int replicas = ops[0].pruned.replicas;
+  parallel_for(static_cast<int64_t>(ops.size()) * replicas, [&](int64_t task) {
+    const Prune& op = ops[task / replicas];
+    const int r = static_cast<int>(task % replicas);
+    if (spec_of(op, r).over_batch())
+      op.batch_threshold.f32(r)[0] = batch_threshold_of(spec_of(op, r), op.x.f32(r), op.x.rows(), op.x.cols());
+  });
+}
+
 float threshold_of(const PruneSpec& spec, const float* x, int64_t n) {
   if (spec.method != PruneMethod::l1 || spec.sparsity == 0) return keep_all;
   return quantile(
@@ -47,7 +67,9 @@ void find_thresholds(std::span<const Prune> ops, int r, int64_t first, int64_t l
     const Prune& op = ops[p];
     float* threshold = op.threshold.f32(r);
     const int64_t n = op.x.cols();
-    if (p > 0 && spec_of(op, r) == spec_of(ops[p - 1], r))
+    if (spec_of(op, r).over_batch())
+      std::fill(threshold + first, threshold + last, op.batch_threshold.f32(r)[0]);
+    else if (p > 0 && spec_of(op, r) == spec_of(ops[p - 1], r))
       std::copy(ops[p - 1].threshold.f32(r) + first, ops[p - 1].threshold.f32(r) + last, threshold + first);
     else
       for (int64_t row = first; row < last; ++row)
@@ -85,6 +107,7 @@ void keep_row(const Prune& op, const DropoutKey& key, int r, int32_t b, int32_t 
 }  // namespace
 
 void CpuOps::prune(std::span<const Prune> ops) {
+  find_batch_thresholds(ops);
   for_rows(ops[0].pruned.replicas, ops[0].x.rows(), kRows, [&](int r, int64_t first, int64_t last) {
     find_thresholds(ops, r, first, last);
     for (const Prune& op : ops) {

@@ -18,12 +18,17 @@ namespace mpq {
 namespace {
 
 constexpr Command commands[] = {
+    {"pretrain", "pretrain an encoder on texts without labels", run_pretrain},
     {"train", "train a classifier, in float or quantization-aware", run_train},
     {"eval", "accuracy of a checkpoint, in any number format", run_eval},
     {"predict", "labels and probabilities of texts, one a line", run_predict},
+    {"fill", "what a masked language model puts in the place of [MASK]", run_fill},
     {"baseline", "a linear model on n-grams: what to beat, and a teacher", run_baseline},
+    {"lora", "low-rank adapters of several ranks and seeds, trained side by side", run_lora},
+    {"merge", "fold low-rank adapters into their base", run_merge},
     {"search", "the best low-bit formats: one study a family, beside the float control", run_search},
     {"sweep", "accuracy against width, post-training and with training", run_sweep},
+    {"prune", "zeros in weights and activations: prune, fine-tune, or sweep", run_prune},
     {"study", "what a storage holds: studies, trials, winners, TSV", run_study},
     {"formats", "the number formats and families", run_formats},
     {"inspect", "a model's operations: shapes, parameters, multiply-adds, bytes", run_inspect},

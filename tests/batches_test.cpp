@@ -42,6 +42,14 @@ class BatchesTest : public DeviceTest {
     if (!device_) return;
     rig_ = std::make_unique<Rig>(*device_);
     split_ = ragged_split(29);
+    split_.masked.row_starts = {0};
+    for (int32_t r = 0; r < 29; ++r) {
+      for (int32_t i = r % 3; i < r * 37 % 150 + 1 && r % 5 != 4; i += 7) {  // some rows have none
+        split_.masked.positions.push_back(i);
+        split_.masked.tokens.push_back(1000 + r * 31 + i);
+      }
+      split_.masked.row_starts.push_back(static_cast<int64_t>(split_.masked.tokens.size()));
+    }
     for (int64_t epoch = 0; epoch < 2; ++epoch)
       for (int64_t step = 0; step < loader_.steps_per_epoch(); ++step) {
         const auto rows = loader_.rows(epoch, step);
@@ -52,10 +60,20 @@ class BatchesTest : public DeviceTest {
         batches_.push_back(make_batch(split_, {}));  // a half of a batch may have no rows
         first_.push_back(static_cast<int64_t>(order_.size()));
       }
-    for (const Batch& b : batches_) most_tokens_ = std::max(most_tokens_, b.token_count());
+    for (const Batch& b : batches_) {
+      most_tokens_ = std::max(most_tokens_, b.token_count());
+      most_masked_ = std::max(most_masked_, static_cast<int64_t>(b.masked_rows.size()));
+    }
   }
   StepRows step_rows() {
-    return {array(split_.tokens), array(split_.row_starts), array(split_.labels), array(order_), array(first_)};
+    return {array(split_.tokens),
+            array(split_.row_starts),
+            array(split_.labels),
+            array(order_),
+            array(first_),
+            array(split_.masked.row_starts),
+            array(split_.masked.positions),
+            array(split_.masked.tokens)};
   }
   BatchSlots slots(int64_t count, bool segments) {
     BatchSlots s{.row_stride = kRows + 1, .token_stride = most_tokens_ + 3};
@@ -63,6 +81,10 @@ class BatchesTest : public DeviceTest {
     s.labels = unwritten(count * s.row_stride);
     s.rows = unwritten(count * s.row_stride);
     s.tokens = unwritten(count * s.token_stride);
+    s.masked_stride = most_masked_ + 2;
+    s.masked_starts = unwritten(count * s.row_stride);
+    s.masked_rows = unwritten(count * s.masked_stride);
+    s.masked_tokens = unwritten(count * s.masked_stride);
     if (!segments) return s;
     s.segment_tokens = unwritten(count * s.token_stride);
     s.segment_starts = unwritten(count * s.token_stride);
@@ -87,6 +109,9 @@ class BatchesTest : public DeviceTest {
     expect_written(at.labels, batch.labels, at.row_stride);
     expect_written(at.rows, {batch.rows.begin(), batch.rows.end()}, at.row_stride);
     expect_written(at.tokens, batch.tokens, at.token_stride);
+    expect_written(at.masked_starts, batch.masked_starts, at.row_stride);
+    expect_written(at.masked_rows, batch.masked_rows, at.masked_stride);
+    expect_written(at.masked_tokens, batch.masked_tokens, at.masked_stride);
     if (!at.segment_tokens) return;
     expect_written(at.segment_tokens, batch.segment_tokens, at.token_stride);
     expect_written(at.segment_starts, batch.segment_starts, at.token_stride);
@@ -100,7 +125,7 @@ class BatchesTest : public DeviceTest {
   std::vector<Batch> batches_;
   std::vector<int32_t> order_;
   std::vector<int64_t> first_ = {0};
-  int64_t most_tokens_ = 0;
+  int64_t most_tokens_ = 0, most_masked_ = 0;
   std::unique_ptr<Rig> rig_;
 };
 MPQ_ON_EVERY_DEVICE(BatchesTest);

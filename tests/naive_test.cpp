@@ -81,6 +81,22 @@ TEST(Naive, LinearGradient) {
     }
 }
 
+TEST(Naive, AdapterGradient) {
+  constexpr int N = 5, K = 3, rank = 2;
+  for (const Mask& mask : masks)
+    for (Function f : {Function::none, Function::gelu}) {
+      Linear<double> in{rows, random(rows.count() * K, 1), random(N * K, 2), random(N, 3), f, {}, N, K};
+      in.adapter = {random(rank * K, 5), random(rank * N, 6), 0.7, mask};
+      const Doubles dy = random(rows.count() * N, 4);
+      const auto loss = [&] { return dot(linear(in), dy); };
+      const LinearGrad<double> g = linear_grad(in, dy);
+      expect_gradient(in.x, g.dx, loss, "x");
+      expect_gradient(in.w, g.dw, loss, "w");
+      expect_gradient(in.adapter.a, g.da, loss, "a");
+      expect_gradient(in.adapter.b, g.db, loss, "b");
+    }
+}
+
 TEST(Naive, AttentionGradient) {
   constexpr int C = 6;
   for (const Mask& mask : masks)

@@ -221,6 +221,95 @@ struct LinearRow {
   }
 };
 
+// A Linear with an adapter and one without in one call. Replica r has rank r % 3 + 1, of at most 4.
+struct AdapterRow {
+  static constexpr const char* name = "adapter";
+  static constexpr int64_t N[2] = {28, 17};
+  static constexpr int64_t kMost = 4, kBefore = 6;  // the adapter is not the first
+  static int64_t rank(int r) { return r % 3 + 1; }
+  static float scale(int r) { return 1.5f / static_cast<float>(rank(r)); }
+  static int64_t size(const Problem& p) { return kMost * (kBefore + p.C + N[0]); }
+
+  template <class Real>
+  static naive::Linear<Real> linear(const Problem& p, int r, int i) {
+    const int64_t T = p.rows().count(), K = p.C;
+    naive::Linear<Real> in{p.rows(),
+                           p.draw<Real>("x", r, T * K),
+                           p.draw<Real>("w" + std::to_string(i), r, N[i] * K, 1 / std::sqrt(float(K))),
+                           p.draw<Real>("bias" + std::to_string(i), r, N[i]),
+                           i == 0 ? naive::Function::gelu : naive::Function::none,
+                           {},
+                           N[i],
+                           K};
+    if (i == 1) return in;
+    const auto all = p.draw<Real>("adapters", r, size(p), 0.3f);
+    const auto a = all.begin() + rank(r) * kBefore, b = a + rank(r) * K;
+    in.adapter = {{a, b}, {b, b + rank(r) * N[0]}, Real(scale(r)), p.mask(r, 5)};
+    return in;
+  }
+
+  template <class Real>
+  static Outputs<Real> naive(const Problem& p, int r) {
+    const int64_t T = p.rows().count(), K = p.C;
+    naive::Array<Real> dx = p.accumulate ? p.draw<Real>("dx", r, T * K) : naive::Array<Real>(T * K);
+    Outputs<Real> all;
+    naive::Array<Real> dadapters(size(p));
+    for (int i : {0, 1}) {
+      const auto in = linear<Real>(p, r, i);
+      const auto g = naive::linear_grad(in, p.draw<Real>("dy" + std::to_string(i), r, T * N[i]));
+      dx = naive::added(dx, g.dx);
+      all.insert(all.end(), {naive::linear(in), g.dproduct, g.dw, g.dbias});
+      std::copy(g.da.begin(), g.da.end(), dadapters.begin() + rank(r) * kBefore);
+      if (i == 0) std::copy(g.db.begin(), g.db.end(), dadapters.begin() + rank(r) * (kBefore + K));
+    }
+    all.insert(all.end(), {dx, dadapters});
+    return all;
+  }
+
+  static std::vector<Tensor> run(DeviceSide& d) {
+    const int64_t T = d.problem.rows().count(), K = d.problem.C;
+    const Tensor x = d.in("x", {T, K}), dx = d.problem.accumulate ? d.in("dx", {T, K}) : d.out({T, K});
+    std::vector<AdapterRank> ranks;
+    for (int r : d.problem.replicas) ranks.push_back({static_cast<int32_t>(rank(r)), scale(r)});
+    const Tensor dadapters = d.out({size(d.problem)});
+    d.rig.ops().fill(dadapters, 0.0f);
+    const Adapter adapter{.values = d.in("adapters", {size(d.problem)}, 0.3f),
+                          .begin = kBefore,
+                          .ranks = d.rig.array(ranks),
+                          .x = x,
+                          .dropout = d.dropout(5),
+                          .dropped = d.problem.p > 0 ? d.out({T, K}) : x,
+                          .low = d.out({T, kMost})};
+    std::vector<Linear1> forwards;
+    std::vector<Linear1Grad> grads;
+    for (int i : {0, 1}) {
+      const std::string n = std::to_string(i);
+      forwards.push_back({.ragged = d.ragged(),
+                          .x = x,
+                          .w = d.in("w" + n, {N[i], K}, 1 / std::sqrt(float(K))),
+                          .bias = d.in("bias" + n, {N[i]}),
+                          .activation = i == 0 ? Activation::gelu : Activation::none,
+                          .adapter = i == 0 ? adapter : Adapter{},
+                          .saved = i == 0 ? d.out({T, N[i]}) : Tensor{},
+                          .y = d.out({T, N[i]})});
+      grads.push_back({.forward = forwards.back(),
+                       .dy = d.in("dy" + n, {T, N[i]}),
+                       .dx = dx,
+                       .accumulate = d.problem.accumulate || i > 0,
+                       .dw = d.out({N[i], K}),
+                       .dbias = d.out({N[i]}),
+                       .dlow = i == 0 ? d.out({T, kMost}) : Tensor{},
+                       .dadapter = i == 0 ? dadapters : Tensor{}});
+    }
+    d.rig.ops().linear(forwards);
+    d.rig.ops().linear_grad(grads);
+    std::vector<Tensor> all;
+    for (const Linear1Grad& g : grads) all.insert(all.end(), {g.forward.y, g.dy, g.dw, g.dbias});
+    all.insert(all.end(), {dx, dadapters});
+    return all;
+  }
+};
+
 // Against a Linear whose weight is the identity matrix.
 template <Activation kActivation, naive::Function kFunction>
 struct ActivateRow {
@@ -327,6 +416,45 @@ struct ResidualNormRow {
   }
 };
 
+// Without a residual, as in the head of a masked language model.
+struct LayerNormRow {
+  static constexpr const char* name = "residual_norm without a residual";
+
+  template <class Real>
+  static Outputs<Real> naive(const Problem& p, int r) {
+    const int64_t size = p.rows().count() * p.C;
+    const naive::ResidualNorm<Real> in{p.rows(),
+                                       p.draw<Real>("y", r, size),
+                                       naive::Array<Real>(size),
+                                       p.draw<Real>("gamma", r, p.C, 0.2f, 1),
+                                       p.draw<Real>("beta", r, p.C),
+                                       Real(kEpsilon),
+                                       p.mask(r, 2)};
+    const auto g = naive::residual_norm_grad(in, p.draw<Real>("dx", r, size));
+    return {naive::residual_norm(in), g.dy, g.dgamma, g.dbeta};
+  }
+
+  static std::vector<Tensor> run(DeviceSide& d) {
+    const int64_t T = d.problem.rows().count(), C = d.problem.C;
+    const Tensor y = d.in("y", {T, C});
+    const ResidualNorm forward{.ragged = d.ragged(),
+                               .y = y,
+                               .gamma = d.in("gamma", {C}, 0.2f, 1),
+                               .beta = d.in("beta", {C}),
+                               .epsilon = kEpsilon,
+                               .dropout = d.dropout(2),
+                               .sum = y,
+                               .mean = d.out({T}),
+                               .rstd = d.out({T}),
+                               .x = d.out({T, C})};
+    const ResidualNormGrad grad{
+        .forward = forward, .dx = d.in("dx", {T, C}), .dy = d.out({T, C}), .dgamma = d.out({C}), .dbeta = d.out({C})};
+    d.rig.ops().residual_norm(forward);
+    d.rig.ops().residual_norm_grad(grad);
+    return {forward.x, grad.dy, grad.dgamma, grad.dbeta};
+  }
+};
+
 struct SelectFirstRow {
   static constexpr const char* name = "select_first";
 
@@ -410,6 +538,42 @@ struct SoftCrossEntropyRow {
                                .soft = {d.rig.array(table(d.problem)), d.rig.array(numbers(d.problem))},
                                .loss = loss});
     return {loss, dlogits};
+  }
+};
+
+// A vocabulary that is no multiple of anything, in rows a little wider.
+struct WideCrossEntropyRow {
+  static constexpr const char* name = "wide_cross_entropy";
+  static int classes(const Problem& p) { return p.C * 13 + 7; }
+  static int columns(const Problem& p) { return (classes(p) + 15) / 16 * 16; }
+  static std::vector<int32_t> labels(const Problem& p) { return p.integers("labels", p.rows().count(), classes(p)); }
+
+  template <class Real>
+  static Outputs<Real> naive(const Problem& p, int r) {
+    const int64_t rows = p.rows().count(), n = classes(p), wide = columns(p);
+    const auto padded = p.draw<Real>("logits", r, rows * wide, 3);
+    naive::Array<Real> logits, gradient(padded.size());
+    for (int64_t m = 0; m < rows; ++m) logits.insert(logits.end(), &padded[m * wide], &padded[m * wide] + n);
+    const auto dlogits = naive::cross_entropy_grad(logits, n, labels(p));
+    for (int64_t m = 0; m < rows; ++m) std::copy_n(&dlogits[m * n], n, &gradient[m * wide]);
+    return {{naive::cross_entropy(logits, n, labels(p))}, gradient, padded};
+  }
+
+  static std::vector<Tensor> run(DeviceSide& d) {
+    const int64_t rows = d.problem.rows().count();
+    const Shape shape{rows, columns(d.problem)};
+    WideCrossEntropy op{.ragged = d.ragged(),
+                        .logits = d.in("logits", shape, 3),
+                        .classes = classes(d.problem),
+                        .labels = d.rig.array(labels(d.problem)),
+                        .gradient = true,
+                        .loss = d.out({1})};
+    d.rig.ops().wide_cross_entropy(op);
+    const Tensor gradient = op.logits;
+    op.logits = d.in("logits", shape, 3);
+    op.gradient = false;
+    d.rig.ops().wide_cross_entropy(op);
+    return {op.loss, gradient, op.logits};
   }
 };
 
@@ -517,7 +681,11 @@ struct ScatterRow {
   static Outputs<Real> naive(const Problem& p, int r) {
     const auto from = p.draw<Real>("from", r, (count(p) + 1) * p.C);
     auto to = p.draw<Real>("to", r, (2 * count(p) + 1) * p.C);
-    for (int64_t u = 0; u < count(p); ++u) std::copy_n(&from[u * p.C], p.C, &to[row(p, u) * p.C]);
+    for (int64_t u = 0; u < count(p); ++u)
+      for (int c = 0; c < p.C; ++c) {
+        Real& value = to[row(p, u) * p.C + c];
+        value = from[u * p.C + c] + (p.accumulate ? value : Real{0});
+      }
     return {to};
   }
 
@@ -529,8 +697,42 @@ struct ScatterRow {
     d.rig.ops().scatter_rows({.from = d.in("from", {U + 1, C}),
                               .rows = d.rig.array(rows),
                               .count = d.rig.array(std::vector<int32_t>{static_cast<int32_t>(U)}),
-                              .to = to});
+                              .to = to,
+                              .accumulate = d.problem.accumulate});
     return {to};
+  }
+};
+
+// Every other row of a sequence, the last one first, so that short sequences have one too.
+struct GatherRow {
+  static constexpr const char* name = "gather_rows";
+  static std::vector<int32_t> rows(const Problem& p, std::vector<int32_t>& lengths) {
+    std::vector<int32_t> rows;
+    const naive::Rows all = p.rows();
+    for (int b = 0; b < all.sequences(); ++b) {
+      lengths.push_back((all.length(b) + 1) / 2);
+      for (int i = (all.length(b) + 1) % 2; i < all.length(b); i += 2) rows.push_back(all.starts[b] + i);
+    }
+    return rows;
+  }
+
+  template <class Real>
+  static Outputs<Real> naive(const Problem& p, int r) {
+    std::vector<int32_t> lengths;
+    const auto x = p.draw<Real>("x", r, p.rows().count() * p.C);
+    naive::Array<Real> y;
+    for (int32_t row : rows(p, lengths)) y.insert(y.end(), &x[row * p.C], &x[row * p.C] + p.C);
+    return {y};
+  }
+
+  static std::vector<Tensor> run(DeviceSide& d) {
+    std::vector<int32_t> lengths;
+    const std::vector<int32_t> rows = GatherRow::rows(d.problem, lengths);
+    const Tensor y = d.out({static_cast<int64_t>(rows.size()), d.problem.C});
+    d.rig.ops().gather_rows({.chosen = {d.ragged(lengths), d.rig.array(rows)},
+                             .x = d.in("x", {d.problem.rows().count(), d.problem.C}),
+                             .y = y});
+    return {y};
   }
 };
 
@@ -627,6 +829,7 @@ OpRow row() {
 }
 inline const std::vector<OpRow> op_rows = {row<EmbedRow>(),
                                            row<LinearRow>(),
+                                           row<AdapterRow>(),
                                            row<ActivateRow<Activation::gelu, naive::Function::gelu>>(),
                                            row<ActivateRow<Activation::tanh, naive::Function::tanh>>(),
                                            row<AttentionRow>(),
@@ -638,6 +841,9 @@ inline const std::vector<OpRow> op_rows = {row<EmbedRow>(),
                                            row<AddRow>(),
                                            row<ScatterRow>(),
                                            row<PruneRow>(),
-                                           row<MaskRow>()};
+                                           row<MaskRow>(),
+                                           row<GatherRow>(),
+                                           row<WideCrossEntropyRow>(),
+                                           row<LayerNormRow>()};
 
 }  // namespace mpq

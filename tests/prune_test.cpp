@@ -20,7 +20,8 @@ TEST(PruneSpec, TextComesBack) {
   for (const char* text : {"none", "l1(sparsity=0.5,scope=local)", "l1(sparsity=0.1,scope=global)",
                            "random(sparsity=0.25)", "l1(pattern=2:4)", "random(pattern=1:8)"})
     EXPECT_EQ(to_text(weights(text)), text);
-  for (const char* text : {"none", "l1(sparsity=0.5,scope=row)", "random(sparsity=0.9)"})
+  for (const char* text :
+       {"none", "l1(sparsity=0.5,scope=row)", "l1(sparsity=0.5,scope=batch)", "random(sparsity=0.9)"})
     EXPECT_EQ(to_text(activations(text)), text);
   EXPECT_EQ(weights(" l1( sparsity = 0.5 ) ").scope, PruneScope::local);
   EXPECT_EQ(activations("l1(sparsity=0)").scope, PruneScope::row);
@@ -208,6 +209,36 @@ TEST_P(PruneOpTest, ThresholdsAreTheQuantilesToTheBit) {
     }
 }
 
+TEST_P(PruneOpTest, AThresholdOfTheBatchIsTheQuantileOfAllRows) {
+  Rig rig(*device_);
+  for (const int C : {3, 128, 300}) {
+    rig.reset();
+    const naive::Rows rows({2, 1, 30});
+    std::vector<Floats> x(2);
+    std::mt19937 engine(C);
+    std::normal_distribution<float> normal;
+    for (Floats& values : x)
+      for (int64_t i = 0; i < rows.count() * C; ++i) values.push_back(normal(engine));
+    const std::vector<PruneSpec> specs = {activations("l1(sparsity=0.3,scope=batch)"), activations("l1(sparsity=0.3)")};
+    const Tensor pruned = rig.empty({rows.count(), C}, 2);
+    const Prune op{.ragged = {rig.array(rows.starts), rows.sequences(), rows.count(), 30},
+                   .slot = {rig.array(specs), 1},
+                   .draw = {},
+                   .x = rig.tensor({rows.count(), C}, x),
+                   .threshold = rig.empty({rows.count()}, 2),
+                   .batch_threshold = rig.empty({1}, 2),
+                   .pruned = pruned};
+    rig.ops().prune({&op, 1});
+    rig.expect_guards_intact();
+    const float threshold = naive::quantile(naive::magnitudes(x[0]), 0.3f);
+    Floats expected = x[0];
+    for (float& v : expected)
+      if (std::abs(v) <= threshold) v = 0;
+    EXPECT_EQ(rig.read(pruned, 0), expected) << C << " columns";
+    EXPECT_EQ(rig.read(pruned, 1), naive::prune(specs[1], x[1], x[1], rows, C, {}, {0, 1, 2}));
+  }
+}
+
 // ---- sessions ----
 
 struct PruneWish {
@@ -303,6 +334,22 @@ TEST_P(PruneSessionTest, AReplicaHasTheBitsItHasAlone) {
     train(*alone, 5);
     expect_same_bits(everything(*together, r), everything(*alone, 0));
   }
+}
+
+// The labs' threshold of a whole batch: bits depend on the batch, and on nothing else.
+TEST_P(PruneSessionTest, AThresholdOfTheBatchDependsOnTheBatchOnly) {
+  const Replica one = pruned(model_, {"l1(sparsity=0.5)", "l1(sparsity=0.5,scope=batch)"});
+  const auto alone = open_pruned(*device_, model_, {one}),
+             among = open_pruned(*device_, model_, {pruned(model_, wishes[2]), one, replica(model_, {.seed = 3})}),
+             without = open_pruned(*device_, model_, {replica(model_, {.seed = 3})});
+  train(*alone, 4), train(*among, 4), train(*without, 4);
+  expect_same_bits(everything(*among, 1), everything(*alone, 0));
+  // Company has the last layer run on all rows; a CPU's sums do not notice.
+  if (is_cpu()) expect_same_bits(everything(*among, 2), everything(*without, 0));
+  const Split split = random_rows({7, 1, 16, 20, 2, 9}, 8);
+  const Floats all = alone->logits(make_batch(split, std::vector<int64_t>{0, 1, 2, 3, 4, 5}))[0];
+  const Floats first = alone->logits(make_batch(split, std::vector<int64_t>{0}))[0];
+  EXPECT_NE(Floats(&all[0], &all[3]), first);
 }
 
 TEST_P(PruneSessionTest, EachPrunesSomething) {

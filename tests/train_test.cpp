@@ -32,6 +32,11 @@ TEST_F(TrainTest, TheSameBitsAgainForAnyThreadsAndVectorWidth) {
   EXPECT_FALSE(file("a/model.safetensors") == file("e/model.safetensors"));
 }
 
+// What dropout keeps takes memory too, which evaluation does not need: here training is the larger of the two.
+TEST_F(TrainTest, ShortTextsHaveRoomForWhatDropoutKeeps) {
+  EXPECT_EQ(mpq("train --data synthetic --rows 160 --max-tokens 32 --model 2,16,2,32").code, 0);
+}
+
 TEST_F(TrainTest, InterruptedAndResumedItEndsWithTheSameBits) {
   const std::string formats = "--epochs 20 --format \"binary_residual(levels=2)\" --checkpoint-every 20";
   ASSERT_EQ(train("whole", formats).code, 0);

@@ -4,6 +4,7 @@
 #include "app/calibration_options.h"
 #include "app/commands.h"
 #include "app/format_options.h"
+#include "app/lora_options.h"
 #include "app/table.h"
 #include "app/training.h"
 #include "base/statistics.h"
@@ -52,6 +53,7 @@ Split in_order_of(const std::vector<std::string>& labels, const Dataset& data, S
 int run_eval(const Args& args) {
   DataArgs data_args;
   FormatArgs format_args;
+  AdapterArgs adapter_args;
   CalibrationArgs calibration;
   MachineArgs machine;
   std::string folder, split_name = "test";
@@ -63,6 +65,7 @@ int run_eval(const Args& args) {
                    "checkpoint's formats.\n\nExample: mpq eval --checkpoint runs/imdb --data imdb --format "
                    "\"block_fp(width=6,exponent=8,block=1x16)\"");
   line.option("checkpoint", folder, "DIR", "folder that mpq train or save_pretrained wrote");
+  adapter_args.add_to(line);
   line.choice("split", split_name, {"valid", "test"}, "which rows");
   data_args.add_to(line);
   format_args.add_to(line);
@@ -73,7 +76,8 @@ int run_eval(const Args& args) {
   machine.apply();
   install_stop_signals();
 
-  const Checkpoint checkpoint = read_checkpoint(folder);
+  Checkpoint checkpoint = read_checkpoint(folder);
+  const auto adapter = adapter_args.read(checkpoint);
   require_head(checkpoint);
   DataOptions data_options = data_args.options();
   if (data_options.tokenizer.empty()) data_options.tokenizer = folder;
@@ -86,15 +90,16 @@ int run_eval(const Args& args) {
   if (split.row_count() == 0)
     throw UserError(fmt::format("--split {}: the data has no such split", split_name),
                     "--test PATH or --valid PATH|FRACTION bring one");
-  const Bert model(checkpoint.config);
+  const Bert model(checkpoint.config, plan_of(adapter));
   const ClosedFormats formats =
       calibration.close({format_args.parse(model, checkpoint.formats)}, *device, model, data_options.max_tokens,
                         data.train, 0, [&](Session& session) { load_into(session, 0, checkpoint); })[0];
   line.announce();
 
-  Session session(*device, model, {{.formats = formats, .pruning = checkpoint.pruning}},
+  Session session(*device, model, {{.formats = formats, .pruning = checkpoint.pruning, .lora = lora_of(adapter)}},
                   {.max_tokens = data_options.max_tokens, .training = false});
   load_into(session, 0, checkpoint);
+  if (adapter) load_adapter(session, 0, *adapter);
   const auto result = summary(evaluate_with_progress(session, split, "evaluating " + split_name)[0], checkpoint.labels);
   if (line.json())
     print_json(result);

@@ -22,7 +22,7 @@ std::vector<std::string> FreezeArgs::apply(Bert& model) const {
   }
   for (const Parameter& p : parameters)
     if (p.frozen) frozen.push_back(p.name);
-  const auto trained = [](const Parameter& p) { return !p.frozen && !p.name.ends_with(".quantizer"); };
+  const auto trained = [](const Parameter& p) { return !p.frozen && !is_extra(p); };
   if (std::none_of(parameters.begin(), parameters.end(), trained))
     throw UserError("--freeze leaves nothing to train", "mpq eval evaluates a model as it is");
   return frozen;

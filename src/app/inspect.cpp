@@ -6,6 +6,7 @@
 
 #include "app/commands.h"
 #include "app/format_options.h"
+#include "app/lora_options.h"
 #include "app/operation_graph.h"
 #include "app/search_space.h"
 #include "app/table.h"
@@ -68,27 +69,52 @@ void print(const std::vector<Operation>& operations, const Json& result) {
              result["parameters"].get<int64_t>(), result["model_bits"].get<int64_t>(),
              result["bits_per_parameter"].get<double>(),
              human_bytes(static_cast<uint64_t>(bytes(result["model_bits"].get<double>()))), kConvention);
+  if (const auto adapters = result["adapter_parameters"].get<int64_t>(); adapters > 0)
+    fmt::print("with adapters of {} parameters; {} are trained, the rest is frozen\n", adapters,
+               result["trained_parameters"].get<int64_t>());
   if (result.contains("identity_linears"))
     fmt::print("identities, not listed: {}\n",
                fmt::join(result["identity_linears"].get<std::vector<std::string>>(), ", "));
 }
 
+struct Options {
+  std::string preset = "tiny", checkpoint, lora;
+  AdapterArgs adapter;
+};
+
 struct Model {
   BertConfig config;
   std::vector<LinearSpec> formats;  // of a checkpoint
+  AdapterPlan adapters;
 };
 
-Model model_of(const std::string& preset, const std::string& folder) {
-  if (folder.empty()) return {parse_model(preset), {}};
-  const Checkpoint checkpoint = read_checkpoint(folder);
-  return {checkpoint.config, checkpoint.formats};
+Model model_of(const Options& options) {
+  Model model;
+  if (options.checkpoint.empty()) {
+    model.config = parse_model(options.preset);
+  } else {
+    Checkpoint checkpoint = read_checkpoint(options.checkpoint);
+    model.adapters = plan_of(options.adapter.read(checkpoint));
+    model.config = checkpoint.config, model.formats = checkpoint.formats;
+  }
+  if (!options.lora.empty()) model.adapters = adapt(model.config, parse_lora(options.lora)).plan;
+  return model;
+}
+
+void check_against(const Options& options, const CommandLine& line) {
+  if (line.given("model") && line.given("checkpoint"))
+    throw UserError("--model and --checkpoint are both given", "one of them names the model");
+  if (!options.adapter.folder.empty() && (options.checkpoint.empty() || !options.lora.empty()))
+    throw UserError("--adapter is not alone, or without --checkpoint",
+                    "it stands beside the checkpoint it was trained on");
 }
 
 }  // namespace
 
 int run_inspect(const Args& args) {
   FormatArgs format_args;
-  std::string preset = "tiny", folder, out;
+  Options options;
+  std::string out;
   int tokens = 275;
   CommandLine line(
       "inspect",
@@ -97,17 +123,21 @@ int run_inspect(const Args& args) {
       "of\ntheir operands in their number formats. --model has BERT's vocabulary and two classes. With "
       "--out also a drawing\n(model.dot and, by Graphviz, model.svg).\n\nExample: mpq inspect --model tiny "
       "--layer-format \"encoder.*.query=integer(width=4,frac=2)\" --out drawing");
-  line.option("model", preset, "NAME|L,H,A,F", "tiny, mini, small, medium, base, or layers,hidden,heads,ffn");
-  line.option("checkpoint", folder, "DIR", "folder that mpq train or save_pretrained wrote, in its formats");
+  line.option("model", options.preset, "NAME|L,H,A,F", "tiny, mini, small, medium, base, or layers,hidden,heads,ffn");
+  line.option("checkpoint", options.checkpoint, "DIR",
+              "folder that mpq train or save_pretrained wrote, in its formats");
+  options.adapter.add_to(line);
+  line.option("lora", options.lora, "SETTINGS",
+              "with low-rank adapters, as mpq train takes them: rank=8,targets=query");
   format_args.add_to(line);
   line.option("tokens", tokens, "N", "length of the sequence", {.min = 1});
   line.option("out", out, "DIR", "where the drawing goes");
   if (!line.parse(args)) return 0;
-  if (line.given("model") && line.given("checkpoint"))
-    throw UserError("--model and --checkpoint are both given", "one of them names the model");
+  check_against(options, line);
 
-  const Model asked = model_of(preset, folder);
-  const Bert model(asked.config);
+  const Model asked = model_of(options);
+  Bert model(asked.config, asked.adapters);
+  if (model.adapters) freeze_base(model);
   if (tokens > asked.config.positions)
     throw UserError(fmt::format("--tokens {}: the model has {} positions", tokens, asked.config.positions),
                     fmt::format("at most {}", asked.config.positions));
@@ -115,10 +145,12 @@ int run_inspect(const Args& args) {
   line.announce();
 
   const std::vector<Operation> all = operations(model, formats, tokens);
-  const int64_t parameters = model.parameters().count();
+  const int64_t parameters = model.parameters().count(), in_adapters = adapter_count(model, asked.adapters.most_rank);
   const double bits_each = bits_per_parameter(model, formats);
   Json result{{"tokens", tokens},
               {"parameters", parameters},
+              {"adapter_parameters", in_adapters},
+              {"trained_parameters", trained_parameters(model, asked.adapters.most_rank)},
               {"multiply_adds", sum(all).multiply_adds},
               {"model_bits", std::llround(bits_each * static_cast<double>(parameters))},
               {"bits_per_parameter", bits_each},

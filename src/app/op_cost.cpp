@@ -182,6 +182,19 @@ OpCost cost_of(const CrossEntropy& op) {
   return {0, Traffic().read(op.logits).write(op.dlogits).write(op.loss).bytes()};
 }
 
+OpCost cost_of(Device& device, const GatherRows& op) {
+  const double rows = read_one(device, op.chosen.count());
+  return {0, Traffic().read(op.x, rows).write(op.y, rows).bytes()};
+}
+
+OpCost cost_of(Device& device, const WideCrossEntropy& op) {
+  const double rows = rows_of(device, op.ragged);
+  Traffic t;
+  t.read(op.logits, rows);
+  if (op.gradient) t.write(op.logits, rows);
+  return {0, t.bytes()};
+}
+
 OpCost cost_of(Device& device, const ClipNorm& op) {
   Traffic t;
   t.read(op.flat, values_in(op.ranges));

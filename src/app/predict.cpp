@@ -1,22 +1,18 @@
 // Texts in, one a line; labels and probabilities out.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <fstream>
 #include <functional>
-#include <iostream>
 #include <memory>
 
 #include "app/commands.h"
 #include "app/format_options.h"
+#include "app/lora_options.h"
 #include "app/options.h"
-#include "base/error.h"
+#include "app/text_lines.h"
 #include "base/statistics.h"
 #include "base/stop.h"
-#include "base/text.h"
 #include "data/loader.h"
 #include "train/checkpoint.h"
 #include "train/ngram_classifier.h"
@@ -24,49 +20,11 @@
 namespace mpq {
 namespace {
 
-constexpr size_t rows_at_once = 32;
-
 struct Options {
   std::string checkpoint, in;
+  AdapterArgs adapter;
   FormatArgs formats;
   MachineArgs machine;
-};
-
-// Lines of a file or of standard input, checked.
-class TextLines {
- public:
-  explicit TextLines(const std::string& path) : name_(path.empty() ? "standard input" : path) {
-    if (!path.empty()) file_.open(path, std::ios::binary);
-    if (!path.empty() && !file_) throw UserError(fmt::format("cannot open {}: {}", path, std::strerror(errno)));
-    // A person at the keyboard wants the answer to a line before writing the next one.
-    batch_ = path.empty() && ::isatty(STDIN_FILENO) ? 1 : rows_at_once;
-  }
-
-  // The next texts; none at the end.
-  std::vector<std::string> next() {
-    std::vector<std::string> texts;
-    std::string line;
-    while (texts.size() < batch_ && std::getline(file_.is_open() ? file_ : std::cin, line)) {
-      ++number_;
-      if (line.ends_with('\r')) line.pop_back();
-      check(line);
-      texts.push_back(line);
-    }
-    return texts;
-  }
-
- private:
-  void check(const std::string& line) const {
-    const std::string where = fmt::format("{}, line {}", name_, number_);
-    if (trim(line).empty()) throw UserError(fmt::format("{}: the text is empty", where), "one text a line");
-    if (const auto byte = find_invalid_utf8(line))
-      throw UserError(fmt::format("{}: byte {} is not valid UTF-8", where, *byte + 1), "convert the text to UTF-8");
-  }
-
-  std::string name_;
-  std::ifstream file_;
-  int64_t number_ = 0;
-  size_t batch_;
 };
 
 void print(const std::vector<std::string>& labels, std::span<const float> logits, bool json) {
@@ -105,20 +63,22 @@ Split tokenized(const std::vector<std::string>& texts, const Checkpoint& checkpo
 }
 
 void predict_with_bert(const Options& options, const CommandLine& line) {
-  const Checkpoint checkpoint = read_checkpoint(options.checkpoint);
+  Checkpoint checkpoint = read_checkpoint(options.checkpoint);
+  const auto adapter = options.adapter.read(checkpoint);
   require_head(checkpoint);
   const auto tokenizer = open_tokenizer(options.checkpoint);
   check_vocabulary(checkpoint, *tokenizer);
-  const Bert model(checkpoint.config);
+  const Bert model(checkpoint.config, plan_of(adapter));
   const std::vector<LinearSpec> formats = options.formats.resolve(model, checkpoint.formats);
   TextLines lines(options.in);
   line.announce();
 
   const auto device = options.machine.open();
   Session session(
-      *device, model, {{.formats = formats, .pruning = checkpoint.pruning}},
-      {.eval_rows = static_cast<int>(rows_at_once), .max_tokens = checkpoint.max_tokens, .training = false});
+      *device, model, {{.formats = formats, .pruning = checkpoint.pruning, .lora = lora_of(adapter)}},
+      {.eval_rows = static_cast<int>(TextLines::at_once), .max_tokens = checkpoint.max_tokens, .training = false});
   load_into(session, 0, checkpoint);
+  if (adapter) load_adapter(session, 0, *adapter);
   const auto score = [&](const std::vector<std::string>& texts) {
     std::vector<int64_t> rows(texts.size());
     std::iota(rows.begin(), rows.end(), 0);
@@ -153,11 +113,15 @@ int run_predict(const Args& args) {
       "runs/imdb --format \"integer(width=8,frac=4)\"");
   line.option("checkpoint", options.checkpoint, "DIR", "folder that mpq train, mpq baseline or save_pretrained wrote");
   line.option("in", options.in, "FILE", "texts to label; without it standard input");
+  options.adapter.add_to(line);
   options.formats.add_to(line);
   options.machine.add_to(line);
   if (!line.parse(args)) return 0;
   line.require({"checkpoint"});
   options.machine.apply();
+  if (!options.adapter.folder.empty() && is_ngram_classifier(options.checkpoint))
+    throw UserError(fmt::format("--adapter: {} holds no BERT", options.checkpoint),
+                    "an adapter stands beside its base");
 
   is_ngram_classifier(options.checkpoint) ? predict_with_ngrams(options, line) : predict_with_bert(options, line);
   return 0;

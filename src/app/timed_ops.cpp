@@ -90,6 +90,12 @@ void TimedOps::select_first_grad(const SelectFirstGrad& op) {
 void TimedOps::cross_entropy(const CrossEntropy& op) {
   time("cross_entropy", cost_of(op), [&] { ops_.cross_entropy(op); });
 }
+void TimedOps::gather_rows(const GatherRows& op) {
+  time("gather_rows", cost_of(device_, op), [&] { ops_.gather_rows(op); });
+}
+void TimedOps::wide_cross_entropy(const WideCrossEntropy& op) {
+  time("wide_cross_entropy", cost_of(device_, op), [&] { ops_.wide_cross_entropy(op); });
+}
 void TimedOps::clip_norm(const ClipNorm& op) {
   time("clip_norm", cost_of(device_, op), [&] { ops_.clip_norm(op); });
 }

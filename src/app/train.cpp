@@ -9,6 +9,7 @@
 #include "app/format_options.h"
 #include "app/freeze_options.h"
 #include "app/known_baseline.h"
+#include "app/lora_options.h"
 #include "app/teacher_options.h"
 #include "app/training.h"
 #include "base/file.h"
@@ -29,6 +30,7 @@ struct Options {
   FormatArgs formats;
   CalibrationArgs calibration;
   FreezeArgs freeze;
+  LoraArgs lora;
   TeacherArgs teacher;
   MachineArgs machine;
   std::string out;
@@ -48,11 +50,14 @@ class Run {
   Run(const Options& options, const Setup& setup, const Devices& devices)
       : options_(options),
         setup_(setup),
-        model_(setup.config),
-        frozen_(options.freeze.apply(model_)),
+        device_(*devices[0]),
+        adaptation_(options.lora.resolve(setup.config, setup.adapter)),
+        model_(setup.config, adaptation_.plan),
+        frozen_(freeze()),
         plan_(plan_of(options.train)),
         steps_(plan_.steps(setup.data.train.row_count())),
-        replica_{options.train.seed, schedule_of(options.train, steps_), formats(*devices[0]), pruning()},
+        replica_{options.train.seed, schedule_of(options.train, steps_), formats(*devices[0]), pruning(),
+                 adaptation_.loras[0]},
         session_({replica_}, float_steps(options.train, steps_),
                  [this, &devices](const std::vector<Replica>& r) { return open_session(devices, r[0]); }) {}
 
@@ -60,7 +65,7 @@ class Run {
     if (options_.resume)
       if (const auto state = read_training_state(options_.out, model_, fingerprint())) {
         session_.begin(state->optimizer.step);
-        load_into(*session_, 0, read_checkpoint(options_.out));
+        read_weights();
         session_->restore(0, state->optimizer);
         state_ = *state;
         return;
@@ -124,7 +129,15 @@ class Run {
     result["seconds"] = state_.seconds + seconds;
     if (!state_.loss.empty()) result["final_loss"] = state_.loss.back();
     result["steps"] = steps_;
+    result["trained_parameters"] = trained_parameters(model_, replica_.lora.rank);
     return result;
+  }
+
+  // Of the model; and what trains, where adapters do.
+  std::string describe() const {
+    if (model_.adapters) return describe_adapters(model_, replica_.lora);
+    const int64_t frozen = model_.parameters().frozen_count();
+    return frozen > 0 ? fmt::format("{} of these parameters are frozen", frozen) : "";
   }
 
   int64_t steps() const { return steps_; }
@@ -138,11 +151,31 @@ class Run {
     return std::make_unique<Session>(*devices[0], *devices[1], model_, replica, session);
   }
 
+  std::vector<std::string> freeze() {
+    std::vector<std::string> frozen = options_.freeze.apply(model_);
+    if (model_.adapters) freeze_base(model_);
+    return frozen;
+  }
+
+  // Of the unfinished run in --out.
+  void read_weights() {
+    if (!model_.adapters) return load_into(*session_, 0, read_checkpoint(options_.out));
+    Checkpoint base = *setup_.init;
+    const AdapterFolder adapter = read_adapter(options_.out, base);
+    load_into(*session_, 0, base);
+    load_adapter(*session_, 0, adapter);
+  }
+
+  // Scales are chosen on the base, without adapters.
+  void start_base(Session& session) const {
+    setup_.init ? start_weights(session, 0, *setup_.init) : start_weights(session, setup_);
+  }
+
   ClosedFormats formats(Device& device) const {
     const ClosedFormats before = setup_.init ? setup_.init->formats : ClosedFormats{};
     return options_.calibration.close({options_.formats.parse(model_, before)}, device, model_,
                                       setup_.data_options.max_tokens, setup_.data.train, options_.train.seed,
-                                      [this](Session& session) { start_weights(session, setup_); })[0];
+                                      [this](Session& session) { start_base(session); })[0];
   }
 
   Pruning pruning() const { return setup_.init ? setup_.init->pruning : Pruning{}; }
@@ -152,11 +185,17 @@ class Run {
     const TrainArgs& t = options_.train;
     std::string specs;
     for (const LinearSpec& s : replica_.formats) specs += to_text(s) + "|";
-    return fmt::format("data {} model {} init {} {} formats {}{}{}{}", setup_.data.fingerprint,
+    return fmt::format("data {} model {} init {} {} formats {}{}{}{}{}", setup_.data.fingerprint,
                        t.init.empty() ? t.model : "", t.init, t.recipe(), specs, options_.machine.precision_in_recipe(),
                        options_.shards > 1 ? fmt::format(" shards {}", options_.shards) : "",
-                       frozen_.empty() ? "" : " frozen " + join(frozen_, ",")) +
-           (replica_.pruning ? " pruning " + to_text(replica_.pruning, model_) : "");
+                       frozen_.empty() ? "" : " frozen " + join(frozen_, ","),
+                       replica_.pruning ? " pruning " + to_text(replica_.pruning, model_) : "") +
+           lora_recipe();
+  }
+  std::string lora_recipe() const {
+    if (!model_.adapters) return "";
+    return fmt::format(" lora {} {} {} {} {}", replica_.lora.rank, replica_.lora.alpha, adaptation_.plan.dropout,
+                       join(adaptation_.plan.linears, ","), options_.lora.adapter);
   }
 
   static void estimate(double seconds_a_step, int64_t left) {
@@ -175,9 +214,23 @@ class Run {
     if (options_.out.empty()) return;
     state_.optimizer = unfinished ? session_->optimizer_state(0) : OptimizerState{};
     state_.options = fingerprint();
-    write_checkpoint(options_.out, *session_, 0, *setup_.data.tokenizer, setup_.checkpoint_info(),
-                     unfinished ? &state_ : nullptr);
+    const CheckpointInfo info = setup_.checkpoint_info();
+    const TrainingState* state = unfinished ? &state_ : nullptr;
+    if (!model_.adapters)
+      write_checkpoint(options_.out, *session_, 0, *setup_.data.tokenizer, info, state);
+    else if (unfinished || !options_.lora.merge)
+      write_adapter(options_.out, *session_, 0, info, options_.train.init, state);
+    else
+      write_merged(info);
     if (!unfinished) write_curve();
+  }
+
+  void write_merged(const CheckpointInfo& info) {
+    const Bert plain(setup_.config);
+    Session merged(device_, plain, {{.formats = replica_.formats, .pruning = of_activations(replica_.pruning)}},
+                   {.max_tokens = setup_.data_options.max_tokens, .training = false});
+    merge_adapters(*session_, 0, merged);
+    write_checkpoint(options_.out, merged, 0, *setup_.data.tokenizer, info);
   }
 
   void write_curve() const {
@@ -189,6 +242,8 @@ class Run {
 
   const Options& options_;
   const Setup& setup_;
+  Device& device_;
+  Adaptation adaptation_;
   Bert model_;
   std::vector<std::string> frozen_;  // before the session, which is opened on the model with them
   TrainPlan plan_;
@@ -203,8 +258,7 @@ void print_plan(const Setup& setup, const Run& run, const Options& options, cons
   SessionOptions session = options.session(setup);
   if (devices.size() > 1) session.shard = 0;
   fmt::print(stderr, "{}\n{}\n", setup.data.description, describe(setup.config));
-  if (const int64_t frozen = run.model().parameters().frozen_count(); frozen > 0)
-    fmt::print(stderr, "{} of these parameters are frozen\n", frozen);
+  if (const std::string trained = run.describe(); !trained.empty()) fmt::print(stderr, "{}\n", trained);
   for (const auto& device : devices)
     fmt::print(stderr, "{}: {} steps of {} rows; {} of memory\n", device->describe(), run.steps(), options.train.batch,
                human_bytes(Session::memory(*device, run.model(), {run.replica()}, session)));
@@ -235,13 +289,14 @@ int run_train(const Args& args) {
                    "the defaults are the labs' recipe. With --format its\nLinears are quantized in every step "
                    "(quantization-aware training). A fifth of the "
                    "training data is held out for\nvalidation (--valid 0: none). The folder it writes is a Hugging "
-                   "Face model.\n\nExample: mpq train --data imdb "
+                   "Face model; with --lora it is a folder of peft,\nunless --merge.\n\nExample: mpq train --data imdb "
                    "--format \"integer(width=8,frac=4)\" --out runs/int8");
   options.data.add_to(line);
   options.train.add_to(line);
   options.formats.add_to(line);
   options.calibration.add_to(line);
   options.freeze.add_to(line);
+  options.lora.add_to(line);
   options.teacher.add_to(line);
   options.machine.add_to(line);
   line.group("Run");
@@ -253,12 +308,13 @@ int run_train(const Args& args) {
               {.min = 1, .max = 2});
   if (!line.parse(args)) return 0;
   if (options.resume) line.require({"out"});
+  options.lora.check_against(line);
   options.machine.apply();
   install_stop_signals();
   if (!options.out.empty()) check_checkpoint_target(options.out);
 
   const Devices devices = open_devices(options, line);
-  Setup setup(options.teacher.with_unlabelled(options.data.options()), options.train);
+  Setup setup(options.teacher.with_unlabelled(options.data.options()), options.train, options.lora.adapter);
   options.teacher.apply(setup, *devices[0]);
   Run run(options, setup, devices);
   line.announce();

@@ -17,15 +17,12 @@ DataOptions with_tokenizer(DataOptions options, const std::string& init) {
   return options;
 }
 
-void prune_once(Session& session, int replica) {
-  if (session.replica(replica).pruning.weights && session.masks(replica).empty()) session.prune(replica);
-}
-
 }  // namespace
 
-Setup::Setup(DataOptions options, const TrainArgs& train)
+Setup::Setup(DataOptions options, const TrainArgs& train, const std::string& adapter_folder)
     : data_options(with_tokenizer(std::move(options), train.init)) {
   if (!train.init.empty()) init = read_checkpoint(train.init);
+  if (!adapter_folder.empty()) adapter = read_adapter(adapter_folder, init.value());
   data = load_dataset(data_options);
   if (init) {
     check_vocabulary(*init, *data.tokenizer);
@@ -74,20 +71,24 @@ SessionOptions session_options(const TrainArgs& train, const DataOptions& data) 
 
 void start_weights(Session& session, const Setup& setup) {
   if (!setup.init) session.initialise();
-  for (int r = 0; r < session.replicas(); ++r)
+  for (int r = 0; r < session.replicas(); ++r) {
     if (setup.init)
       start_weights(session, r, *setup.init);
-    else
-      prune_once(session, r);
+    else if (session.replica(r).pruning.weights)
+      session.prune(r);
+    if (setup.adapter) load_adapter(session, r, *setup.adapter);
+  }
 }
 
+// A checkpoint that was pruned in the same way goes on with its masks.
 void start_weights(Session& session, int replica, const Checkpoint& checkpoint) {
   load_into(session, replica, checkpoint);
-  prune_once(session, replica);
+  const Pruning& pruning = session.replica(replica).pruning;
+  if (pruning.weights && checkpoint.pruning != pruning) session.prune(replica);
 }
 
-std::string describe(const BertConfig& c) {
-  const Bert model(c);
+std::string describe(const BertConfig& c, Head head) {
+  const Bert model(c, head);
   return fmt::format("BERT with {} layers, hidden {}, {} heads, feed-forward {}, vocabulary {}: {} parameters",
                      c.layers, c.hidden, c.heads, c.ffn, c.vocabulary, model.parameters().count());
 }

@@ -64,7 +64,8 @@ struct TrialSetting {
       all.push_back({job.seed, schedule_of(train, steps(job)), job.formats, pruning_of(job)});
     return all;
   }
-  int64_t float_steps(const TrialJob& job) const { return mpq::float_steps(train, steps(job)); }
+  // Those before the formats; a job that starts from a checkpoint of its own has had its float part.
+  int64_t float_steps(const TrialJob& job) const { return job.start.empty() ? mpq::float_steps(train, steps(job)) : 0; }
   Pruning pruning_of(const TrialJob& job) const {
     return job.pruning || !setup.init ? job.pruning : setup.init->pruning;
   }

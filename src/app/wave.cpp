@@ -15,7 +15,10 @@ namespace {
 
 constexpr double kShareOfMemory = 0.9;  // the rest is for what no session counts: graphs, libraries, other processes
 
-bool looks_over_sequence(const TrialJob& job) {
+// 0: over a row at most; 1: over a sequence; 2: over the batch. Each has sessions of its own: the last layer runs
+// differently.
+int looks_over(const TrialJob& job, const Pruning& pruning) {
+  if (pruning.activations.over_batch()) return 2;
   const auto over = [](const QuantSpec& s) { return reach(s, Role::activation) == Reach::sequence; };
   return std::any_of(job.formats.begin(), job.formats.end(),
                      [&](const LinearSpec& spec) { return over(spec.x) || over(spec.y); });
@@ -24,13 +27,11 @@ bool looks_over_sequence(const TrialJob& job) {
 struct Placed {
   TrialJob job;
   int64_t step;
-  bool over_sequence;
+  int looks_over;
   size_t architecture;  // the number of the first job that has it
 
   // Equal: they may share a session. Ascending: the order of the sessions.
-  auto key() const {
-    return std::tuple(-step, over_sequence, architecture, job.epochs.value_or(-1), job.start.empty());
-  }
+  auto key() const { return std::tuple(-step, looks_over, architecture, job.epochs.value_or(-1), job.start.empty()); }
 };
 
 size_t architecture_of(const std::vector<TrialJob>& jobs, const BertConfig& config) {
@@ -52,7 +53,7 @@ std::vector<SessionJobs> WaveRunner::sessions(std::vector<TrialJob> jobs) const 
   std::vector<Placed> placed;
   for (const TrialJob& job : jobs) {
     const auto kept = read_kept(setting_, job);
-    placed.push_back({job, kept ? kept->state.optimizer.step : 0, looks_over_sequence(job),
+    placed.push_back({job, kept ? kept->state.optimizer.step : 0, looks_over(job, setting_.pruning_of(job)),
                       architecture_of(jobs, job.model->config())});
   }
   std::stable_sort(placed.begin(), placed.end(), [](const Placed& a, const Placed& b) { return a.key() < b.key(); });

@@ -69,6 +69,7 @@ namespace {
 // The gradient of what a GELU or tanh made passes its slope in the product that makes it, where that product is alone.
 void take_slope(const Features& x, std::vector<Linear1Grad>& grads) {
   if (x.x->activation == Activation::none || grads.size() != 1 || !grads[0].dx || grads[0].accumulate) return;
+  if (grads[0].forward.adapter) return;  // adds to dx behind the product
   grads[0].input_activation = x.x->activation;
   grads[0].input_saved = x.x->saved;
   x.x->slope_applied = true;
@@ -91,7 +92,8 @@ void record_linear_grads(Tape& tape, std::vector<Features> xs, std::vector<Linea
                          std::vector<LinearTerms> terms, std::vector<Var> results) {
   Var any = results[0];  // one that wants its gradient, if there is one
   for (size_t i = 0; i < forwards.size(); ++i) {
-    results[i]->wants_grad = wants_input_grad(xs[i], terms[i]) || terms[i].dw || terms[i].dbias;
+    results[i]->wants_grad =
+        wants_input_grad(xs[i], terms[i]) || terms[i].dw || terms[i].dbias || terms[i].adapter.dvalues;
     if (results[i]->wants_grad) any = results[i];
   }
   tape.record(any, [=, &tape] {
@@ -106,7 +108,9 @@ void record_linear_grads(Tape& tape, std::vector<Features> xs, std::vector<Linea
                        .dx = target.grad,
                        .accumulate = target.accumulate,
                        .dw = terms[i].dw,
-                       .dbias = terms[i].dbias});
+                       .dbias = terms[i].dbias,
+                       .dlow = terms[i].adapter ? tape.tensor(forwards[i].adapter.low.shape) : Tensor{},
+                       .dadapter = terms[i].adapter.dvalues});
       if (results[i]->slope_applied) grads.back().forward.activation = Activation::none;
     }
     take_slope(xs[0], grads);
@@ -114,13 +118,26 @@ void record_linear_grads(Tape& tape, std::vector<Features> xs, std::vector<Linea
   });
 }
 
-Linear1 forward_of(const Features& x, int reader, const LinearTerms& terms, Tensor y) {
+// It reads the input as it is before any format.
+Adapter adapter_of(Tape& tape, const Tensor& x, const AdapterTerms& terms) {
+  if (!terms) return {};
+  return {.values = terms.values,
+          .begin = terms.begin,
+          .ranks = terms.ranks,
+          .x = x,
+          .dropout = terms.dropout,
+          .dropped = terms.dropout.p > 0 ? tape.tensor(x.shape) : x,
+          .low = tape.tensor({x.rows(), terms.most_rank})};
+}
+
+Linear1 forward_of(Tape& tape, const Features& x, int reader, const LinearTerms& terms, Tensor y) {
   return {.ragged = x.ragged,
           .x = x.read[reader],
           .w = terms.w,
           .bias = terms.bias,
           .y_format = terms.output,
           .y_rank = x.rank,
+          .adapter = adapter_of(tape, x.x->data, terms.adapter),
           .y = y};
 }
 
@@ -159,7 +176,7 @@ Features linear(Tape& tape, const Features& x, int reader, const LinearTerms& te
   if (!terms.w) return identity(tape, x, options);
   Var y = tape.var({x.x->data.rows(), terms.w.rows()});
   const CopyPlan plan = plan_copies(tape, options.readers, y->data, x.rank);
-  Linear1 forward = forward_of(x, reader, terms, y->data);
+  Linear1 forward = forward_of(tape, x, reader, terms, y->data);
   forward.activation = options.activation;
   forward.dropout = options.dropout;
   forward.quantized = plan.copies;
@@ -186,7 +203,7 @@ std::vector<Var> linears(Tape& tape, std::span<const LinearInput> inputs, std::s
     xs.push_back(x);
     results.push_back(tape.var({x.x->data.rows(), terms[i]->w.rows()}));
     products.push_back(results[i]);
-    forwards.push_back(forward_of(x, inputs[i].reader, *terms[i], results[i]->data));
+    forwards.push_back(forward_of(tape, x, inputs[i].reader, *terms[i], results[i]->data));
     all.push_back(*terms[i]);
     with_grads += i < recorded;
   }
@@ -211,6 +228,7 @@ std::vector<Features> prune(Tape& tape, const Features& x, std::span<const Prune
                         .numbers = t.numbers,
                         .x = x.x->data,
                         .threshold = tape.tensor({shape[0]}),
+                        .batch_threshold = t.over_batch ? tape.tensor({1}) : Tensor{},
                         .pruned = pruned->data});
   }
   tape.ops().prune(forwards);
@@ -264,7 +282,7 @@ Features residual_norm(Tape& tape, Var y, Var residual, const Ragged& ragged, co
   const CopyPlan plan = plan_copies(tape, readers, x->data, rank);
   const ResidualNorm forward{.ragged = ragged,
                              .y = y->data,
-                             .residual = residual->data,
+                             .residual = residual ? residual->data : Tensor{},
                              .gamma = terms.gamma,
                              .beta = terms.beta,
                              .epsilon = terms.epsilon,
@@ -275,13 +293,13 @@ Features residual_norm(Tape& tape, Var y, Var residual, const Ragged& ragged, co
                              .x = x->data,
                              .quantized = plan.copies};
   tape.ops().residual_norm(forward);
-  x->wants_grad = y->wants_grad || residual->wants_grad || terms.dgamma;
+  x->wants_grad = y->wants_grad || (residual && residual->wants_grad) || terms.dgamma;
   tape.record(x, [=, &tape] {
     // The last consumer of y and the last of the residual in forward order: both gradients are set here.
     tape.ops().residual_norm_grad({.forward = forward,
                                    .dx = tape.grad_of(x),
                                    .dy = tape.grad_target(y).grad,
-                                   .dresidual = tape.grad_target(residual).grad,
+                                   .dresidual = residual ? tape.grad_target(residual).grad : Tensor{},
                                    .dgamma = terms.dgamma,
                                    .dbeta = terms.dbeta});
   });
@@ -306,6 +324,22 @@ Features select_first(Tape& tape, const Features& x, const Ragged& single_rows) 
   return result;
 }
 
+Features gather_rows(Tape& tape, const Features& x, const ChosenRows& chosen) {
+  Var y = tape.var({chosen.ragged.rows, x.x->data.cols()});
+  tape.ops().gather_rows({chosen, x.x->data, y->data});
+  y->wants_grad = x.x->wants_grad;
+  tape.record(y, [=, &tape] {
+    const auto target = tape.grad_target(x.x);
+    if (!target.accumulate) tape.ops().fill(target.grad, 0.0f);
+    tape.ops().scatter_rows({.from = tape.grad_of(y),
+                             .rows = chosen.rows,
+                             .count = chosen.count(),
+                             .to = target.grad,
+                             .accumulate = target.accumulate});
+  });
+  return {y, {y->data, y->data, y->data}, chosen.ragged, x.rank};
+}
+
 Features read_again(Tape& tape, const Features& x, std::span<const Reader> readers, int rank) {
   const CopyPlan plan = plan_copies(tape, readers, x.x->data, rank);
   tape.ops().quantize_copies(plan.copies, x.x->data, x.ragged);
@@ -321,6 +355,21 @@ Tensor cross_entropy(Tape& tape, Var logits, const int32_t* labels, const SoftTa
                             .soft = soft,
                             .loss = loss,
                             .batch_rows = batch_rows});
+  return loss;
+}
+
+Tensor wide_cross_entropy(Tape& tape, const Features& logits, int64_t classes, const int32_t* labels) {
+  const Tensor loss = tape.tensor({1});
+  if (tape.recording()) {
+    logits.x->grad = logits.x->data;
+    tape.grad_target(logits.x);
+  }
+  tape.ops().wide_cross_entropy({.ragged = logits.ragged,
+                                 .logits = logits.x->data,
+                                 .classes = classes,
+                                 .labels = labels,
+                                 .gradient = tape.recording(),
+                                 .loss = loss});
   return loss;
 }
 

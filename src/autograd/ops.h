@@ -35,13 +35,23 @@ struct CopyPlan {
 };
 CopyPlan plan_copies(Tape& tape, std::span<const Reader> readers, Tensor x, int rank);
 
+// The adapter beside a Linear (tensor/ops.h).
+struct AdapterTerms {
+  Tensor values, dvalues;  // of all adapters; the gradient is empty if frozen
+  int64_t begin = 0, most_rank = 0;
+  const AdapterRank* ranks = nullptr;  // [R]
+  Dropout dropout;
+  explicit operator bool() const { return bool(values); }
+};
+
 // A Linear as one step sees it: master weights stay elsewhere, products use their quantized values. Without a weight it
 // is the identity.
 struct LinearTerms {
-  Tensor w, bias;    // [N, K] [N], quantized (or the masters themselves)
-  Tensor dw, dbias;  // gradients of the masters; empty if frozen
-  Reader input;      // how it reads its input
-  QuantSlot output;  // format of its output, or empty
+  Tensor w, bias;        // [N, K] [N], quantized (or the masters themselves)
+  Tensor dw, dbias;      // gradients of the masters; empty if frozen
+  Reader input;          // how it reads its input
+  QuantSlot output;      // format of its output, or empty
+  AdapterTerms adapter;  // or empty
 };
 
 struct EmbedTerms {
@@ -64,6 +74,7 @@ struct PruneTerms {
   Dropout draw;            // of random pruning; without a p
   const int32_t* numbers;  // of the sequences, or null
   Reader reader;           // of what is left
+  bool over_batch;         // some replica's threshold is the whole batch's
 };
 // What up to three Linears read of x, each pruned by itself.
 std::vector<Features> prune(Tape& tape, const Features& x, std::span<const PruneTerms> terms);
@@ -73,8 +84,8 @@ struct LinearOptions {
   Dropout dropout;
   std::span<const Reader> readers;  // of the result
 };
-// y_i = dropout(activation(x_i w_i^T + b_i)): one Linear, or several that read the same rows. Only the first `recorded`
-// of them take part in gradients.
+// y_i = dropout(activation(x_i w_i^T + b_i + adapter)): one Linear, or several that read the same rows. Only the first
+// `recorded` of them take part in gradients.
 struct LinearInput {
   Features x;
   int reader;
@@ -90,11 +101,15 @@ struct AttentionInputs {
 };
 Features attention(Tape& tape, const AttentionInputs& inputs, const Dropout& dropout, std::span<const Reader> readers);
 
+// Without a residual (null): LayerNorm(dropout(y)).
 Features residual_norm(Tape& tape, Var y, Var residual, const Ragged& ragged, const NormTerms& terms,
                        const Dropout& dropout, std::span<const Reader> readers, int rank = 3);
 
 // The first row of every sequence, as sequences of one row, and what the first reader reads of it.
 Features select_first(Tape& tape, const Features& x, const Ragged& single_rows);
+
+// The chosen rows, unquantized.
+Features gather_rows(Tape& tape, const Features& x, const ChosenRows& chosen);
 
 // Quantized copies of an existing value for new readers.
 Features read_again(Tape& tape, const Features& x, std::span<const Reader> readers, int rank);
@@ -102,5 +117,7 @@ Features read_again(Tape& tape, const Features& x, std::span<const Reader> reade
 // Mean loss [1] per replica; starts the gradient. Of a part of a batch: the sum over its rows, divided by `batch_rows`.
 Tensor cross_entropy(Tape& tape, Var logits, const int32_t* labels, const SoftTargets& soft = {},
                      int64_t batch_rows = 0);
+// The same over a vocabulary (WideCrossEntropy); the logits become their gradient.
+Tensor wide_cross_entropy(Tape& tape, const Features& logits, int64_t classes, const int32_t* labels);
 
 }  // namespace mpq

@@ -65,7 +65,8 @@ Linear Bert::add_linear(const std::string& name, int out, int in) {
   return linear;
 }
 
-Bert::Bert(const BertConfig& config) : config_(config) {
+Bert::Bert(const BertConfig& config, const AdapterPlan& adapters, Head head)
+    : config_(config), head_(head), adapter_plan_(adapters) {
   const int C = config.hidden;
   const std::string e = "bert.embeddings.";
   position = &parameters_.add(e + "position_embeddings.weight", {config.positions, C}, true);
@@ -87,11 +88,27 @@ Bert::Bert(const BertConfig& config) : config_(config) {
     layer.output_gamma = &parameters_.add(n + "output.LayerNorm.weight", {C}, false);
     layer.output_beta = &parameters_.add(n + "output.LayerNorm.bias", {C}, false);
   }
-  pooler = add_linear("bert.pooler.dense", C, C);
-  classifier = add_linear("classifier", config.classes, C);
+  if (head == Head::masked_lm) {
+    add_masked_lm_head();
+  } else {
+    pooler = add_linear("bert.pooler.dense", C, C);
+    classifier = add_linear("classifier", config.classes, C);
+  }
   add_quantizers();
-  word = &parameters_.add(e + "word_embeddings.weight", {config.vocabulary, C}, true, true);
+  add_adapters();
+  word = &parameters_.add(e + "word_embeddings.weight", {config.vocabulary, C}, true, head == Head::classifier);
+  if (head == Head::masked_lm) parameters_.leave_room(int64_t{decoder_rows() - config.vocabulary} * C);
   add_tables();
+}
+
+void Bert::add_masked_lm_head() {
+  const std::string n = "cls.predictions.";
+  const int C = config_.hidden;
+  masked_lm.transform = add_linear(n + "transform.dense", C, C);
+  masked_lm.gamma = &parameters_.add(n + "transform.LayerNorm.weight", {C}, false);
+  masked_lm.beta = &parameters_.add(n + "transform.LayerNorm.bias", {C}, false);
+  masked_lm.bias = &parameters_.add(n + "bias", {config_.vocabulary}, false);
+  parameters_.leave_room(decoder_rows() - config_.vocabulary);
 }
 
 void Bert::add_tables() {
@@ -101,19 +118,38 @@ void Bert::add_tables() {
   }
 }
 
+// By their index, without identities.
+std::vector<Linear*> Bert::each_linear() {
+  std::vector<Linear*> all;
+  for (BertLayer& layer : layers)
+    all.insert(all.end(),
+               {&layer.query, &layer.key, &layer.value, &layer.attention_output, &layer.intermediate, &layer.output});
+  if (head_ == Head::masked_lm)
+    all.push_back(&masked_lm.transform);
+  else
+    all.insert(all.end(), {&pooler, &classifier});
+  std::erase_if(all, [](const Linear* linear) { return linear->is_identity(); });
+  return all;
+}
+
 // What formats train.
 void Bert::add_quantizers() {
-  const auto add = [&](Linear& linear) {
-    if (linear.is_identity()) return;
-    linear.trained = &parameters_.add(linear.name + ".quantizer", {4}, false);
-    linears_[linear.index] = &linear;
-  };
-  for (BertLayer& layer : layers)
-    for (Linear* linear :
-         {&layer.query, &layer.key, &layer.value, &layer.attention_output, &layer.intermediate, &layer.output})
-      add(*linear);
-  add(pooler);
-  add(classifier);
+  for (Linear* linear : each_linear()) {
+    linear->trained = &parameters_.add(linear->name + ".quantizer", {4}, false);
+    linears_[linear->index] = linear;
+  }
+}
+
+// Last of the dense parameters: with the zeros behind a smaller replica's adapters their sum of squares ends as it does
+// without.
+void Bert::add_adapters() {
+  int64_t widths = 0;
+  for (Linear* linear : each_linear())
+    if (adapter_plan_.has(linear->name)) {
+      linear->adapter = widths;
+      widths += linear->weight->shape[0] + linear->weight->shape[1];
+    }
+  if (widths > 0) adapters = &parameters_.add("adapters", {adapter_plan_.most_rank * widths}, true);
 }
 
 namespace {
@@ -124,6 +160,12 @@ class Forward {
   Forward(Tape& tape, const Bert& model, const BertTensors& t, const FormatTable& formats, const BertBatch& batch,
           const DropoutState& dropout)
       : tape_(tape), model_(model), t_(t), formats_(formats), batch_(batch), dropout_(dropout) {}
+
+  Features masked_rows() {
+    Features x = embeddings();
+    for (size_t l = 0; l < model_.layers.size(); ++l) x = layer(x, l);
+    return x;
+  }
 
   Var run() {
     Features x = embeddings();
@@ -154,7 +196,7 @@ class Forward {
     Dropout draw = dropout(0, first_site + linear.index);
     draw.seeds = dropout_.prune_seeds;
     return {formats_.pruning().slot(linear), draw, dropout_.on ? nullptr : batch_.numbers,
-            quantized_reader(linear, whole)};
+            quantized_reader(linear, whole), formats_.pruning().over_batch()};
   }
   // What the Linear reads of x.
   Features input(Tape& tape, const Features& x, const Linear& linear, const Features* whole = nullptr) const {
@@ -179,7 +221,17 @@ class Forward {
     return inputs;
   }
   bool prunes_attention(const BertLayer& l) const { return formats_.pruning().any({&l.query, &l.key, &l.value}); }
-  LinearTerms terms(const Linear& linear) const { return formats_.terms(t_, linear); }
+  LinearTerms terms(const Linear& linear) const {
+    LinearTerms terms = formats_.terms(t_, linear);
+    if (linear.adapter >= 0) terms.adapter = adapter(linear);
+    return terms;
+  }
+  AdapterTerms adapter(const Linear& linear) const {
+    const AdapterPlan& plan = model_.adapter_plan();
+    const int first_site = 3 * model_.config().layers + 2;  // behind the model's own
+    return {value(model_.adapters), grad(model_.adapters), linear.adapter,
+            plan.most_rank,         t_.adapter_ranks,      dropout(plan.dropout, first_site + linear.index)};
+  }
   Tensor value(const Parameter* p) const { return view(t_.values, *p); }
   Tensor grad(const Parameter* p) const { return grad_of(t_, *p); }
   Dropout dropout(float p, int site) const {
@@ -222,9 +274,10 @@ class Forward {
     const BertLayer& layer = model_.layers[l];
     const LinearTerms query = terms(layer.query), key = terms(layer.key), value = terms(layer.value);
     const auto [q, k, v] = attention_inputs(tape_, x, layer);
-    if (l + 1 < model_.layers.size() || formats_.output_over_sequence()) {
+    const bool last = l + 1 == model_.layers.size(), masked = bool(batch_.masked);
+    if (!last || masked || formats_.output_over_sequence()) {
       const auto qkv = linears(tape_, std::array{q, k, v}, std::array{&query, &key, &value});
-      const bool last = l + 1 == model_.layers.size();
+      if (last && masked) return masked_output(l, x, {qkv[0], qkv[1], qkv[2]});
       return output(l, x, stages(tape_, l, x, {qkv[0], qkv[1], qkv[2]}),
                     last ? std::vector<Reader>{} : attention_readers(l + 1), 3);
     }
@@ -252,16 +305,25 @@ class Forward {
     Var residual = nullptr;
   };
 
+  Features attend(Tape& tape, size_t l, const Ragged& queries, const Projections& p,
+                  const std::vector<Reader>& readers) {
+    return attention(tape, {batch_.ragged, queries, p.q, p.k, p.v, model_.config().heads},
+                     dropout(model_.config().attention_dropout, site(l) + 1), readers);
+  }
+
   Stages stages(Tape& tape, size_t l, const Features& rows, const Projections& p, const Stages* whole = nullptr) {
+    const Features context =
+        attend(tape, l, rows.ragged, p, {reader(model_.layers[l].attention_output, whole ? &whole->context : nullptr)});
+    return behind_attention(tape, l, rows, context, whole);
+  }
+
+  Stages behind_attention(Tape& tape, size_t l, const Features& rows, const Features& context, const Stages* whole) {
     const BertLayer& layer = model_.layers[l];
     const auto of_whole = [&](Features Stages::*stage) { return whole ? &(whole->*stage) : nullptr; };
     const auto readers = [&](const Linear& next, Features Stages::*stage) {
       return std::vector{reader(next, of_whole(stage))};
     };
     Stages s;
-    const Features context = attention(tape, {batch_.ragged, rows.ragged, p.q, p.k, p.v, model_.config().heads},
-                                       dropout(model_.config().attention_dropout, site(l) + 1),
-                                       readers(layer.attention_output, &Stages::context));
     s.context = input(tape, context, layer.attention_output, of_whole(&Stages::context));
     const Features attended = linear(tape, s.context, 0, terms(layer.attention_output), {});
     const Features middle =
@@ -273,6 +335,14 @@ class Forward {
                                  {.activation = Activation::gelu, .readers = readers(layer.output, &Stages::wide)});
     s.wide = input(tape, wide, layer.output, of_whole(&Stages::wide));
     return s;
+  }
+
+  // Behind attention only the masked rows go on: of a sequence, a format sees those.
+  Features masked_output(size_t l, const Features& x, const Projections& p) {
+    const Features rows = gather_rows(tape_, x, batch_.masked),
+                   context = gather_rows(tape_, attend(tape_, l, x.ragged, p, {}), batch_.masked);
+    const Features read = read_again(tape_, context, std::vector{reader(model_.layers[l].attention_output)}, 3);
+    return output(l, rows, behind_attention(tape_, l, rows, read, nullptr), {reader(model_.masked_lm.transform)}, 3);
   }
 
   // Pooler and classifier see one row [1, C].
@@ -295,6 +365,11 @@ class Forward {
 };
 
 }  // namespace
+
+Features masked_rows(Tape& tape, const Bert& model, const BertTensors& tensors, const FormatTable& formats,
+                     const BertBatch& batch, const DropoutState& dropout) {
+  return Forward(tape, model, tensors, formats, batch, dropout).masked_rows();
+}
 
 Tensor grad_of(const BertTensors& t, const Parameter& p) { return t.grads && !p.frozen ? view(t.grads, p) : Tensor{}; }
 

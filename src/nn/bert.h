@@ -1,11 +1,13 @@
-// BERT for sequence classification (Devlin et al. 2018; post-LayerNorm, erf GELU, tanh pooler), on ragged batches.
-// The last layer computes only what [CLS] needs: all rows of keys and values, one row of everything after them.
+// BERT (Devlin et al. 2018; post-LayerNorm, erf GELU) on ragged batches, with the head of sequence classification (tanh
+// pooler) or of masked language modelling. The last layer computes only what its head needs: behind attention one row a
+// sequence ([CLS]), or the masked rows.
 #pragma once
 #include <set>
 #include <string>
 #include <vector>
 
 #include "autograd/ops.h"
+#include "nn/adapters.h"
 #include "nn/parameters.h"
 #include "quant/linear_spec.h"
 
@@ -33,6 +35,7 @@ struct Linear {
   const Parameter *weight = nullptr, *bias = nullptr;
   const Parameter* trained = nullptr;  // [4]: means of binary_residual, then gamma; used where a format trains them
   int index = -1;
+  int64_t adapter = -1;                         // Adapter::begin of the one beside it; -1: none
   bool is_identity() const { return !weight; }  // it has no parameters, no formats and no index
 };
 
@@ -48,14 +51,27 @@ struct BertLayer {
   const Parameter *attention_gamma, *attention_beta, *output_gamma, *output_beta;
 };
 
+// What stands on the encoder.
+enum class Head : uint8_t { classifier, masked_lm };
+
+// Logits of masked tokens: LayerNorm(gelu(transform x)) times the word embedding's rows, plus bias.
+struct MaskedLmHead {
+  Linear transform;
+  const Parameter *gamma, *beta;  // [C]
+  const Parameter* bias;          // [V]
+};
+
 // The model's structure; holds no numbers.
 class Bert {
  public:
-  explicit Bert(const BertConfig& config);
+  explicit Bert(const BertConfig& config, const AdapterPlan& adapters = {}, Head head = Head::classifier);
+  Bert(const BertConfig& config, Head head) : Bert(config, {}, head) {}
   Bert(const Bert&) = delete;
   Bert& operator=(const Bert&) = delete;
 
   const BertConfig& config() const { return config_; }
+  Head head() const { return head_; }
+  const AdapterPlan& adapter_plan() const { return adapter_plan_; }
   const ParameterSet& parameters() const { return parameters_; }
   const std::vector<const Linear*>& linears() const { return linears_; }  // without identities
   const std::vector<EmbeddingTable>& tables() const { return tables_; }   // word, position, type
@@ -66,14 +82,23 @@ class Bert {
 
   const Parameter *word, *position, *type, *embedding_gamma, *embedding_beta;
   std::vector<BertLayer> layers;
-  Linear pooler, classifier;
+  Linear pooler{}, classifier{};  // with the head of a classifier
+  MaskedLmHead masked_lm{};       // with that of a masked language model: `word` is dense then, it is the decoder too
+  // The vocabulary as the decoder's products see it, a multiple of 16: word and masked_lm.bias have room behind them.
+  int decoder_rows() const { return (config_.vocabulary + 15) / 16 * 16; }
+  const Parameter* adapters = nullptr;  // of all Linears (tensor/ops.h, Adapter); null: the model has none
 
  private:
   Linear add_linear(const std::string& name, int out, int in);
+  std::vector<Linear*> each_linear();
+  void add_masked_lm_head();
   void add_quantizers();
+  void add_adapters();
   void add_tables();
 
   BertConfig config_;
+  Head head_;
+  AdapterPlan adapter_plan_;
   ParameterSet parameters_;
   std::vector<const Linear*> linears_;
   std::vector<EmbeddingTable> tables_;
@@ -81,21 +106,24 @@ class Bert {
 
 // The numbers one step works with, for R replicas.
 struct BertTensors {
-  Tensor values;     // flat [R][size] masters
-  Tensor quantized;  // flat [R][dense size, or size]: quantized weights, biases and tables; or empty
-  Tensor grads;      // flat [R][dense size]; or empty
-  Tensor dword;      // [most, C] compact; or empty
+  Tensor values;                               // flat [R][size] masters
+  Tensor quantized;                            // flat [R][dense size, or size]: weights, biases, tables; or empty
+  Tensor grads;                                // flat [R][dense size]; or empty
+  Tensor dword;                                // [most, C] compact; or empty
+  const AdapterRank* adapter_ranks = nullptr;  // [R], where the model has adapters
 };
 // Where a parameter's gradient goes; empty if it is frozen or nothing is trained.
 Tensor grad_of(const BertTensors& tensors, const Parameter& p);
 
 // A batch where the device can read it.
 struct BertBatch {
-  Ragged ragged, single_rows;  // single_rows: B sequences of one row
-  const int32_t* tokens;       // [T]
-  TokenSegments segments;      // training only
-  const int32_t* labels;       // [B]; training only
-  SoftTargets soft = {};       // instead of the labels, where a teacher has spoken
+  Ragged ragged, single_rows;              // single_rows: B sequences of one row
+  const int32_t* tokens;                   // [T]
+  TokenSegments segments;                  // training only
+  const int32_t* labels;                   // [B]; training only
+  SoftTargets soft = {};                   // instead of the labels, where a teacher has spoken
+  ChosenRows masked = {};                  // of a masked language model: the rows that it is to say, and
+  const int32_t* masked_tokens = nullptr;  // what they were
   // [B]: what random pruning knows the sequences by in evaluation; null, and in training: their place in the batch.
   const int32_t* numbers = nullptr;
 };
@@ -110,6 +138,10 @@ struct DropoutState {
 };
 
 class FormatTable;  // nn/format_table.h
+
+// The last layer's output at the masked rows.
+Features masked_rows(Tape& tape, const Bert& model, const BertTensors& tensors, const FormatTable& formats,
+                     const BertBatch& batch, const DropoutState& dropout);
 
 // Logits [B, classes].
 Var forward(Tape& tape, const Bert& model, const BertTensors& tensors, const FormatTable& formats,

@@ -74,7 +74,7 @@ FormatTable::FormatTable(const Bert& model, const std::vector<std::vector<Linear
     input_over_sequence_ |= over_sequence(*linear, kX);
     output_over_sequence_ |= over_sequence(*linear, kY);
   }
-  output_over_sequence_ |= over_sequence(last.query, kY);
+  output_over_sequence_ |= over_sequence(last.query, kY) || pruning_.over_batch();
 }
 
 void FormatTable::add_specs(const Bert& model, std::vector<LinearSpec> specs) {

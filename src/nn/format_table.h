@@ -24,7 +24,8 @@ class FormatTable {
   bool weights_quantized() const { return weights_quantized_; }  // any weight, bias or table of any replica
   bool weights_scaled() const { return weights_scaled_; }        // by gamma
   // In the last layer only [CLS] goes on. A format there that looks over the sequence still has to see every row: of
-  // the input of a Linear after the attention (forward only), or (then the shortcut is off) of the output of one.
+  // the input of a Linear after the attention (forward only), or (then the shortcut is off) of the output of one. It is
+  // off too where pruning looks over the batch.
   bool input_over_sequence() const { return input_over_sequence_; }
   bool output_over_sequence() const { return output_over_sequence_; }
   // Floats of a flat buffer that holds what is quantized; the word embedding is behind all else.

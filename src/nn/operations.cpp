@@ -58,6 +58,7 @@ class Listener final : public DryOps {
       o.w_bits = bits(o.format.w, op.w.rows(), op.w.cols());
       o.b_bits = bits(o.format.b, 1, op.bias.rows());
       end(o, op.y, op.quantized);
+      if (op.adapter) adapter(op, linear.name);
       if (op.activation != Activation::none) activation(op, linear.name, op.y);
     }
   }
@@ -120,6 +121,15 @@ class Listener final : public DryOps {
   }
   void own(Operation& o, const Tensor& parameter) {
     if (counted_.insert(parameter.data).second) o.parameters += parameter.shape.size();
+  }
+  // Two products of few columns, added to the Linear's.
+  void adapter(const Linear1& op, const std::string& name) {
+    Operation o = begin(name, "adapter", op.y, {op.adapter.x, op.y});
+    o.parameters = op.adapter.low.cols() * (op.x.cols() + op.y.cols());
+    o.multiply_adds = o.rows * o.parameters;
+    o.x_bits = float_bits(op.adapter.x);
+    o.w_bits = kFloatBits * static_cast<double>(o.parameters);
+    end(o, op.y, op.quantized);
   }
   // Fused into the Linear, but an operation of the model.
   void activation(const Linear1& op, const std::string& name, const Tensor& input) {

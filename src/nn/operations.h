@@ -16,7 +16,7 @@ struct TableFormat {
 // here; where formats ask for more (statistics over a sequence), it is.
 struct Operation {
   std::string name;                           // of a Linear or LayerNorm as its parameters have it: "bert.pooler.dense"
-  std::string kind;                           // embed, linear, gelu, tanh, attention, norm, first row
+  std::string kind;                           // embed, linear, adapter, gelu, tanh, attention, norm, first row
   int64_t rows = 0, cols = 0;                 // of the result
   int64_t parameters = 0;                     // 0 where an operation before has counted them
   int64_t multiply_adds = 0;                  // of matrix products; a bias is not counted
@@ -29,7 +29,7 @@ struct Operation {
 // "word_embeddings=integer(width=8,frac=6)", of tables that are not float.
 std::vector<std::string> table_texts(const Operation& embeddings);
 
-// Formats as nn/model_formats.h has them; sequences of `tokens` tokens.
+// Formats as nn/model_formats.h has them; sequences of `tokens` tokens. Adapters have their plan's rank.
 std::vector<Operation> operations(const Bert& model, const std::vector<LinearSpec>& formats, int tokens);
 
 }  // namespace mpq

@@ -6,12 +6,20 @@
 
 namespace mpq {
 
+bool is_extra(const Parameter& p) { return p.name.ends_with(".quantizer") || p.name == "adapters"; }
+
 const Parameter& ParameterSet::add(std::string name, Shape shape, bool decay, bool sparse) {
   check(sparse || size_ == dense_size_, "dense parameter {} after a sparse one", name);
   parameters_.push_back({std::move(name), shape, size_, decay, sparse});
   size_ += (shape.size() + 15) / 16 * 16;
   if (!sparse) dense_size_ = size_;
   return parameters_.back();
+}
+
+void ParameterSet::leave_room(int64_t floats) {
+  const bool dense = size_ == dense_size_;
+  size_ += (floats + 15) / 16 * 16;
+  if (dense) dense_size_ = size_;
 }
 
 const Parameter* ParameterSet::find(std::string_view name) const {
@@ -30,14 +38,14 @@ int ParameterSet::freeze(const std::string& pattern) {
 int64_t ParameterSet::count() const {
   int64_t n = 0;
   for (const Parameter& p : parameters_)
-    if (!p.name.ends_with(".quantizer")) n += p.shape.size();  // extras of formats, not of the model
+    if (!is_extra(p)) n += p.shape.size();
   return n;
 }
 
 int64_t ParameterSet::frozen_count() const {
   int64_t n = 0;
   for (const Parameter& p : parameters_)
-    if (p.frozen && !p.name.ends_with(".quantizer")) n += p.shape.size();
+    if (p.frozen && !is_extra(p)) n += p.shape.size();
   return n;
 }
 

@@ -19,10 +19,16 @@ struct Parameter {
   bool frozen = false;  // has no gradient, no update, no decay, and no part in the norm
 };
 
+// What formats train, and adapters: neither counted nor written as a part of the model.
+bool is_extra(const Parameter& p);
+
 class ParameterSet {
  public:
   // Adds in order; sparse parameters must come last. Offsets are multiples of 16. The reference stays valid.
   const Parameter& add(std::string name, Shape shape, bool decay, bool sparse = false);
+  // Behind the last parameter, so many floats that belong to none: zeros that nobody updates, with a gradient if the
+  // parameter's is dense. Products read a table as if it had a few rows more.
+  void leave_room(int64_t floats);
   const Parameter* find(std::string_view name) const;
   // Freezes every parameter that the pattern names; how many that are.
   int freeze(const std::string& pattern);

@@ -6,7 +6,10 @@ namespace mpq {
 
 PruneTable::PruneTable(const Bert& model, const std::vector<Pruning>& prunings) : pruned_(model.linears().size()) {
   bool any = false;
-  for (const Pruning& pruning : prunings) weights_ |= bool(pruning.weights), any |= bool(pruning.activations);
+  for (const Pruning& pruning : prunings) {
+    weights_ |= bool(pruning.weights), any |= bool(pruning.activations);
+    over_batch_ |= pruning.activations.over_batch();
+  }
   if (!any) return;
   for (const Pruning& pruning : prunings)
     for (const Linear* linear : model.linears()) {

@@ -24,6 +24,7 @@ struct PruneSpec {
   int32_t n = 0, m = 0;  // n:m: of every m neighbours along a weight's input n stay; 0: no such pattern
 
   HD explicit operator bool() const { return method != PruneMethod::none; }
+  HD bool over_batch() const { return method == PruneMethod::l1 && scope == PruneScope::batch && sparsity > 0; }
   bool operator==(const PruneSpec&) const = default;
 };
 

@@ -52,7 +52,15 @@ SqliteStorage::SqliteStorage(const std::filesystem::path& path, OpenMode mode)
     : database_(path, mode == OpenMode::create), leave_wal_(mode == OpenMode::create) {
   if (mode == OpenMode::create) create_tables_if_empty();
   check_version();
-  if (mode == OpenMode::create) set_journal_mode("WAL");
+  if (mode == OpenMode::create) enter_wal();
+}
+
+// SQLite does not wait here for a process that is writing. Without WAL a commit takes longer, and nothing else changes.
+void SqliteStorage::enter_wal() {
+  try {
+    set_journal_mode("WAL");
+  } catch (const UserError&) {
+  }
 }
 
 SqliteStorage::~SqliteStorage() {

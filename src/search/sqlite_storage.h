@@ -28,6 +28,7 @@ class SqliteStorage : public Storage {
   using Trials = std::vector<FrozenTrial>;  // being read: contiguous numbers, ascending
   void create_tables_if_empty();
   void check_version();
+  void enter_wal();
   void set_journal_mode(std::string_view mode);
   Trials read_trial_rows(int64_t study_id, int64_t first_number);
   void read_params(int64_t study_id, Trials& trials);

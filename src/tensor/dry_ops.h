@@ -24,7 +24,9 @@ class DryOps : public Ops {
   void prune_grad(std::span<const PruneGrad>) override {}
   void select_first(const SelectFirst&) override {}
   void select_first_grad(const SelectFirstGrad&) override {}
+  void gather_rows(const GatherRows&) override {}
   void cross_entropy(const CrossEntropy&) override {}
+  void wide_cross_entropy(const WideCrossEntropy&) override {}
   void clip_norm(const ClipNorm&) override {}
   void adamw(const AdamW&) override {}
   void adamw_rows(const AdamWRows&) override {}

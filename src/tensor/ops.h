@@ -23,6 +23,15 @@ struct Ragged {
   int32_t longest = 0;              // or more; 1: every sequence is one row
 };
 
+// Some rows of a ragged batch, as a batch of their own: those of sequence b are rows[ragged.starts[b]] ...
+// rows[ragged.starts[b + 1] - 1] of the whole batch, ascending.
+struct ChosenRows {
+  Ragged ragged;
+  const int32_t* rows = nullptr;  // [M]
+  HD explicit operator bool() const { return rows != nullptr; }
+  HD const int32_t* count() const { return ragged.starts + ragged.sequences; }  // [1], M: in the device's memory
+};
+
 // Inverted dropout, drawn per logical element: Philox4x32-10 keyed by the replica's seed, the step, the site and the
 // element (sequence, position, channel) or (sequence, head, query, key); never by a packed index, slot or tile.
 struct Dropout {
@@ -122,13 +131,33 @@ struct EmbedGrad {
 
 enum class Activation : uint8_t { none, gelu, tanh };
 
-// y = dropout(activation(quantize_y(x w^T + bias))). x and w are what the product sees (quantized).
+// A replica's rank of all its adapters (0: it has none), and alpha / rank.
+struct AdapterRank {
+  int32_t rank = 0;
+  float scale = 0;
+};
+// A low-rank adapter beside a Linear (LoRA, Hu et al. 2021, section 4.1): scale * (dropout(x) a^T) b. Every replica's
+// numbers lie packed by its own rank, so that a smaller one has the bits it has alone: of each Linear with an adapter
+// a [rank, K], then b [rank, N] (the paper's B transposed). Behind them are zeros.
+struct Adapter {
+  Tensor values;                       // [largest rank * sum of all K + N]
+  int64_t begin = 0;                   // sum of K + N of the adapters before this one: it starts at rank * begin
+  const AdapterRank* ranks = nullptr;  // [R]
+  Tensor x;                            // [M, K] the input as it is before any format
+  Dropout dropout;                     // of x
+  Tensor dropped;                      // [M, K] dropout(x); x itself where there is no dropout
+  Tensor low;                          // [M, largest rank]: scale * dropped a^T
+  HD explicit operator bool() const { return bool(values); }
+};
+
+// y = dropout(activation(quantize_y(x w^T + bias) + adapter)). x and w are what the product sees (quantized).
 struct Linear1 {
   Ragged ragged;      // of x's rows
   Tensor x, w, bias;  // [M, K] [N, K] [N]
   Activation activation = Activation::none;
   QuantSlot y_format;  // format of the product's output, or empty
   int y_rank = 3;
+  Adapter adapter;  // or empty
   Dropout dropout;
   Tensor saved;               // [M, N] what the activation's gradient needs: gelu its input, tanh its output; or empty
   Tensor y;                   // [M, N]
@@ -151,6 +180,9 @@ struct Linear1Grad {
   Activation input_activation = Activation::none;
   Tensor input_saved;  // [M, K]
   Tensor dw, dbias;    // [N, K] [N] or empty (frozen)
+  // Of the adapter, whose part of dx is added last (without the slope above): scale * dy b^T [M, largest rank], and
+  // the gradient of its values, laid out as they are, or empty (frozen).
+  Tensor dlow, dadapter;
 };
 
 // Gradients of what the formats of inputs train, all Linears of a model in one call.
@@ -186,10 +218,10 @@ struct AttentionGrad {
   Tensor dq, dk, dv;
 };
 
-// x = LayerNorm(residual + dropout(y)).
+// x = LayerNorm(residual + dropout(y)); without a residual LayerNorm(dropout(y)).
 struct ResidualNorm {
   Ragged ragged;
-  Tensor y, residual;  // [T, C]
+  Tensor y, residual;  // [T, C]; residual may be empty
   Tensor gamma, beta;  // [C]
   float epsilon;
   Dropout dropout;
@@ -201,7 +233,7 @@ struct ResidualNorm {
 struct ResidualNormGrad {
   ResidualNorm forward;
   Tensor dx;             // [T, C]
-  Tensor dy, dresidual;  // [T, C]
+  Tensor dy, dresidual;  // [T, C]; dresidual is empty where there is no residual
   Tensor dgamma, dbeta;  // [C], or both empty (frozen)
 };
 
@@ -212,8 +244,8 @@ struct PruneSlot {
   HD explicit operator bool() const { return specs != nullptr; }
 };
 
-// pruned = x where the replica's spec keeps it, else 0. l1 keeps what lies above the quantile of its row's magnitudes
-// (quant/quantile.h). random draws as Dropout does, by the replica's sparsity and without a scale.
+// pruned = x where the replica's spec keeps it, else 0. l1 keeps what lies above the quantile of its row's, or the
+// batch's, magnitudes (quant/quantile.h). random draws as Dropout does, by the replica's sparsity and without a scale.
 struct Prune {
   Ragged ragged;
   PruneSlot slot;
@@ -221,6 +253,7 @@ struct Prune {
   const int32_t* numbers = nullptr;  // [B], of the sequences, instead of their place in the batch
   Tensor x;                          // [T, C]
   Tensor threshold;                  // [T], of l1: saved for the gradient
+  Tensor batch_threshold;            // [1], of l1 over the whole batch; empty where no replica has such a scope
   Tensor pruned;                     // [T, C]
 };
 // dx = (accumulate ? dx : 0) + dpruned where x was kept.
@@ -239,6 +272,12 @@ struct SelectFirstGrad {
   Ragged ragged;
   Tensor dy, dx;  // [B, C] [T, C]
   bool accumulate = false;
+};
+
+// y[m] = x[chosen.rows[m]]; its gradient is a ScatterRows.
+struct GatherRows {
+  ChosenRows chosen;
+  Tensor x, y;  // [T, C] [M, C]
 };
 
 // What a teacher says of every row of a data set: a batch's row b should have the probabilities of table row rows[b].
@@ -260,6 +299,17 @@ struct CrossEntropy {
   HD float target(int64_t b, int64_t c, int64_t classes) const {
     return soft.table ? soft.table[soft.rows[b] * classes + c] : static_cast<float>(labels[b] == c);
   }
+};
+
+// Cross-entropy of rows that choose among a whole vocabulary; the logits become their gradient in place. Columns from
+// `classes` on belong to no class (products like widths that are multiples of 16): their gradient is zero.
+struct WideCrossEntropy {
+  Ragged ragged;          // of the logits' rows, M
+  Tensor logits;          // [M, columns]
+  int64_t classes;        // <= columns
+  const int32_t* labels;  // [M]
+  bool gradient;          // or the logits stay
+  Tensor loss;            // [1], the mean over the rows; 0 without rows
 };
 
 // One contiguous stretch of the flat parameter buffers.
@@ -306,12 +356,13 @@ struct AdamWRows {
   const int64_t* step;  // [1]
 };
 
-// to[rows[u]] = from[u]; other rows stay.
+// to[rows[u]] = from[u], or += ; other rows stay.
 struct ScatterRows {
   Tensor from;           // [most, C]
   const int32_t* rows;   // [U] distinct rows
   const int32_t* count;  // [1], U
   Tensor to;             // [V, C]
+  bool accumulate = false;
 };
 
 // A data set in the device's memory, and the rows that every step of a run takes: order[first[t]] ...
@@ -322,22 +373,33 @@ struct StepRows {
   const int32_t* labels = nullptr;  // [rows]
   const int32_t* order = nullptr;   // row numbers
   const int64_t* first = nullptr;   // [steps + 1], into order
+  // What was masked (data/masking.h): of row r the positions and tokens masked_starts[r] ... masked_starts[r + 1] - 1.
+  // Null: nothing.
+  const int64_t* masked_starts = nullptr;     // [rows + 1]
+  const int32_t* masked_positions = nullptr;  // in their rows, ascending
+  const int32_t* masked_tokens = nullptr;     // that stood there
 };
 // Batches side by side: batch i starts i * row_stride further in starts, labels and rows, i * token_stride further in
-// the others, and segment_count has one entry a batch. Segments as in TokenSegments; null where nobody needs them.
+// those of tokens, i * masked_stride further in those of masked rows, and segment_count has one entry a batch. Segments
+// as in TokenSegments, masked rows as in ChosenRows; null where nobody needs them.
 struct BatchSlots {
-  int32_t* starts = nullptr;                                                       // [B + 1]
-  int32_t* labels = nullptr;                                                       // [B]
-  int32_t* rows = nullptr;                                                         // [B], numbers in the data set
-  int32_t* tokens = nullptr;                                                       // [T]
-  int32_t *segment_tokens = nullptr, *segment_starts = nullptr, *order = nullptr;  // [U] [U + 1] [T]
-  int32_t* segment_count = nullptr;                                                // [1]
-  int64_t row_stride = 0, token_stride = 0;
+  int32_t* starts = nullptr;                                                           // [B + 1]
+  int32_t* labels = nullptr;                                                           // [B]
+  int32_t* rows = nullptr;                                                             // [B], numbers in the data set
+  int32_t* tokens = nullptr;                                                           // [T]
+  int32_t *segment_tokens = nullptr, *segment_starts = nullptr, *order = nullptr;      // [U] [U + 1] [T]
+  int32_t* segment_count = nullptr;                                                    // [1]
+  int32_t *masked_starts = nullptr, *masked_rows = nullptr, *masked_tokens = nullptr;  // [B + 1] [M] [M]
+  int64_t row_stride = 0, token_stride = 0, masked_stride = 0;
 
   HD BatchSlots at(int64_t i) const {
     BatchSlots one = *this;
     one.starts += i * row_stride, one.labels += i * row_stride, one.rows += i * row_stride;
     one.tokens += i * token_stride;
+    if (masked_rows) {
+      one.masked_starts += i * row_stride;
+      one.masked_rows += i * masked_stride, one.masked_tokens += i * masked_stride;
+    }
     if (!segment_count) return one;
     one.segment_tokens += i * token_stride, one.segment_starts += i * token_stride, one.order += i * token_stride;
     one.segment_count += i;
@@ -387,7 +449,9 @@ class Ops {
   virtual void prune_grad(std::span<const PruneGrad>) = 0;  // into one dx, in order
   virtual void select_first(const SelectFirst&) = 0;
   virtual void select_first_grad(const SelectFirstGrad&) = 0;
+  virtual void gather_rows(const GatherRows&) = 0;
   virtual void cross_entropy(const CrossEntropy&) = 0;
+  virtual void wide_cross_entropy(const WideCrossEntropy&) = 0;
   virtual void clip_norm(const ClipNorm&) = 0;
   virtual void adamw(const AdamW&) = 0;
   virtual void adamw_rows(const AdamWRows&) = 0;

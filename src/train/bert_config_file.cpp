@@ -105,20 +105,30 @@ BertConfigFile read_bert_config(const std::filesystem::path& path) {
   return result;
 }
 
-void write_bert_config(const std::filesystem::path& path, const BertConfigFile& file) {
-  const BertConfig& c = file.config;
+static void add_labels(Json& json, const std::vector<std::string>& labels) {
   Json id2label = Json::object(), label2id = Json::object();
-  for (size_t i = 0; i < file.labels.size(); ++i) {
-    id2label[std::to_string(i)] = file.labels[i];
-    label2id[file.labels[i]] = i;
+  for (size_t i = 0; i < labels.size(); ++i) {
+    id2label[std::to_string(i)] = labels[i];
+    label2id[labels[i]] = i;
   }
+  json["problem_type"] = "single_label_classification";
+  json["id2label"] = id2label;
+  json["label2id"] = label2id;
+}
+
+static Json architectures(bool whole, Head head) {
+  if (!whole) return Json::array();
+  return {head == Head::classifier ? "BertForSequenceClassification" : "BertForMaskedLM"};
+}
+
+void write_bert_config(const std::filesystem::path& path, const BertConfigFile& file, Head head) {
+  const BertConfig& c = file.config;
   const bool whole = c.identities.empty();
-  Json json = {{"architectures", whole ? Json{"BertForSequenceClassification"} : Json::array()},
+  Json json = {{"architectures", architectures(whole, head)},
                {"model_type", whole ? "bert" : kWithIdentities},
                {"dtype", "float32"},
                {"hidden_act", "gelu"},
                {"position_embedding_type", "absolute"},
-               {"problem_type", "single_label_classification"},
                {"num_hidden_layers", c.layers},
                {"hidden_size", c.hidden},
                {"num_attention_heads", c.heads},
@@ -131,9 +141,8 @@ void write_bert_config(const std::filesystem::path& path, const BertConfigFile& 
                {"hidden_dropout_prob", as_written(c.hidden_dropout)},
                {"attention_probs_dropout_prob", as_written(c.attention_dropout)},
                {"classifier_dropout", nullptr},
-               {"pad_token_id", file.pad_token},
-               {"id2label", id2label},
-               {"label2id", label2id}};
+               {"pad_token_id", file.pad_token}};
+  if (head == Head::classifier) add_labels(json, file.labels);
   if (!whole) {
     json[kIdentities] = c.identities;
     json["note"] = "mpq's own: BERT without these Linears; transformers has no such model";

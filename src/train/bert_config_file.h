@@ -16,6 +16,6 @@ struct BertConfigFile {
 
 // UserError: another architecture than mpq's BERT, or a size out of range.
 BertConfigFile read_bert_config(const std::filesystem::path& path);
-void write_bert_config(const std::filesystem::path& path, const BertConfigFile& file);
+void write_bert_config(const std::filesystem::path& path, const BertConfigFile& file, Head head = Head::classifier);
 
 }  // namespace mpq

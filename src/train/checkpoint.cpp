@@ -3,11 +3,9 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/json_file.h"
 #include "base/log.h"
-#include "base/safetensors.h"
 #include "base/text.h"
 #include "base/torch_file.h"
 #include "nn/model_formats.h"
@@ -15,6 +13,7 @@
 #include "train/hugging_face_names.h"
 #include "train/initialise.h"
 #include "train/pruning_file.h"
+#include "train/tensor_values.h"
 
 namespace mpq {
 namespace fs = std::filesystem;
@@ -23,38 +22,22 @@ using Json = nlohmann::ordered_json;
 
 constexpr const char* kConfig = "config.json";
 constexpr const char* kWeights = "model.safetensors";
-constexpr const char* kPickled = "pytorch_model.bin";  // what old models ship instead
+constexpr const char* kAdapterWeights = "adapter_model.safetensors";  // train/adapter_folder.h
+constexpr const char* kPickled = "pytorch_model.bin";                 // what old models ship instead
 constexpr const char* kInfo = "mpq.json";
 constexpr const char* kTrained = "mpq.safetensors";  // apart, so that transformers sees no unknown tensor
 constexpr const char* kState = "training_state.json";
 constexpr const char* kMoments = "training_state.safetensors";
 
-bool is_trained(const Parameter& p) { return p.name.ends_with(".quantizer"); }
-bool is_head(const std::string& name) { return name.starts_with("bert.pooler.") || name.starts_with("classifier."); }
-
-std::string to_text(const std::vector<int64_t>& shape) { return "[" + fmt::format("{}", fmt::join(shape, ", ")) + "]"; }
-std::vector<int64_t> dims(const Shape& s) { return {s.dims, s.dims + s.rank}; }
-
-// A tensor of the file as the model wants it.
-std::vector<float> read_values(const NamedTensors& file, const NamedTensors::Entry& entry, const Parameter& p,
-                               const fs::path& path) {
-  if (entry.shape != dims(p.shape))
-    throw UserError(fmt::format("{}: tensor {} is {}", path.string(), entry.name, to_text(entry.shape)),
-                    fmt::format("{} implies {}", kConfig, to_text(dims(p.shape))));
-  std::vector<float> values = file.read_f32(entry.name);
-  const auto bad = std::find_if(values.begin(), values.end(), [](float v) { return !std::isfinite(v); });
-  if (bad != values.end())
-    throw UserError(
-        fmt::format("{}: tensor {} holds {} at value {}", path.string(), entry.name, *bad, bad - values.begin()),
-        "only finite values can be used; did its training diverge?");
-  return values;
+bool is_head(const std::string& name) {
+  return name.starts_with("bert.pooler.") || name.starts_with("classifier.") || name.starts_with("cls.");
 }
 
 void add_values(Checkpoint& c, const Bert& model, const NamedTensors& file, const fs::path& path) {
   for (const NamedTensors::Entry& entry : file.entries()) {
     const std::string name = canonical_name(entry.name);
-    if (is_ignorable(name)) continue;
     const Parameter* p = model.parameters().find(name);
+    if (!p && (is_ignorable(name) || (is_head(name) && model.head() == Head::masked_lm))) continue;
     if (!p && name.starts_with("bert.encoder.layer."))
       throw UserError(fmt::format("{}: tensor {} has no place in the model", path.string(), entry.name),
                       fmt::format("{} implies {} layers", kConfig, c.config.layers));
@@ -62,20 +45,24 @@ void add_values(Checkpoint& c, const Bert& model, const NamedTensors& file, cons
       log().warn("{}: tensor {} is not used", path.string(), entry.name);
       continue;
     }
-    if (!c.values.emplace(name, read_values(file, entry, *p, path)).second)
+    if (!c.values.emplace(name, read_values(file, entry, dims(p->shape), path, kConfig)).second)
       throw UserError(fmt::format("{}: tensor {} occurs under two names", path.string(), name));
   }
 }
 
 void check_encoder(const Checkpoint& c, const Bert& model) {
   for (const Parameter& p : model.parameters().all())
-    if (!is_trained(p) && !is_head(p.name) && !c.values.contains(p.name))
+    if (!is_extra(p) && !is_head(p.name) && !c.values.contains(p.name))
       throw UserError(fmt::format("{}: tensor {} is missing", weights_file(c.folder).string(), p.name),
                       fmt::format("{} expected", to_text(dims(p.shape))));
 }
 
-void read_info(Checkpoint& c, const Bert& model) {
-  const JsonFile file(c.folder / kInfo);
+}  // namespace
+
+void read_info(Checkpoint& c, const fs::path& folder) {
+  if (!fs::exists(folder / kInfo)) return;
+  const JsonFile file(folder / kInfo);
+  const Bert model(c.config);
   c.max_tokens = static_cast<int>(file.integer("max_tokens", c.max_tokens, 3, c.config.positions));
   const std::string truncate = file.text("truncate", "head");
   if (truncate != "head" && truncate != "head+tail") file.fail("truncate", truncate, "head, head+tail");
@@ -92,22 +79,24 @@ void read_info(Checkpoint& c, const Bert& model) {
   c.pruning = read_pruning(file, model);
 }
 
+namespace {
+
 std::unique_ptr<NamedTensors> open_weights(const fs::path& path) {
   if (path.filename() == kPickled) return std::make_unique<TorchFile>(path);
   return std::make_unique<SafeTensors>(path);
 }
 
-Checkpoint read_once(const fs::path& folder) {
+Checkpoint read_once(const fs::path& folder, Head head) {
   if (!fs::is_directory(folder)) throw UserError(fmt::format("no checkpoint {}: no such folder", folder.string()));
   const fs::path weights = weights_file(folder);
   const BertConfigFile config = read_bert_config(folder / kConfig);
-  const Bert model(config.config);
+  const Bert model(config.config, head);
   Checkpoint c{.folder = folder, .config = config.config, .labels = config.labels};
   c.formats.resize(model.linears().size());
   c.max_tokens = std::min(c.max_tokens, c.config.positions);
   add_values(c, model, *open_weights(weights), weights);
   check_encoder(c, model);
-  if (fs::exists(folder / kInfo)) read_info(c, model);
+  read_info(c, folder);
   if (c.pruning.weights) c.masks = read_masks(folder, model, c.pruning);
   if (fs::exists(folder / kTrained)) add_values(c, model, SafeTensors(folder / kTrained), folder / kTrained);
   return c;
@@ -146,14 +135,14 @@ fs::path weights_file(const fs::path& folder) {
                   "a checkpoint is a folder with config.json and model.safetensors (or pytorch_model.bin)");
 }
 
-Checkpoint read_checkpoint(const fs::path& folder) {
-  return read_whole(folder, [&] { return read_once(folder); });
+Checkpoint read_checkpoint(const fs::path& folder, Head head) {
+  return read_whole(folder, [&] { return read_once(folder, head); });
 }
 
 void require_head(const Checkpoint& c) {
   const Bert model(c.config);
   for (const Parameter& p : model.parameters().all())
-    if (is_head(p.name) && !is_trained(p) && !c.values.contains(p.name))
+    if (is_head(p.name) && !is_extra(p) && !c.values.contains(p.name))
       throw UserError(fmt::format("{}: tensor {} is missing", weights_file(c.folder).string(), p.name),
                       "this model has no classifier yet; mpq train --init trains one");
 }
@@ -167,8 +156,9 @@ void check_vocabulary(const Checkpoint& c, const Tokenizer& tokenizer) {
 
 void replace_labels(Checkpoint& c, const std::vector<std::string>& labels) {
   if (c.labels == labels) return;
-  log().warn("{}: its labels are {}, the data's are {}: the classifier starts afresh", c.folder.string(),
-             join(c.labels, ", "), join(labels, ", "));
+  if (c.values.contains("classifier.weight"))
+    log().warn("{}: its labels are {}, the data's are {}: the classifier starts afresh", c.folder.string(),
+               join(c.labels, ", "), join(labels, ", "));
   c.labels = labels;
   c.config.classes = static_cast<int>(labels.size());
   std::erase_if(c.values, [](const auto& value) { return value.first.starts_with("classifier."); });
@@ -178,7 +168,7 @@ void load_into(Session& session, int replica, const Checkpoint& c) {
   const Bert& model = session.model();
   std::vector<std::string> fresh;
   for (const Parameter& p : model.parameters().all()) {
-    if (is_trained(p)) continue;
+    if (is_extra(p)) continue;
     const auto found = c.values.find(p.name);
     if (found == c.values.end()) fresh.push_back(p.name);
     session.set(replica, p,
@@ -197,31 +187,18 @@ void load_into(Session& session, int replica, const Checkpoint& c) {
 
 namespace {
 
-// Tensors under construction: owns the numbers until they are written.
-class TensorFile {
- public:
-  void add(const std::string& name, std::vector<int64_t> shape, std::vector<float> values) {
-    values_.push_back(std::move(values));
-    tensors_.push_back({name, "F32", std::move(shape), values_.back().data()});
-  }
-  bool empty() const { return tensors_.empty(); }
-  void write(const fs::path& path) const { write_safetensors(path, tensors_, {{"format", "pt"}}); }
-
- private:
-  std::vector<SafeTensor> tensors_;
-  std::vector<std::vector<float>> values_;
-};
-
 void write_weights(const fs::path& folder, Session& session, int replica) {
   TensorFile weights, trained;
   for (const Parameter& p : session.model().parameters().all())
-    if (!is_trained(p)) weights.add(p.name, dims(p.shape), session.get(replica, p));
+    if (!is_extra(p)) weights.add(p.name, dims(p.shape), session.get(replica, p));
   for (const Linear* linear : session.model().linears())
     if (trained_count(session.replica(replica).formats[linear->index].x) > 0)
       trained.add(linear->trained->name, dims(linear->trained->shape), session.get(replica, *linear->trained));
   weights.write(folder / kWeights);
   if (!trained.empty()) trained.write(folder / kTrained);
 }
+
+}  // namespace
 
 void write_info(const fs::path& folder, const Session& session, int replica, const CheckpointInfo& info) {
   Json formats = Json::object();
@@ -233,6 +210,7 @@ void write_info(const fs::path& folder, const Session& session, int replica, con
   Json json = {{"mpq", MPQ_VERSION},
                {"max_tokens", info.max_tokens},
                {"truncate", info.truncate == Truncate::Head ? "head" : "head+tail"},
+               {"labels", info.labels},
                {"formats", formats}};
   Pruning pruning = session.replica(replica).pruning;
   if (session.masks(replica).empty()) pruning.weights = {};
@@ -241,11 +219,12 @@ void write_info(const fs::path& folder, const Session& session, int replica, con
 }
 
 // The moments lie flat in memory, in ParameterSet's order; on disk each has its parameter's name.
-void write_state(const fs::path& folder, const Bert& model, const TrainingState& state) {
+void write_training_state(const fs::path& folder, const Bert& model, const TrainingState& state) {
   TensorFile file;
   const auto add = [&](const char* prefix, const std::vector<float>& flat) {
     for (const Parameter& p : model.parameters().all())
-      file.add(prefix + p.name, dims(p.shape), {flat.begin() + p.offset, flat.begin() + p.offset + p.shape.size()});
+      if (!p.frozen)
+        file.add(prefix + p.name, dims(p.shape), {flat.begin() + p.offset, flat.begin() + p.offset + p.shape.size()});
   };
   add("m.", state.optimizer.m);
   add("v.", state.optimizer.v);
@@ -256,11 +235,10 @@ void write_state(const fs::path& folder, const Bert& model, const TrainingState&
   write_file_atomic(folder / kState, json.dump(2) + "\n");
 }
 
-}  // namespace
-
 void check_checkpoint_target(const fs::path& folder) {
   if (!fs::exists(folder)) return;
-  const bool replaceable = fs::is_directory(folder) && (fs::is_empty(folder) || fs::exists(folder / kWeights));
+  const bool replaceable = fs::is_directory(folder) && (fs::is_empty(folder) || fs::exists(folder / kWeights) ||
+                                                        fs::exists(folder / kAdapterWeights));
   if (!replaceable)
     throw UserError(fmt::format("{} exists and is no checkpoint", folder.string()),
                     "name a new folder, or a checkpoint to replace");
@@ -270,12 +248,13 @@ void write_checkpoint(const fs::path& folder, Session& session, int replica, con
                       const CheckpointInfo& info, const TrainingState* state) {
   check_checkpoint_target(folder);
   AtomicFolder target(folder);
-  write_bert_config(target.path() / kConfig, {session.model().config(), info.labels, tokenizer.special().pad});
+  write_bert_config(target.path() / kConfig, {session.model().config(), info.labels, tokenizer.special().pad},
+                    session.model().head());
   write_weights(target.path(), session, replica);
   write_info(target.path(), session, replica, info);
   write_masks(target.path(), session.model(), session.masks(replica));
   tokenizer.save(target.path(), info.max_tokens);
-  if (state) write_state(target.path(), session.model(), *state);
+  if (state) write_training_state(target.path(), session.model(), *state);
   target.commit();
 }
 
@@ -285,7 +264,8 @@ std::vector<float> read_moments(const NamedTensors& file, const std::string& pre
                                 const fs::path& path) {
   std::vector<float> flat(model.parameters().size(), 0.0f);
   for (const Parameter& p : model.parameters().all()) {
-    const std::vector<float> values = read_values(file, file.at(prefix + p.name), p, path);
+    if (p.frozen) continue;
+    const std::vector<float> values = read_values(file, file.at(prefix + p.name), dims(p.shape), path, kConfig);
     std::copy(values.begin(), values.end(), flat.begin() + p.offset);
   }
   return flat;

@@ -28,8 +28,9 @@ struct Checkpoint {
 
 // Reads what write_checkpoint or save_pretrained wrote. UserError naming file, tensor, what was found and what was
 // expected: for a damaged file, another architecture, another shape, values that are not finite, a lacking parameter of
-// the encoder. The head (pooler, classifier) may be lacking: see require_head and initialise_from.
-Checkpoint read_checkpoint(const std::filesystem::path& folder);
+// the encoder. The head may be lacking: see require_head and load_into. Of a folder with another head than `head` (a
+// masked language model where a classifier is wanted) the encoder is read.
+Checkpoint read_checkpoint(const std::filesystem::path& folder, Head head = Head::classifier);
 
 // model.safetensors, or pytorch_model.bin where an old model ships only that. UserError if the folder has neither.
 std::filesystem::path weights_file(const std::filesystem::path& folder);
@@ -68,6 +69,12 @@ void check_checkpoint_target(const std::filesystem::path& folder);
 // Replaces `folder` whole; a reader or a crash finds the old one or the new one.
 void write_checkpoint(const std::filesystem::path& folder, Session& session, int replica, const Tokenizer& tokenizer,
                       const CheckpointInfo& info, const TrainingState* state = nullptr);
+
+// The files that other kinds of folders share. What mpq.json says of formats and of how texts are cut, if there is one,
+// takes the place of what the checkpoint says (UserError); frozen parameters have no moments to keep.
+void read_info(Checkpoint& checkpoint, const std::filesystem::path& folder);
+void write_info(const std::filesystem::path& folder, const Session& session, int replica, const CheckpointInfo& info);
+void write_training_state(const std::filesystem::path& folder, const Bert& model, const TrainingState& state);
 
 // Nothing where the folder holds no training state (a finished run, or Hugging Face's). UserError if it is damaged,
 // belongs to another model, or to a run with other options than `options`.

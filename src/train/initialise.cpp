@@ -39,4 +39,18 @@ std::vector<float> initial_values(const Parameter& p, uint64_t seed, double devi
   return values;
 }
 
+std::vector<float> initial_adapters(const Bert& model, int rank, uint64_t seed) {
+  std::vector<float> values(model.adapters->shape.size(), 0.0f);
+  for (const AdapterPlace& place : adapter_places(model, rank)) {
+    const auto site = static_cast<uint32_t>(hash64(place.linear->name + ".lora_A"));
+    const double bound = 1 / std::sqrt(static_cast<double>(place.K));
+    for (int64_t i = 0; i < rank * place.K; ++i) {
+      const Philox random = philox(static_cast<uint32_t>(i), static_cast<uint32_t>(i >> 32), 0, site,
+                                   static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32));
+      values[place.a + i] = static_cast<float>(bound * (2.0 * to_uniform(random.word[0]) - 1));
+    }
+  }
+  return values;
+}
+
 }  // namespace mpq

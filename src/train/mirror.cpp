@@ -15,7 +15,7 @@ bool rows_are_units(const Bert& model, const Parameter& p) {
 void mirror(Session& session, int replica) {
   const Bert& model = session.model();
   for (const Parameter& p : model.parameters().all()) {
-    if (p.name.ends_with(".quantizer") || &p == model.classifier.bias) continue;
+    if (is_extra(p) || &p == model.classifier.bias) continue;
     std::vector<float> values = session.get(replica, p);
     const int64_t row = rows_are_units(model, p) ? p.shape.size() : p.shape[1];
     for (auto at = values.begin(); at != values.end(); at += row) std::reverse(at, at + row);

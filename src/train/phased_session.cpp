@@ -11,6 +11,7 @@ std::vector<Replica> in_float(std::vector<Replica> replicas) {
 struct Learnt {
   std::vector<std::vector<float>> values;  // by parameter
   OptimizerState optimizer;
+  WeightMasks masks;
 };
 
 }  // namespace
@@ -38,12 +39,14 @@ void PhasedSession::quantize() {
     for (const Parameter& p : parameters)
       if (carried(p)) learnt[r].values.push_back(session_->get(static_cast<int>(r), p));
     learnt[r].optimizer = session_->optimizer_state(static_cast<int>(r));
+    learnt[r].masks = session_->masks(static_cast<int>(r));
   }
   begin(float_steps_);
   for (size_t r = 0; r < learnt.size(); ++r) {
     auto values = learnt[r].values.begin();
     for (const Parameter& p : parameters)
       if (carried(p)) session_->set(static_cast<int>(r), p, *values++);
+    session_->set_masks(static_cast<int>(r), learnt[r].masks);
     session_->restore(static_cast<int>(r), learnt[r].optimizer);
     learnt[r] = {};
   }

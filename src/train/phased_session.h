@@ -20,8 +20,8 @@ class PhasedSession {
   Session& operator*() const { return *session_; }
   Session* operator->() const { return session_.get(); }
 
-  // Calls `train` with each phase's session and the plan up to its end. Between the phases weights, moments and step
-  // are carried over; what formats train starts with the formats.
+  // Calls `train` with each phase's session and the plan up to its end. Between the phases weights, moments, masks
+  // and step are carried over; what formats train starts with the formats.
   void train(TrainPlan plan, const std::function<void(Session&, const TrainPlan&)>& train);
 
  private:

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "nn/loss.h"
 #include "train/initialise.h"
 #include "train/session_memory.h"
 
@@ -98,6 +99,7 @@ void Session::fill_tables(int64_t steps) {
       initial_trained(replicas_[r].formats[linear->index].x, trained);
       set(r, *linear->trained, trained);
     }
+    if (model_.adapters) set_adapters(r);
     if (!options_.training) continue;
     const AdamWRow row = adamw_row(replicas_[r].schedule, m.table.beta1, m.table.beta2);
     copy(m.table_data + r * steps, row.rate);
@@ -106,15 +108,22 @@ void Session::fill_tables(int64_t steps) {
   }
 }
 
+void Session::set_adapters(int r) {
+  const Lora& lora = replicas_[r].lora;
+  check(lora.rank >= 0 && lora.rank <= model_.adapter_plan().most_rank, "an adapter of rank {}", lora.rank);
+  const AdapterRank rank{lora.rank, lora.scale()};
+  device_.copy_in(memory_->adapter_ranks + r, &rank, sizeof(rank));
+  set(r, *model_.adapters, initial_adapters(model_, lora.rank, replicas_[r].seed));
+}
+
 void Session::initialise(int replica) {
   for (const Parameter& p : model_.parameters().all())
-    if (!p.name.ends_with(".quantizer"))
-      set(replica, p, initial_values(p, replicas_[replica].seed, model_.config().initializer_range));
+    if (!is_extra(p)) set(replica, p, initial_values(p, replicas_[replica].seed, model_.config().initializer_range));
 }
 
 void Session::initialise() {
   for (const Parameter& p : model_.parameters().all()) {
-    if (p.name.ends_with(".quantizer")) continue;
+    if (is_extra(p)) continue;
     std::map<uint64_t, std::vector<float>> by_seed;
     for (int r = 0; r < replicas(); ++r) {
       const auto [values, fresh] = by_seed.try_emplace(replicas_[r].seed);
@@ -194,7 +203,7 @@ void Session::adamw_rows(const int32_t* rows, const int32_t* count, int64_t most
 }
 
 void Session::catch_up() {
-  if (!options_.training || options_.shards > 1 || !word_trained() || std::exchange(caught_up_, true)) return;
+  if (!options_.training || !word_by_rows() || std::exchange(caught_up_, true)) return;
   adamw_rows(memory_->all_rows, memory_->row_count, model_.word->shape[0], {});
 }
 
@@ -205,7 +214,7 @@ void Session::tables_of_step(const BertBatch& batch) {
       formats_.words_together()
           ? QuantizeWeights::Rows{memory_->all_rows, memory_->row_count, model_.word->shape[0]}
           : QuantizeWeights::Rows{batch.segments.tokens, batch.segments.count, batch.segments.most};
-  if (word_trained()) adamw_rows(rows.rows, rows.count, rows.most, {});
+  if (word_by_rows()) adamw_rows(rows.rows, rows.count, rows.most, {});
   quantize_tables(rows);
 }
 
@@ -215,7 +224,7 @@ Tensor Session::forward_backward(const BertBatch& batch) {
   quantize_weights();
   tables_of_step(batch);
   const Tensor loss = gradients(batch, memory_->tensors, 0, 0);
-  clip(memory_->tensors.dword, batch.segments.count);
+  clip(word_by_rows() ? memory_->tensors.dword : Tensor{}, batch.segments.count);
   return loss;
 }
 
@@ -224,9 +233,8 @@ Tensor Session::gradients(const BertBatch& batch, BertTensors& tensors, uint32_t
   Ops& ops = device_.ops();
   Tape tape(ops, m.activations, replicas(), true);
   tensors.dword = word_trained() ? tape.tensor({batch.segments.most, model_.config().hidden}) : Tensor{};
-  const Var logits =
-      mpq::forward(tape, model_, tensors, formats_, batch, {true, m.seeds, m.step, first, m.prune_seeds});
-  const Tensor loss = cross_entropy(tape, logits, batch.labels, batch.soft, batch_rows);
+  const Tensor loss =
+      training_loss(tape, model_, tensors, formats_, batch, {true, m.seeds, m.step, first, m.prune_seeds}, batch_rows);
   tape.backward();
   const auto items =
       formats_.weights_scaled() ? formats_.weight_grad_items(model_, tensors) : std::vector<QuantizeWeights::Item>{};
@@ -262,7 +270,7 @@ void Session::adamw() {
 
 void Session::update(const BertBatch& batch) {
   adamw();
-  if (word_trained())
+  if (word_by_rows())
     adamw_rows(batch.segments.tokens, batch.segments.count, batch.segments.most, memory_->tensors.dword);
 }
 
@@ -290,13 +298,13 @@ Session::StepResult Session::train_step(const Batch& batch) {
   return numbers;
 }
 
-void Session::attach(const Split& split, StepOrder order) {
+void Session::attach(const Split& split, StepOrder order, int64_t first_step) {
   const auto targets = static_cast<int64_t>(split.targets.size());
   check(targets == 0 || targets == split.row_count() * model_.config().classes, "{} soft targets for {} rows", targets,
         split.row_count());
   if (options_.shards > 1) return attach_shards(split, order);
-  feeds_.clear();
-  feeds_.push_back(std::make_unique<Feed>(device_, split, std::move(order), kWindow, true));
+  feeds_.clear();  // before the next one takes its memory
+  feeds_.push_back(std::make_unique<Feed>(device_, split, std::move(order), kWindow, true, first_step));
 }
 
 // The step's own place in memory, as large as the bucket of its tokens.
@@ -310,7 +318,16 @@ BertBatch Session::buffers(const Feed& feed, int64_t step) const {
           .segments = {b.segment_tokens, b.segment_starts, b.order, b.segment_count,
                        std::min<int64_t>(rows, model_.config().vocabulary)},
           .labels = b.labels,
-          .soft = {feed.targets(), b.rows}};
+          .soft = {feed.targets(), b.rows},
+          .masked = masked_in(b, sequences, device_.bucket(feed.masked(step))),
+          .masked_tokens = b.masked_tokens};
+}
+
+ChosenRows Session::masked_in(const BatchSlots& b, int32_t sequences, int64_t rows) const {
+  if (model_.head() == Head::classifier) return {};
+  const int64_t most = int64_t{sequences} * options_.masked_tokens;
+  return {.ragged = {b.masked_starts, sequences, std::min(rows, most), std::max(2, options_.masked_tokens)},
+          .rows = b.masked_rows};
 }
 
 // From a feed's slots to where the step reads it.
@@ -318,7 +335,7 @@ void Session::load_batch(size_t feed, const BertBatch& batch) {
   device_.ops().load_batch({.slots = feeds_[feed]->slots(),
                             .to = memory_->batch,
                             .step = memory_->step,
-                            .first_step = feeds_[feed]->first_step(),
+                            .first_step = feeds_[feed]->first_in_slots(),
                             .sequences = batch.ragged.sequences});
   memory_->activations.reset();
 }
@@ -331,7 +348,9 @@ void Session::end_step(const Tensor& loss) {
 void Session::enqueue_step(int64_t step) {
   if (options_.shards > 1) return enqueue_shards(step);
   const BertBatch batch = buffers(*feeds_[0], step);
-  replay_->run(static_cast<uint64_t>(batch.ragged.rows) << 24 | static_cast<uint64_t>(batch.ragged.sequences), [&] {
+  const std::array shape{batch.ragged.rows, int64_t{batch.ragged.sequences}, batch.masked.ragged.rows};
+  const uint64_t key = records_.try_emplace(shape, records_.size()).first->second;
+  replay_->run(key, [&] {
     load_batch(0, batch);
     const Tensor loss = forward_backward(batch);
     update(batch);
@@ -340,7 +359,8 @@ void Session::enqueue_step(int64_t step) {
 }
 
 std::vector<Session::StepResult> Session::train_steps(int64_t count) {
-  check(!feeds_.empty() && step_ + count <= feeds_[0]->steps(), "{} steps from {} of the attached data", count, step_);
+  check(!feeds_.empty() && step_ >= feeds_[0]->first_step() && step_ + count <= feeds_[0]->end(),
+        "{} steps from {} of the attached data", count, step_);
   return partner_ ? steps_on_both(count) : steps(count);
 }
 
@@ -399,7 +419,7 @@ std::vector<std::vector<float>> Session::logits(const Split& split, const std::f
   const DeviceMemory memory(device_, replicas() * (rows * classes + 16) * sizeof(float));
   Arena arena = memory.arena();
   const Tensor all = arena.tensor({rows, classes}, replicas());
-  for (int64_t step = 0, row = 0; step < feed.steps(); ++step) {
+  for (int64_t step = 0, row = 0; step < feed.end(); ++step) {
     feed.prepare(step);
     const int32_t B = feed.sequences(step);
     const BatchSlots& b = feed.slots();

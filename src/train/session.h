@@ -2,7 +2,9 @@
 // each with its own weights, optimizer state, seed, learning rate and number formats. A replica's numbers are the same
 // bits whether it runs alone or among others.
 #pragma once
+#include <array>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,12 +22,14 @@ struct Replica {
   Schedule schedule;
   std::vector<LinearSpec> formats;  // nn/model_formats.h
   Pruning pruning = {};
+  Lora lora = {};  // where the model has adapters
 };
 
 struct SessionOptions {
   int batch_rows = 8;
   int eval_rows = 0;  // rows of an evaluation batch; 0: what fills the device
   int max_tokens = 512;
+  int masked_tokens = 0;   // of a row at most, for a masked language model
   double clip = 1.0;       // of the gradient's global norm; 0: off
   bool decay_all = false;  // weight decay on every parameter, biases and LayerNorms included
   bool training = true;    // false: no gradients, no optimizer state
@@ -60,7 +64,8 @@ class Session {
   int eval_rows() const { return options_.eval_rows; }
   int64_t nodes() const { return replay_->nodes(); }  // of a recorded step, where the device records
 
-  // Truncated normal (at two standard deviations) for weights, zeros for biases, ones for LayerNorm gains: as BERT.
+  // Adapters have their initial values from the start. The rest:
+  // truncated normal (at two standard deviations) for weights, zeros for biases, ones for LayerNorm gains: as BERT.
   void initialise(int replica);
   void initialise();  // every replica; what those of one seed share is drawn once
   // One parameter's values, up to date.
@@ -77,9 +82,16 @@ class Session {
   StepResult compute_gradients(const Batch& batch);
 
   // Training on a data set in the device's memory: step t takes the rows that the order names. train_steps does the
-  // next `count` steps without a word to the host in between. The only way to train in shards.
-  void attach(const Split& split, StepOrder order);
+  // next `count` steps without a word to the host in between. The only way to train in shards. The order's first step
+  // is the session's `first_step`.
+  void attach(const Split& split, StepOrder order, int64_t first_step = 0);
   std::vector<StepResult> train_steps(int64_t count);
+
+  // Of a masked language model: the sum of the losses of a split's masked tokens, a replica (session_masked.cpp).
+  std::vector<double> masked_loss(const Split& split, const std::function<void(int64_t)>& progress = {});
+
+  // [R][M * vocabulary] at a batch's masked tokens. At most eval_rows rows.
+  std::vector<std::vector<float>> masked_logits(const Batch& batch);
 
   // [R][B * classes], without dropout. At most eval_rows rows.
   std::vector<std::vector<float>> logits(const Batch& batch);
@@ -116,8 +128,10 @@ class Session {
   struct Memory;
   void reserve(int64_t steps);
   void fill_tables(int64_t steps);
+  void set_adapters(int replica);
   BertBatch load(const Batch& batch);
   BertBatch buffers(const Feed& feed, int64_t step) const;
+  ChosenRows masked_in(const BatchSlots& slots, int32_t sequences, int64_t rows) const;
   Tensor forward(const BertBatch& batch, const Tape::Observer& observer = {});
   std::vector<std::vector<float>> read_logits(const Tensor& logits);
   Tensor forward_backward(const BertBatch& batch);
@@ -132,6 +146,7 @@ class Session {
   void end_step(const Tensor& loss);
   std::vector<StepResult> steps(int64_t count);
   bool word_trained() const { return !model_.word->frozen; }
+  bool word_by_rows() const { return word_trained() && model_.word->sparse && options_.shards == 1; }
   void catch_up();  // brings every row of the word embedding up to date
   void quantize_weights();
   void quantize_tables(const QuantizeWeights::Rows& words);
@@ -150,6 +165,7 @@ class Session {
   std::unique_ptr<Memory> memory_;
   std::vector<std::unique_ptr<Feed>> feeds_;  // one a shard computed here
   std::unique_ptr<Replay> replay_;
+  std::map<std::array<int64_t, 3>, uint64_t> records_;  // of steps, by rows, sequences and masked rows
   int64_t step_ = 0;
   std::vector<int64_t> step_rows_;      // in shards: rows of every step's whole batch
   std::unique_ptr<Session> partner_;    // on the second device

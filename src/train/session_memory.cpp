@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "nn/loss.h"
 #include "tensor/dry_ops.h"
 
 namespace mpq {
@@ -36,6 +37,7 @@ void Session::Memory::allocate(Arena arena, const Bert& model, const FormatTable
   if (formats.pruning().weights()) mask = flat(dense, R);
   if (const int64_t quantized = formats.quantized_size(model)) tensors.quantized = flat(quantized, R);
   seeds = parameters.array<uint64_t>(R);
+  if (model.adapters) tensors.adapter_ranks = adapter_ranks = parameters.array<AdapterRank>(R);
   prune_seeds = parameters.array<uint64_t>(R);
   step = parameters.array<int64_t>(1);
   eval_step = parameters.array<int64_t>(1);
@@ -52,7 +54,10 @@ void Session::Memory::allocate(Arena arena, const Bert& model, const FormatTable
   all_rows = parameters.array<int32_t>(vocabulary);
   row_count = parameters.array<int32_t>(1);
   history = parameters.array<float>(kWindow * R * 2);
-  batch = batch_buffers(parameters, options.batch_rows, int64_t{options.batch_rows} * options.max_tokens, true);
+  batch = batch_buffers(parameters, {.sequences = options.batch_rows,
+                                     .tokens = int64_t{options.batch_rows} * options.max_tokens,
+                                     .masked = int64_t{options.batch_rows} * options.masked_tokens,
+                                     .segments = true});
   ranges = set.dense_ranges();
   if (options.shards > 1) {
     tensors.grads = shard_grads[0];
@@ -73,7 +78,7 @@ size_t Session::Memory::parameter_bytes(const Bert& model, const FormatTable& fo
 namespace {
 
 // A batch as large as any can be, for the dry run.
-Batch largest_batch(int rows, int tokens, int vocabulary) {
+Batch largest_batch(int rows, int tokens, int masked, int vocabulary) {
   Batch b;
   b.row_starts = {0};
   for (int i = 0; i < rows; ++i) {
@@ -82,6 +87,9 @@ Batch largest_batch(int rows, int tokens, int vocabulary) {
     b.row_starts.push_back((i + 1) * tokens);
   }
   b.tokens.resize(static_cast<size_t>(rows) * tokens);
+  for (int i = 0; i <= rows && masked > 0; ++i) b.masked_starts.push_back(i * masked);
+  b.masked_rows.resize(static_cast<size_t>(rows) * masked);
+  b.masked_tokens.resize(b.masked_rows.size());
   b.token_order.resize(b.tokens.size());
   b.segment_tokens.resize(std::min<size_t>(b.tokens.size(), vocabulary));
   b.segment_starts.resize(b.segment_tokens.size() + 1);
@@ -108,12 +116,18 @@ BertBatch upload(Device* device, Arena& arena, const Batch& batch, const int32_t
   Uploader up(device, arena);
   const auto B = static_cast<int32_t>(batch.labels.size());
   const auto distinct = static_cast<int32_t>(batch.segment_tokens.size());
+  ChosenRows masked;
+  if (!batch.masked_rows.empty())
+    masked = {.ragged = {up(batch.masked_starts), B, static_cast<int64_t>(batch.masked_rows.size()), longest},
+              .rows = up(batch.masked_rows)};
   return {
       .ragged = {up(batch.row_starts), B, batch.token_count(), longest},
       .single_rows = {single_starts, B, B, 1},
       .tokens = up(batch.tokens),
       .segments = {up(batch.segment_tokens), up(batch.segment_starts), up(batch.token_order), up({distinct}), distinct},
       .labels = up(batch.labels),
+      .masked = masked,
+      .masked_tokens = up(batch.masked_tokens),
       .numbers = up({batch.rows.begin(), batch.rows.end()})};
 }
 
@@ -125,15 +139,16 @@ size_t Session::Memory::activation_bytes(const Bert& model, const FormatTable& f
   const BertBatch batch =
       upload(nullptr, arena,
              largest_batch(train ? (options.batch_rows + options.shards - 1) / options.shards : options.eval_rows,
-                           std::min(options.max_tokens, model.config().positions), model.config().vocabulary),
+                           std::min(options.max_tokens, model.config().positions), options.masked_tokens,
+                           model.config().vocabulary),
              nullptr, options.max_tokens);
   Tape tape(dry_ops(), arena, formats.replicas(), train);
   if (train && !model.word->frozen) dry.tensors.dword = tape.tensor({batch.segments.most, model.config().hidden});
-  const Var logits = mpq::forward(tape, model, dry.tensors, formats, batch, {});
-  if (train) {
-    cross_entropy(tape, logits, batch.labels);
-    tape.backward();
-  }
+  if (train || model.head() == Head::masked_lm)
+    training_loss(tape, model, dry.tensors, formats, batch, {.on = train});
+  else
+    mpq::forward(tape, model, dry.tensors, formats, batch, {});
+  if (train) tape.backward();
   return arena.peak();
 }
 
@@ -146,6 +161,10 @@ size_t Session::Memory::largest_activation_bytes(const Bert& model, const Format
 SessionOptions Session::Memory::with_eval_rows(const Device& device, const Bert& model, const FormatTable& formats,
                                                SessionOptions options) {
   if (options.eval_rows > 0) return options;
+  if (formats.pruning().over_batch()) {  // the batch decides results: nothing else may decide the batch
+    options.eval_rows = options.batch_rows;
+    return options;
+  }
   constexpr int fewest = 16;
   options.eval_rows = std::max(fewest, device.rows_at_once() / formats.replicas());
   const size_t training = options.training ? activation_bytes(model, formats, options, true) : 0;

@@ -18,6 +18,7 @@ struct Session::Memory {
   float* table_data = nullptr;                                         // [3][R][steps]
   int32_t *last = nullptr, *all_rows = nullptr, *row_count = nullptr;  // [R][V] [V] [1] of the word embedding
   uint64_t *seeds = nullptr, *prune_seeds = nullptr;                   // [R] [R]
+  AdapterRank* adapter_ranks = nullptr;                                // [R]
   int64_t *step = nullptr, *eval_step = nullptr;                       // [1] [1]
   float* history = nullptr;                                            // [kWindow][R][2]: loss, norm
   int32_t* single_starts = nullptr;                                    // 0 ... B

@@ -24,14 +24,18 @@ StepOrder TrainPlan::order(int64_t rows) const {
 }
 
 void train(Session& session, const Split& split, const TrainPlan& plan, const AfterSteps& after) {
-  using Clock = std::chrono::steady_clock;
   const int64_t steps = plan.pause > 0 ? plan.pause : plan.steps(split.row_count());
   if (session.step() >= steps) return;
   session.attach(split, plan.order(split.row_count()));
-  for (int64_t at_once = 1; session.step() < steps;) {
+  take_steps(session, steps, plan.stop_every, after);
+}
+
+void take_steps(Session& session, int64_t end, int64_t stop_every, const AfterSteps& after) {
+  using Clock = std::chrono::steady_clock;
+  for (int64_t at_once = 1; session.step() < end;) {
     const int64_t first = session.step();
-    int64_t last = std::min(steps, first + at_once);
-    if (plan.stop_every > 0) last = std::min(last, (first / plan.stop_every + 1) * plan.stop_every);
+    int64_t last = std::min(end, first + at_once);
+    if (stop_every > 0) last = std::min(last, (first / stop_every + 1) * stop_every);
     const auto start = Clock::now();
     const auto results = session.train_steps(last - first);
     if (Clock::now() - start < std::chrono::milliseconds(50)) at_once *= 2;

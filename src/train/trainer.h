@@ -27,8 +27,11 @@ struct Progressed {
 };
 using AfterSteps = std::function<void(const Progressed&)>;
 
-// Trains from session.step() to the end of the plan or its pause, some steps at a time: about a tenth of a second of
-// them. What `after` throws (Stopped) ends the loop with the session whole.
+// Steps on the attached data from session.step() to `end`, some at a time: about a tenth of a second of them, and no
+// further than the next multiple of `stop_every`. What `after` throws (Stopped) ends the loop with the session whole.
+void take_steps(Session& session, int64_t end, int64_t stop_every, const AfterSteps& after);
+
+// Trains from session.step() to the end of the plan or its pause, by take_steps.
 void train(Session& session, const Split& split, const TrainPlan& plan, const AfterSteps& after);
 
 // What a replica says of a split.

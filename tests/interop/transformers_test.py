@@ -10,8 +10,8 @@ import sys
 import tempfile
 
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, BertForSequenceClassification
-from transformers import BertTokenizerFast
+from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoTokenizer, BertConfig
+from transformers import BertForMaskedLM, BertForSequenceClassification, BertTokenizerFast
 
 TEXTS = [
     "A film of rare beauty, and never dull.",
@@ -72,7 +72,56 @@ def save_with_transformers(folder, vocabulary):
                         intermediate_size=200, num_labels=3, initializer_range=0.2)
     checkpoint = folder / "from_transformers"
     BertForSequenceClassification(config).eval().save_pretrained(checkpoint)
-    BertTokenizerFast(vocab_file=str(vocabulary)).save_pretrained(checkpoint)
+    # Not by vocab_file: transformers 5 ignores that.
+    BertTokenizerFast.from_pretrained(vocabulary.parent).save_pretrained(checkpoint)
+    return checkpoint
+
+
+MASKED = ["a film of rare [MASK], and never [MASK].", "not good, not even [MASK]"]
+
+
+def compare_masked(name, checkpoint, folder):
+    """The logits of every token of the vocabulary at every [MASK]."""
+    texts = folder / "masked.txt"
+    texts.write_text("\n".join(MASKED) + "\n", encoding="utf-8")
+    lines = run_mpq("fill", "--checkpoint", checkpoint, "--in", texts, "--top", 1 << 20, "--json")
+    masks = [mask for line in lines if "masks" in line for mask in line["masks"]]
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    model = AutoModelForMaskedLM.from_pretrained(checkpoint).eval()
+    theirs = []
+    with torch.inference_mode():
+        for text in MASKED:
+            inputs = tokenizer(text, return_tensors="pt")
+            at_masks = inputs["input_ids"][0] == tokenizer.mask_token_id
+            theirs += list(model(**inputs).logits[0][at_masks])
+    assert len(masks) == len(theirs) == 3, f"{name}: {len(masks)} and {len(theirs)} masks"
+    for mask, logits in zip(masks, theirs):
+        tokens = tokenizer.convert_tokens_to_ids([guess["token"] for guess in mask])
+        assert sorted(tokens) == list(range(len(logits))), f"{name}: {len(tokens)} tokens for {len(logits)} logits"
+        ours = torch.tensor([guess["logit"] for guess in mask])
+        distance = (ours - logits[tokens]).abs().max().item()
+        print(f"{name}: largest distance of a logit {distance:.2e}")
+        assert distance <= TOLERANCE * max(1.0, logits.abs().max().item()), f"{name}: {ours} and {logits[tokens]}"
+        assert logits.std() > 0, f"{name}: every logit is equal, so the comparison shows nothing"
+
+
+def pretrain_with_mpq(folder, tokenizer):
+    checkpoint = folder / "pretrained"
+    run_mpq("pretrain", "--data", "synthetic", "--rows", 400, "--tokenizer", tokenizer, "--sequence", 32, "--batch", 32,
+            "--epochs", 2, "--out", checkpoint, "--json")
+    return checkpoint
+
+
+def save_masked_with_transformers(folder, vocabulary):
+    torch.manual_seed(8)
+    config = BertConfig(vocab_size=len(VOCABULARY), hidden_size=96, num_hidden_layers=3, num_attention_heads=4,
+                        intermediate_size=200, initializer_range=0.2)
+    checkpoint = folder / "masked_from_transformers"
+    model = BertForMaskedLM(config).eval()
+    torch.nn.init.normal_(model.cls.predictions.bias)
+    model.save_pretrained(checkpoint)
+    # Not by vocab_file: transformers 5 ignores that.
+    BertTokenizerFast.from_pretrained(vocabulary.parent).save_pretrained(checkpoint)
     return checkpoint
 
 
@@ -83,6 +132,8 @@ def main():
         vocabulary.write_text("\n".join(VOCABULARY) + "\n", encoding="utf-8")
         compare("written by transformers, read by mpq", save_with_transformers(folder, vocabulary), folder)
         compare("WordPiece, written by mpq", train_with_mpq(folder, vocabulary), folder)
+        compare_masked("masked, written by transformers", save_masked_with_transformers(folder, vocabulary), folder)
+        compare_masked("masked, written by mpq", pretrain_with_mpq(folder, vocabulary), folder)
         compare("sentencepiece, written by mpq", train_with_mpq(folder, "sentencepiece:500"), folder)
 
 

@@ -167,7 +167,7 @@ EmbedGrad<Real> embed_grad(const Embed<Real>& in, const Array<Real>& dx) {
   return g;
 }
 
-// ---- Linear: y = dropout(f(x w^T + bias)) ----
+// ---- Linear: y = dropout(f(x w^T + bias + adapter)) ----
 
 enum class Function { none, gelu, tanh };
 
@@ -185,6 +185,14 @@ Real slope(Function f, Real x) {
   return (1 + std::erf(x / std::numbers::sqrt2_v<Real>)) / 2 + x * density;
 }
 
+// scale * (dropout(x) a^T) b; or empty.
+template <class Real>
+struct Adapter {
+  Array<Real> a, b;  // [rank, K] [rank, N]
+  Real scale = 0;
+  Mask mask;
+};
+
 template <class Real>
 struct Linear {
   Rows rows;
@@ -193,6 +201,19 @@ struct Linear {
   Mask mask;
 
   int64_t N, K;
+  Adapter<Real> adapter = {};
+
+  int64_t rank() const { return static_cast<int64_t>(adapter.a.size()) / K; }
+  // x p^T for p [rank, K], scaled.
+  Array<Real> low() const { return projected(dropout(x, rows, static_cast<int>(K), adapter.mask), adapter.a, K); }
+  Array<Real> projected(const Array<Real>& from, const Array<Real>& p, int64_t width) const {
+    Array<Real> result(rows.count() * rank());
+    for (int64_t m = 0; m < rows.count(); ++m)
+      for (int64_t j = 0; j < rank(); ++j)
+        for (int64_t k = 0; k < width; ++k)
+          result[m * rank() + j] += adapter.scale * from[m * width + k] * p[j * width + k];
+    return result;
+  }
   Array<Real> product() const {
     Array<Real> y(rows.count() * N);
     for (int64_t m = 0; m < rows.count(); ++m)
@@ -201,6 +222,10 @@ struct Linear {
         for (int64_t k = 0; k < K; ++k) sum += x[m * K + k] * w[n * K + k];
         y[m * N + n] = sum;
       }
+    const Array<Real> u = low();
+    for (int64_t m = 0; m < rows.count(); ++m)
+      for (int64_t n = 0; n < N; ++n)
+        for (int64_t j = 0; j < rank(); ++j) y[m * N + n] += u[m * rank() + j] * adapter.b[j * N + n];
     return y;
   }
 };
@@ -215,13 +240,36 @@ Array<Real> linear(const Linear<Real>& in) {
 template <class Real>
 struct LinearGrad {
   Array<Real> dproduct, dx, dw, dbias;
+  Array<Real> da, db;  // of the adapter
 };
+
+template <class Real>
+void adapter_grad(const Linear<Real>& in, LinearGrad<Real>& g) {
+  const int64_t K = in.K, N = in.N, rank = in.rank();
+  const Array<Real> u = in.low(), du = in.projected(g.dproduct, in.adapter.b, N);
+  const Array<Real> dropped = dropout(in.x, in.rows, static_cast<int>(K), in.adapter.mask);
+  Array<Real> ddropped(in.x.size());
+  g.da.resize(rank * K), g.db.resize(rank * N);
+  for (int64_t m = 0; m < in.rows.count(); ++m)
+    for (int64_t j = 0; j < rank; ++j) {
+      for (int64_t k = 0; k < K; ++k) {
+        g.da[j * K + k] += du[m * rank + j] * dropped[m * K + k];
+        ddropped[m * K + k] += du[m * rank + j] * in.adapter.a[j * K + k];
+      }
+      for (int64_t n = 0; n < N; ++n) g.db[j * N + n] += u[m * rank + j] * g.dproduct[m * N + n];
+    }
+  g.dx = added(g.dx, dropout(ddropped, in.rows, static_cast<int>(K), in.adapter.mask));
+}
 
 template <class Real>
 LinearGrad<Real> linear_grad(const Linear<Real>& in, const Array<Real>& dy) {
   const Array<Real> product = in.product();
-  LinearGrad<Real> g{dropout(dy, in.rows, static_cast<int>(in.N), in.mask), Array<Real>(in.x.size()),
-                     Array<Real>(in.w.size()), Array<Real>(in.N)};
+  LinearGrad<Real> g{dropout(dy, in.rows, static_cast<int>(in.N), in.mask),
+                     Array<Real>(in.x.size()),
+                     Array<Real>(in.w.size()),
+                     Array<Real>(in.N),
+                     {},
+                     {}};
   for (size_t i = 0; i < product.size(); ++i) g.dproduct[i] *= slope(in.function, product[i]);
   for (int64_t m = 0; m < in.rows.count(); ++m)
     for (int64_t n = 0; n < in.N; ++n) {
@@ -232,6 +280,7 @@ LinearGrad<Real> linear_grad(const Linear<Real>& in, const Array<Real>& dy) {
         g.dw[n * in.K + k] += d * in.x[m * in.K + k];
       }
     }
+  adapter_grad(in, g);
   return g;
 }
 
