@@ -5,6 +5,8 @@
 #include <array>
 #include <cmath>
 #include <cstdlib>
+#include <set>
+#include <sstream>
 
 #include "base/file.h"
 #include "base/statistics.h"
@@ -80,6 +82,18 @@ TEST_F(FigureTest, IntervalsAreDrawnWhereThereAreAny) {
   f.curves[0].low = f.curves[0].high = {NAN, NAN};
   write_figure(f, folder_, "none");
   EXPECT_EQ(read_file(folder_ / "none.gp").find("yerrorbars"), std::string::npos);
+}
+
+TEST_F(FigureTest, ManyCurvesAllLookDifferent) {
+  Figure f{.title = "t", .x_title = "x", .y_title = "y"};
+  for (int i = 0; i < 24; ++i) f.curves.push_back({.name = "c", .x = {0, 1}, .y = {0, 1}});
+  write_figure(f, folder_, "many");
+  std::istringstream script(read_file(folder_ / "many.gp"));
+  std::set<std::string> looks;
+  for (std::string line; std::getline(script, line);)
+    if (const size_t at = line.find("with linespoints"); at != std::string::npos)
+      looks.insert(line.substr(at, line.find(" title") - at));
+  EXPECT_EQ(looks.size(), f.curves.size());
 }
 
 TEST_F(FigureTest, TheSameNumbersGiveTheSameFiles) {

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -49,22 +50,24 @@ std::string colour_of(const Curve& curve, size_t index) {
   return quote(curve.look == Curve::Look::control ? "black" : colours[index % std::size(colours)]);
 }
 
+// Where the colours begin again, points and dashes are others.
 std::string style(const Curve& curve, size_t index) {
-  const size_t i = index % std::size(colours);
-  const size_t dash = index % 3 == 0 ? 1 : index % 3 == 1 ? 2 : 4;
+  const size_t i = index % std::size(colours), round = index / std::size(colours);
+  const int point = points[(index + 5 * round) % std::size(points)];
+  const size_t dash = std::array<size_t, 3>{1, 2, 4}[(index + round) % 3];
   switch (curve.look) {
     case Curve::Look::control:
       return fmt::format("with lines lc rgb 'black' dt {} lw 2", 2 + index % 4);
     case Curve::Look::points:  // half transparent
-      return fmt::format("with points lc rgb '#80{}' pt {} ps 0.8", colours[i] + 1, points[i]);
+      return fmt::format("with points lc rgb '#80{}' pt {} ps 0.8", colours[i] + 1, point);
     case Curve::Look::step:
       return "with steps lc rgb '#BB2222' lw 3";
     case Curve::Look::line:
       break;
   }
   const size_t interval = curve.low.empty() ? std::max<size_t>(1, curve.x.size() / 8) : 1;  // points tell curves apart
-  return fmt::format("with linespoints lc rgb {} dt {} lw 2 pt {} ps 0.8 pi {}", colour_of(curve, index), dash,
-                     points[i], interval);
+  return fmt::format("with linespoints lc rgb {} dt {} lw 2 pt {} ps 0.8 pi {}", colour_of(curve, index), dash, point,
+                     interval);
 }
 
 std::string spread_of(const Curve& curve, size_t index) {

@@ -19,7 +19,8 @@ PruneTable::PruneTable(const Bert& model, const std::vector<Pruning>& prunings) 
 }
 
 bool PruneTable::any(std::initializer_list<const Linear*> linears) const {
-  return std::any_of(linears.begin(), linears.end(), [&](const Linear* linear) { return !linear->is_identity() && pruned_[linear->index]; });
+  return std::any_of(linears.begin(), linears.end(),
+                     [&](const Linear* linear) { return !linear->is_identity() && pruned_[linear->index]; });
 }
 
 PruneSlot PruneTable::slot(const Linear& linear) const {

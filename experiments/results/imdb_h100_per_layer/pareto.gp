@@ -25,12 +25,12 @@ plot 'pareto.tsv' every ::1::1 using 2:3 with points lc rgb '#80332288' pt 7 ps 
      'pareto.tsv' every ::242::271 using 2:3 with points lc rgb '#80999933' pt 10 ps 0.8 title 'binary_residual', \
      'pareto.tsv' every ::272::301 using 2:3 with points lc rgb '#800077BB' pt 2 ps 0.8 title 'mxint_hardware', \
      'pareto.tsv' every ::302::331 using 2:3 with points lc rgb '#80777777' pt 1 ps 0.8 title 'mxfp', \
-     'pareto.tsv' every ::332::361 using 2:3 with points lc rgb '#80332288' pt 7 ps 0.8 title 'mxint', \
-     'pareto.tsv' every ::362::391 using 2:3 with points lc rgb '#80CC6677' pt 5 ps 0.8 title 'nvfp4', \
-     'pareto.tsv' every ::392::421 using 2:3 with points lc rgb '#80117733' pt 9 ps 0.8 title 'scaled_integer', \
-     'pareto.tsv' every ::422::451 using 2:3 with points lc rgb '#80DDAA33' pt 13 ps 0.8 title 'binary_scaled', \
-     'pareto.tsv' every ::452::481 using 2:3 with points lc rgb '#8088CCEE' pt 11 ps 0.8 title 'ternary', \
-     'pareto.tsv' every ::482::511 using 2:3 with points lc rgb '#80882255' pt 6 ps 0.8 title 'binary_scaling', \
+     'pareto.tsv' every ::332::361 using 2:3 with points lc rgb '#80332288' pt 6 ps 0.8 title 'mxint', \
+     'pareto.tsv' every ::362::391 using 2:3 with points lc rgb '#80CC6677' pt 4 ps 0.8 title 'nvfp4', \
+     'pareto.tsv' every ::392::421 using 2:3 with points lc rgb '#80117733' pt 8 ps 0.8 title 'scaled_integer', \
+     'pareto.tsv' every ::422::451 using 2:3 with points lc rgb '#80DDAA33' pt 12 ps 0.8 title 'binary_scaled', \
+     'pareto.tsv' every ::452::481 using 2:3 with points lc rgb '#8088CCEE' pt 10 ps 0.8 title 'ternary', \
+     'pareto.tsv' every ::482::511 using 2:3 with points lc rgb '#80882255' pt 2 ps 0.8 title 'binary_scaling', \
      'pareto.tsv' every ::512::529 using 2:3 with steps lc rgb '#BB2222' lw 3 title 'Pareto front', \
      'pareto.tsv' every ::530::531 using 2:3 with lines lc rgb 'black' dt 2 lw 2 title 'float32 (control)'
 set terminal pngcairo size 1350,810 background 'white' font 'sans,15' linewidth 1.5
@@ -47,11 +47,11 @@ plot 'pareto.tsv' every ::1::1 using 2:3 with points lc rgb '#80332288' pt 7 ps 
      'pareto.tsv' every ::242::271 using 2:3 with points lc rgb '#80999933' pt 10 ps 0.8 title 'binary_residual', \
      'pareto.tsv' every ::272::301 using 2:3 with points lc rgb '#800077BB' pt 2 ps 0.8 title 'mxint_hardware', \
      'pareto.tsv' every ::302::331 using 2:3 with points lc rgb '#80777777' pt 1 ps 0.8 title 'mxfp', \
-     'pareto.tsv' every ::332::361 using 2:3 with points lc rgb '#80332288' pt 7 ps 0.8 title 'mxint', \
-     'pareto.tsv' every ::362::391 using 2:3 with points lc rgb '#80CC6677' pt 5 ps 0.8 title 'nvfp4', \
-     'pareto.tsv' every ::392::421 using 2:3 with points lc rgb '#80117733' pt 9 ps 0.8 title 'scaled_integer', \
-     'pareto.tsv' every ::422::451 using 2:3 with points lc rgb '#80DDAA33' pt 13 ps 0.8 title 'binary_scaled', \
-     'pareto.tsv' every ::452::481 using 2:3 with points lc rgb '#8088CCEE' pt 11 ps 0.8 title 'ternary', \
-     'pareto.tsv' every ::482::511 using 2:3 with points lc rgb '#80882255' pt 6 ps 0.8 title 'binary_scaling', \
+     'pareto.tsv' every ::332::361 using 2:3 with points lc rgb '#80332288' pt 6 ps 0.8 title 'mxint', \
+     'pareto.tsv' every ::362::391 using 2:3 with points lc rgb '#80CC6677' pt 4 ps 0.8 title 'nvfp4', \
+     'pareto.tsv' every ::392::421 using 2:3 with points lc rgb '#80117733' pt 8 ps 0.8 title 'scaled_integer', \
+     'pareto.tsv' every ::422::451 using 2:3 with points lc rgb '#80DDAA33' pt 12 ps 0.8 title 'binary_scaled', \
+     'pareto.tsv' every ::452::481 using 2:3 with points lc rgb '#8088CCEE' pt 10 ps 0.8 title 'ternary', \
+     'pareto.tsv' every ::482::511 using 2:3 with points lc rgb '#80882255' pt 2 ps 0.8 title 'binary_scaling', \
      'pareto.tsv' every ::512::529 using 2:3 with steps lc rgb '#BB2222' lw 3 title 'Pareto front', \
      'pareto.tsv' every ::530::531 using 2:3 with lines lc rgb 'black' dt 2 lw 2 title 'float32 (control)'
