@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "search/memory_storage.h"
+#include "search/owner.h"
 #include "search/sqlite_database.h"
 #include "search/study.h"
 
@@ -331,6 +332,33 @@ TEST_F(SqliteTest, StudyCommand) {
   EXPECT_TRUE(table.starts_with("number\tstate\tvalue\tdatetime_start\tdatetime_complete\tparams_encoder.q\t"));
   EXPECT_TRUE(holds(output_of(mpq + "show --study other" + where), "its studies: toy"));
   EXPECT_TRUE(holds(output_of(mpq + "delete" + where), "allowed: list, show, best, export"));
+}
+
+TEST(Owner, AProcessIsDeadBeforeItsParentHasWaitedForIt) {
+  int pipe_ends[2];
+  ASSERT_EQ(pipe(pipe_ends), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    const std::string owner = this_process();
+    const ssize_t written = write(pipe_ends[1], owner.data(), owner.size());
+    _exit(written == static_cast<ssize_t>(owner.size()) ? 0 : 1);
+  }
+  close(pipe_ends[1]);
+  std::string owner;
+  for (char c; read(pipe_ends[0], &c, 1) == 1;) owner += c;
+  close(pipe_ends[0]);
+  siginfo_t info;
+  ASSERT_EQ(waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT), 0);
+  EXPECT_TRUE(is_dead(owner, 0));
+  EXPECT_FALSE(is_dead(this_process(), 0));
+  waitpid(child, nullptr, 0);
+}
+
+TEST(NewStudy, OnlyItsCreatorIsTold) {
+  MemoryStorage storage;
+  int told = 0;
+  for (int i = 0; i < 2; ++i) storage.create_study({.name = "s", .directions = {Direction::maximize}}, [&] { ++told; });
+  EXPECT_EQ(told, 1);
 }
 
 }  // namespace

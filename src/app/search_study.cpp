@@ -15,14 +15,21 @@ namespace mpq {
 namespace fs = std::filesystem;
 namespace {
 
+std::string name_of(const PlannedStudy& plan, const SearchOptions& options) { return options.study + "-" + plan.name; }
+
+fs::path models_folder(const PlannedStudy& plan, const SearchOptions& options) {
+  return fs::path(options.out) / "models" / name_of(plan, options);
+}
+
 StudyOptions study_options(const PlannedStudy& plan, const SearchOptions& options) {
-  return {.name = options.study + "-" + plan.name,
+  return {.name = name_of(plan, options),
           .sampler = {.name = plan.sampler, .seed = static_cast<uint32_t>(options.train.seed)},
           .parallel = static_cast<int>(options.parallel),
           .trials = options.trials,
           .space = plan.space->parameters(),
           .further = plan.space->further(),
-          .metric = options.select + " accuracy"};
+          .metric = options.select + " accuracy",
+          .when_new = [models = models_folder(plan, options)] { remove_atomic_folder(models); }};  // a deleted study's
 }
 
 double number(const FrozenTrial& t, const char* key) {
@@ -44,9 +51,8 @@ SearchStudy::SearchStudy(const PlannedStudy& plan, const SearchOptions& options,
       storage_(storage),
       recipe_(recipe + plan.space->recipe()),
       study_(storage, study_options(plan, options)),
-      models_(fs::path(options.out) / "models" / study_.options().name) {
+      models_(models_folder(plan, options)) {
   check_recipe(storage, study_.options().name, recipe_);
-  if (study_.trials().empty()) remove_atomic_folder(models_);  // of a study that was deleted
   for (const FrozenTrial& t : study_.trials())
     if (t.finished()) drop_running(t.number, options_.train.seed);  // killed between the result and the tidying up
 }

@@ -7,9 +7,10 @@ FrozenTrial& MemoryStorage::trial(int64_t id) {
   return trials_[study][number];
 }
 
-void MemoryStorage::create_study(const StudyRecord& study) {
+void MemoryStorage::create_study(const StudyRecord& study, const std::function<void()>& when_new) {
   for (const StudyRecord& known : studies_)
     if (known.name == study.name) return;
+  if (when_new) when_new();
   studies_.push_back(study);
   studies_.back().id = static_cast<int64_t>(studies_.size());
   trials_.emplace_back();

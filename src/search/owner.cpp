@@ -20,7 +20,8 @@ std::string host_name() {
   return name;
 }
 
-// Field 22 of /proc/PID/stat (proc(5)): clock ticks since boot; "" if there is no such process.
+// Field 22 of /proc/PID/stat (proc(5)): clock ticks since boot; "" if there is no such process, or a dead one that
+// nobody has waited for (a container without an init).
 std::string start_time(int64_t pid) {
   std::ifstream file(fmt::format("/proc/{}/stat", pid));
   std::string line;
@@ -28,9 +29,10 @@ std::string start_time(int64_t pid) {
   const size_t after_name = line.rfind(')');  // the name may hold spaces
   if (after_name == std::string::npos) return "";
   std::istringstream fields(line.substr(after_name + 1));
-  std::string field;
-  for (int i = 3; i <= 22; ++i) fields >> field;
-  return field;
+  std::string state, field;
+  fields >> state;
+  for (int i = 4; i <= 22; ++i) fields >> field;
+  return state == "Z" || state == "X" ? "" : field;
 }
 
 std::string describe(int64_t pid) { return fmt::format("{} {} {}", host_name(), pid, start_time(pid)); }

@@ -121,11 +121,12 @@ std::vector<StudyRecord> SqliteStorage::read_studies() {
   return studies;
 }
 
-void SqliteStorage::create_study(const StudyRecord& study) {
+void SqliteStorage::create_study(const StudyRecord& study, const std::function<void()>& when_new) {
   Transaction transaction(database_, Kind::write);
   Statement insert(database_, "INSERT INTO studies(study_name) VALUES (?) ON CONFLICT(study_name) DO NOTHING");
   insert.bind(study.name).run();
   if (database_.changes() == 0) return;
+  if (when_new) when_new();
   const int64_t id = database_.last_insert_id();
   Statement direction(database_, "INSERT INTO study_directions(direction, study_id, objective) VALUES (?, ?, ?)");
   for (size_t i = 0; i < study.directions.size(); ++i)

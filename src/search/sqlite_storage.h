@@ -15,7 +15,7 @@ class SqliteStorage : public Storage {
   ~SqliteStorage() override;
 
   std::vector<StudyRecord> read_studies() override;
-  void create_study(const StudyRecord& study) override;
+  void create_study(const StudyRecord& study, const std::function<void()>& when_new = {}) override;
   void set_study_attr(int64_t study_id, AttributeKind kind, const std::string& key, const std::string& json) override;
   std::vector<FrozenTrial> read_trials(int64_t study_id, int64_t first_number) override;
   std::optional<FrozenTrial> create_trial(int64_t study_id, const Attributes& system_attrs, int64_t limit) override;

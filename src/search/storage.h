@@ -1,6 +1,7 @@
 // Where studies live. A storage keeps trials and knows nothing of samplers; every call is one transaction, so that
 // several processes can work on one study. Another kind of storage is one file and one line in storage.cpp.
 #pragma once
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,7 +26,8 @@ class Storage {
   virtual std::vector<StudyRecord> read_studies() = 0;  // by id
 
   // Creates the study, with its attributes, unless one of that name exists: then that one is left as it is.
-  virtual void create_study(const StudyRecord& study) = 0;
+  // `when_new` is called if it did not, before another process can see the study.
+  virtual void create_study(const StudyRecord& study, const std::function<void()>& when_new = {}) = 0;
   virtual void set_study_attr(int64_t study_id, AttributeKind kind, const std::string& key,
                               const std::string& json) = 0;
 

@@ -79,7 +79,7 @@ void Study::open() {
   StudyRecord wanted{.name = options_.name, .directions = {options_.direction}};
   wanted.system_attrs[kSettingsAttr] = settings_json(options_);
   if (!options_.metric.empty()) wanted.system_attrs["study:metric_names"] = python_json({options_.metric});
-  storage_.create_study(wanted);
+  storage_.create_study(wanted, options_.when_new);
   StudyRecord stored = storage_.read_study(options_.name);
   id_ = stored.id;
   const bool settled = stored.system_attrs.contains(kSettingsAttr);

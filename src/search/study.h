@@ -7,6 +7,7 @@
 //   }
 #pragma once
 #include <algorithm>
+#include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <set>
 
@@ -22,8 +23,9 @@ struct StudyOptions {
   int parallel = 1;    // trials in a wave
   int64_t trials = 0;  // planned when the study is created: a space with fewer points is searched whole, by the grid
   SearchSpace space;   // suggested as a whole when a trial is asked for; empty: the caller suggests
-  FurtherParameters further;  // suggested after it
-  std::string metric;         // name of the objective, for plots; may be empty
+  FurtherParameters further;            // suggested after it
+  std::string metric;                   // name of the objective, for plots; may be empty
+  std::function<void()> when_new = {};  // called if no such study exists, before another process can see it
 };
 
 // The best feasible COMPLETE trial by its first objective, the first of equals; nullptr if there is none.
