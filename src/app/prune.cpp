@@ -46,7 +46,7 @@ int run_prune(const Args& args) {
   install_stop_signals();
   const Devices devices = options.machine.open_all();
   TrainArgs first_base = options.train;
-  first_base.init = options.base_of(options.train.seed);
+  first_base.init = base_of(options.train, options.train.seed);
   Setup setup(options.data.options(), first_base);
   require_head(*setup.init);
   if (setup.data.valid.row_count() + setup.data.test.row_count() == 0)

@@ -94,14 +94,6 @@ void PruneOptions::add_to(CommandLine& line) {
   machine.add_to(line);
 }
 
-bool PruneOptions::own_base() const { return train.init.find('%') != std::string::npos; }
-
-std::string PruneOptions::base_of(uint64_t seed) const {
-  std::string filled;
-  for (const char c : train.init) c == '%' ? void(filled += std::to_string(seed)) : filled.push_back(c);
-  return filled;
-}
-
 std::string PrunePoint::name() const {
   const std::string what = is_control() ? "dense" : fmt::format("{} {}", to_text(method), sparsity);
   return fmt::format("{}{} seed {}", what, tuned ? " fine-tuned" : "", seed);

@@ -21,8 +21,6 @@ struct PruneOptions {
   int seeds = 1, replicas = 0;
 
   void add_to(CommandLine& line);
-  bool own_base() const;                     // --init names a base a seed
-  std::string base_of(uint64_t seed) const;  // --init with the seed filled in
   bool tunes() const { return train.epochs > 0; }
   // Weights and activations, unless one of them is asked for alone.
   bool prunes_weights() const { return weights || !activations; }

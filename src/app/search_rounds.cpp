@@ -8,6 +8,7 @@
 #include <numeric>
 #include <thread>
 
+#include "app/point_study.h"
 #include "app/recipe.h"
 #include "base/statistics.h"
 #include "base/stop.h"
@@ -23,12 +24,6 @@ std::string recipe_of(const SearchOptions& o, const Setup& setup) {
       "data {} select {} {} {} max-bits {}{}{}{}", setup.data.fingerprint, o.select, start_recipe(setup, t), t.recipe(),
       o.max_bits ? fmt::format("{}", *o.max_bits) : "none", o.max_bits && o.budget == "model" ? " a parameter" : "",
       o.max_parameters ? fmt::format(" max-parameters {}", *o.max_parameters) : "", o.machine.precision_in_recipe());
-}
-
-std::vector<Device*> pointers(const Devices& devices) {
-  std::vector<Device*> pointers;
-  for (const auto& device : devices) pointers.push_back(device.get());
-  return pointers;
 }
 
 double mcnemar_against(const Evaluation& control, const Evaluation& e) {

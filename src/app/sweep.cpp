@@ -35,7 +35,7 @@ void declare(CommandLine& line, SweepOptions& o) {
 
 TrainArgs first_base(const SweepOptions& options) {
   TrainArgs train = options.train;
-  train.init = options.base_of(train.seed);
+  train.init = base_of(train, train.seed);
   return train;
 }
 

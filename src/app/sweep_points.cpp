@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "app/point_study.h"
 #include "base/error.h"
 #include "base/text.h"
 
@@ -64,9 +65,6 @@ std::vector<CurvePoint> formats_of_curve(const std::string& curve, const std::ve
 
 }  // namespace
 
-bool SweepOptions::own_base() const { return train.init.find('%') != std::string::npos; }
-std::string SweepOptions::base_of(uint64_t seed) const { return fill_in(train.init, std::to_string(seed)); }
-
 std::string SweepPoint::name() const { return fmt::format("{} {} seed {}", trained ? "qat" : "ptq", format, seed); }
 
 std::vector<SweepPoint> sweep_points(const SweepOptions& options) {
@@ -82,7 +80,7 @@ std::vector<SweepPoint> sweep_points(const SweepOptions& options) {
   std::vector<SweepPoint> points;
   for (int s = 0; s < options.seeds; ++s)
     for (const bool trained : {false, true}) {
-      if (trained ? !qat : !ptq || (s > 0 && !options.own_base())) continue;
+      if (trained ? !qat : !ptq || (s > 0 && !has_own_base(options.train))) continue;
       for (const CurvePoint& f : formats)
         points.push_back({trained, f.curve, f.width, f.text, options.train.seed + static_cast<uint64_t>(s)});
     }

@@ -21,9 +21,6 @@ struct SweepOptions {
   std::string family, widths = "4,6,8,10,12,16,20,24,32", mode = "both", storage, out = "out/sweep";
   std::vector<std::string> layers;  // as FormatArgs::layers, on top of every format but `none`
   int seeds = 3, replicas = 0;
-
-  bool own_base() const;                     // --init names a base a seed
-  std::string base_of(uint64_t seed) const;  // --init with the seed filled in
 };
 
 struct SweepPoint {

@@ -1,11 +1,9 @@
-// A sweep as a grid study of one parameter, the point: a killed one goes on, Optuna's tools read it, and several
-// processes can share it.
+// A sweep as a study of its points.
 #pragma once
 #include <optional>
 
+#include "app/point_study.h"
 #include "app/sweep_points.h"
-#include "app/wave.h"
-#include "search/study.h"
 
 namespace mpq {
 
@@ -18,35 +16,21 @@ struct SweepResult {
   std::vector<std::string> formats;  // concrete, nn/model_formats.h
 };
 
-class Sweep {
+class Sweep : public PointStudy {
  public:
   Sweep(const SweepOptions& options, Setup& setup, const Devices& devices, Storage& storage);
 
   void print_plan(const Devices& devices) const;
-  void run();  // until every point is finished; throws Stopped
   std::vector<SweepResult> results() const;
 
  private:
-  using Trials = std::vector<std::pair<Trial, const SweepPoint*>>;
-
-  const SweepPoint& point_of(const FrozenTrial& trial) const;
-  void run_seed(uint64_t seed, const Trials& trials);
+  std::vector<TrialJob> jobs(const Trials& trials) override;
+  TrialSplits splits() const override;
   std::vector<ClosedFormats> close(const Trials& trials) const;
-  TrialJob job(const Trial& trial, const SweepPoint& point, const ClosedFormats& formats);
-  void finish(Trial& trial, const SweepPoint& point, const TrialResult& result);
-  std::filesystem::path running_folder(int64_t number) const;
-  TrialSplits splits() const;
+  void finish_point(Trial& trial, size_t point, const TrialResult& result);
 
   const SweepOptions& options_;
-  Setup& setup_;
-  std::vector<Device*> devices_;
   std::vector<SweepPoint> points_;
-  std::string recipe_;
-  std::shared_ptr<const Bert> model_;
-  TrainArgs untrained_;          // of the points that only evaluate
-  WaveRunner evaluate_, train_;  // the two kinds of points
-  Study study_;
-  size_t finished_ = 0;
 };
 
 }  // namespace mpq
