@@ -1,7 +1,6 @@
 // LoRA adapters of several ranks and seeds on one base, trained as the replicas of one session: what a rank buys.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <map>
 
 #include "app/commands.h"
@@ -12,7 +11,6 @@
 #include "app/training.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/statistics.h"
 #include "base/stop.h"
 #include "base/text.h"
 
@@ -185,12 +183,7 @@ Curve curve_of(const std::vector<Sweep::Row>& rows) {
   for (const Sweep::Row& row : rows)
     if (const auto accuracy = row.test ? row.test : row.valid) by_rank[row.lora.rank].push_back(*accuracy);
   Curve curve{.name = "LoRA, mean over seeds"};
-  const bool band = std::all_of(by_rank.begin(), by_rank.end(), [](const auto& of) { return of.second.size() > 1; });
-  for (const auto& [rank, accuracies] : by_rank) {
-    const Mean mean = mean_of(accuracies);
-    curve.x.push_back(rank), curve.y.push_back(mean.mean);
-    if (band) curve.low.push_back(mean.interval.low), curve.high.push_back(mean.interval.high);
-  }
+  for (const auto& [rank, accuracies] : by_rank) add_mean(curve, rank, accuracies);
   return curve;
 }
 
