@@ -56,8 +56,8 @@ __device__ __forceinline__ void absorb(Scores& s, Softmax& softmax, Sums<kWidth>
 
 // What every warp's sums count for in each row, from the maximum and sum that each has seen.
 struct Shares {
-  float2 seen[SmallBlock::kWarps][16];
-  float weight[SmallBlock::kWarps][16];
+  float2 seen[kTileWarps][16];
+  float weight[kTileWarps][16];
 
   __device__ __forceinline__ void set(const Softmax& softmax) {
     const FragmentLane lane;
@@ -86,30 +86,29 @@ struct Shares {
 
 // k and v. Two blocks of floats share a multiprocessor; stages are what TF32's second terms leave room for.
 template <Precision kPrecision, int kWidth>
-using ForwardStream =
-    RowStream<kPrecision, kWidth, 2, 2, kPrecision == Precision::fp32 ? 2 : 3, Parts<1, 2, 1>, SmallBlock>;
+using ForwardStream = RowStream<kPrecision, kWidth, 2, 2, kPrecision == Precision::fp32 ? 2 : 3, Parts<1, 2, 1>>;
 
 template <Precision kPrecision, int kWidth>
 struct ForwardShared {
   typename ForwardStream<kPrecision, kWidth>::Shared rows;
-  LeftRows<kPrecision, kWidth, SmallBlock> q;
+  LeftRows<kPrecision, kWidth> q;
   Shares shares;
 };
 
 // Grid (tiles of queries, heads, replicas).
 template <Precision kPrecision, int kWidth>
-__global__ void __launch_bounds__(SmallBlock::kThreads, kPrecision == Precision::bf16 ? 3 : 2)
+__global__ void __launch_bounds__(kTileThreads, kPrecision == Precision::bf16 ? 3 : 2)
     attention_kernel(const __grid_constant__ Attention op, int stride) {
   begin_kernel();
   extern __shared__ uint4 memory[];
   using Shared = ForwardShared<kPrecision, kWidth>;
   Shared& shared = *reinterpret_cast<Shared*>(memory);
-  const TilePlace place = find_tile(op.queries, blockIdx.x, SmallBlock::kRows);
+  const TilePlace place = find_tile(op.queries, blockIdx.x, kTileRows);
   const Head<true> head(op, stride, blockIdx.z, place.sequence, blockIdx.y, kWidth);
   if (place.first >= head.queries) return;
   const TileRows rows(place.first);
-  const int steps = steps_of<SmallBlock>(head.keys);
-  ForwardStream<kPrecision, kWidth> stream(shared.rows, key_sources<SmallBlock>(head, op.k, op.v), steps);
+  const int steps = steps_of(head.keys);
+  ForwardStream<kPrecision, kWidth> stream(shared.rows, key_sources(head, op.k, op.v), steps);
   stream.start(Unseen{});
   shared.q.set(head.of_queries(op.q), rows);
   Sums<kWidth> sums = {};
@@ -124,29 +123,29 @@ __global__ void __launch_bounds__(SmallBlock::kThreads, kPrecision == Precision:
     if (first >= head.keys) break;  // the last step
     dropout.draw(head, step);
     Scores s;
-    scores(s, shared.q, stream.rows(0, step, 0));
+    scores(s, shared.q, stream.rows(0, step));
     stream.template bring<1>(step, Unseen{});
     leave_out(s, head.keys - first);
     absorb<kPrecision, kWidth>(s, softmax, sums, head.scale * kScoreUnit<kPrecision>, dropout);
     stream.template bring<2>(step, Unseen{});
-    add_products<kPrecision>(sums, s, stream.rows(1, step, 0));
+    add_products<kPrecision>(sums, s, stream.rows(1, step));
   }
 
   shared.shares.set(softmax);
   __syncthreads();
-  if (const int row = threadIdx.x; row < SmallBlock::kRows) {
+  if (const int row = threadIdx.x; row < kTileRows) {
     const float2 stats = shared.shares.template weigh<kPrecision>(row);
     if (place.first + row < head.queries) *head.stats(op, place.first + row) = stats;
   }
-  merge_and_store<kPrecision, kWidth, SmallBlock>(shared.rows, sums, head.of_queries(op.context), place.first,
-                                                  [&](int warp, int row) { return shared.shares.weight[warp][row]; });
+  merge_and_store<kPrecision, kWidth>(shared.rows, sums, head.of_queries(op.context), place.first,
+                                      [&](int warp, int row) { return shared.shares.weight[warp][row]; });
 }
 
 void attention_tiles(const Attention& op, Precision precision, cudaStream_t stream) {
   check(op.dropout.p <= 0 || op.kept, "attention with dropout needs room for what it keeps");
   for_tile(op, precision, [&](auto at, auto width) {
-    const dim3 grid(tiles_of(op.queries, SmallBlock::kRows), op.heads, op.context.replicas);
-    launch(attention_kernel<at, width>, grid, SmallBlock::kThreads, sizeof(ForwardShared<at, width>), stream, op,
+    const dim3 grid(tiles_of(op.queries, kTileRows), op.heads, op.context.replicas);
+    launch(attention_kernel<at, width>, grid, kTileThreads, sizeof(ForwardShared<at, width>), stream, op,
            stride_of(op));
   });
 }

@@ -34,26 +34,20 @@ __device__ __forceinline__ void differentiate(float& s, float& dp, float scale, 
 
 // ---- dk and dv: rows are keys, columns queries ----
 
-// What a step's probabilities ask of a query: `stats` as in stats_of, the sum over its keys of p dp, and of two groups'
-// 32 keys the bits that dropout keeps: key c has bit 2 (c % 16 / 4) + c / 16 of byte c % 4.
+// What a step's probabilities ask of a query: `stats` as in stats_of, the sum over its keys of p dp, and of the
+// block's 32 keys the bits that dropout keeps: key c has bit 2 (c % 16 / 4) + c / 16 of byte c % 4.
 struct alignas(16) Query {
   float2 stats;
   float delta;
   uint32_t kept;
 };
 
-template <class Block>
-constexpr int kPairs = Block::kRows / 32;
-template <class Block>
-using Queries = Query[kPairs<Block>][Block::kBroughtRows];
-
 // Queries as they come, step by step: four lanes bring one, each a word of its bits.
-template <class Block>
 class QuerySource {
  public:
   __device__ __forceinline__ QuerySource(const Attention& op, const Head<true>& head, int first_key)
       : left_(head.queries - row_brought()),
-        stats_stride_(Block::kBroughtRows * op.heads),
+        stats_stride_(kStepRows * op.heads),
         stats_(head.stats(op, row_brought())),
         dropout_(head.dropout.on),
         shift_(first_key % 128 / 16) {
@@ -67,21 +61,15 @@ class QuerySource {
     const bool there = left_ > 0;
     next_stats_ = there ? *stats_ : kNoStats;
     if (dropout_) next_kept_ = there ? *kept_ : 0;
-    left_ -= Block::kBroughtRows, stats_ += stats_stride_, kept_ += kept_stride_;
+    left_ -= kStepRows, stats_ += stats_stride_, kept_ += kept_stride_;
   }
-  // What was fetched, for each pair of the block's groups of keys: all four lanes call it, and lane t stores what
-  // concerns pair t. `delta` is the lane's part.
+  // What was fetched; all four lanes call it. `delta` is the lane's part.
   template <Precision kPrecision>
-  __device__ __forceinline__ void put(float delta, Queries<Block>& queries) const {
-    const int t = FragmentLane().t;
-    const float sum = quad_sum(delta);
-#pragma unroll
-    for (int pair = 0; pair < kPairs<Block>; ++pair) {
-      uint32_t bits = (next_kept_ >> (shift_ + 2 * pair) & 0x03030303) << 2 * t;
-      bits |= __shfl_xor_sync(kAllLanes, bits, 1);
-      bits |= __shfl_xor_sync(kAllLanes, bits, 2);
-      if (t == pair) queries[pair][row_brought()] = {in_score_units<kPrecision>(next_stats_), sum, bits};
-    }
+  __device__ __forceinline__ Query get(float delta) const {
+    uint32_t bits = (next_kept_ >> shift_ & 0x03030303) << 2 * FragmentLane().t;
+    bits |= __shfl_xor_sync(kAllLanes, bits, 1);
+    bits |= __shfl_xor_sync(kAllLanes, bits, 2);
+    return {in_score_units<kPrecision>(next_stats_), quad_sum(delta), bits};
   }
 
  private:
@@ -98,22 +86,23 @@ class QuerySource {
 // Only what a tile of keys asks of a query needs context.
 constexpr int kQ = 0, kDcontext = 1, kContext = 2;
 // Nothing is under way while both scores and their gradients are held: sums for dk and dv leave no registers for it.
-template <Precision kPrecision, int kWidth, class Block>
-using KeyStream = RowStream<kPrecision, kWidth, 2, 3, 2, Parts<1, 0, 2, 1>, Block>;
+template <Precision kPrecision, int kWidth>
+using KeyStream = RowStream<kPrecision, kWidth, 2, 3, 2, Parts<1, 0, 2, 1>>;
 
-template <Precision kPrecision, int kWidth, class Block>
+template <Precision kPrecision, int kWidth>
 struct KeyShared {
   static constexpr int kQuerySteps = kPrecision == Precision::fp32 ? 1 : 2;  // what TF32's second terms leave room for
-  typename KeyStream<kPrecision, kWidth, Block>::Shared rows;
-  LeftRows<kPrecision, kWidth, Block> k, v;
-  Queries<Block> queries[kQuerySteps];
+  typename KeyStream<kPrecision, kWidth>::Shared rows;
+  LeftRows<kPrecision, kWidth> k, v;
+  Query queries[kQuerySteps][kStepRows];
 };
 
 template <Precision kPrecision>
-__device__ __forceinline__ void differentiate(Scores& s, Scores& dp, const Head<true>& head, const Query* queries) {
+__device__ __forceinline__ void differentiate(Scores& s, Scores& dp, const Head<true>& head,
+                                              const Query (&queries)[kStepRows]) {
   const float scale = head.scale * kScoreUnit<kPrecision>;
   const auto [g, t] = FragmentLane();
-  const uint32_t upper = 1u << (g % 4 * 8 + g / 4 * 2 + group_index() % 2), bit[2] = {upper, upper << 4};  // g, g + 8
+  const uint32_t upper = 1u << (g % 4 * 8 + g / 4 * 2 + half_index()), bit[2] = {upper, upper << 4};  // g, g + 8
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     const Query query = queries[first_of_share() + t + 16 * i];
@@ -124,17 +113,17 @@ __device__ __forceinline__ void differentiate(Scores& s, Scores& dp, const Head<
   }
 }
 
-template <Precision kPrecision, int kWidth, class Block>
-__device__ __forceinline__ void key_tile(const AttentionGrad& op, KeyShared<kPrecision, kWidth, Block>& shared,
-                                         int stride, int head_number) {
-  const TilePlace place = find_tile(op.forward.keys, blockIdx.x, Block::kRows);
+template <Precision kPrecision, int kWidth>
+__device__ __forceinline__ void key_tile(const AttentionGrad& op, KeyShared<kPrecision, kWidth>& shared, int stride,
+                                         int head_number) {
+  const TilePlace place = find_tile(op.forward.keys, blockIdx.x, kTileRows);
   const Head<true> head(op.forward, stride, blockIdx.z, place.sequence, head_number, kWidth);
   if (place.first >= head.keys) return;
   const TileRows rows(place.first);
-  const int steps = steps_of<Block>(head.queries);
-  QuerySource<Block> source(op.forward, head, place.first);
-  KeyStream<kPrecision, kWidth, Block> stream(
-      shared.rows, query_sources<Block>(head, op.forward.q, op.dcontext, op.forward.context), steps);
+  const int steps = steps_of(head.queries);
+  QuerySource source(op.forward, head, place.first);
+  KeyStream<kPrecision, kWidth> stream(shared.rows, query_sources(head, op.forward.q, op.dcontext, op.forward.context),
+                                       steps);
   float delta = 0;  // of the thread's part of the query that comes
   const auto add_delta = [&](int, const float4(&x)[3]) { delta += dot(x[kDcontext], x[kContext]); };
   source.fetch();
@@ -146,28 +135,27 @@ __device__ __forceinline__ void key_tile(const AttentionGrad& op, KeyShared<kPre
   for (int step = 0; step < steps; ++step) {
     auto& queries = shared.queries[step % shared.kQuerySteps];
     stream.arrive(step, add_delta);
-    if (shared.kQuerySteps == 1) __syncthreads();  // nobody reads the queries before these any more
-    source.template put<kPrecision>(delta, queries);
+    const Query query = source.template get<kPrecision>(delta);
     delta = 0;
+    if (shared.kQuerySteps == 1) __syncthreads();  // nobody reads the queries before these any more
+    if (FragmentLane().t == 0) queries[row_brought()] = query;
     __syncthreads();  // all of the step is there, and nobody reads the step before it any more
     if (step + 1 < steps) source.fetch();
     stream.template bring<0>(step, add_delta);
-    const bool more = for_parts<Block>(step, head.queries, [&](int part, int, bool first) {
-      Scores s, dp;
-      scores(s, shared.k, stream.rows(kQ, step, part));
-      scores(dp, shared.v, stream.rows(kDcontext, step, part));
-      if (first) stream.template bring<1>(step, add_delta);
-      differentiate<kPrecision>(s, dp, head, &queries[kPairs<Block> == 1 ? 0 : group_index() / 2][part * kStepRows]);
-      if (first) stream.template bring<2>(step, add_delta);
-      add_products<kPrecision>(dv, s, stream.rows(kDcontext, step, part));
-      if (first) stream.template bring<3>(step, add_delta);
-      add_products<kPrecision>(dk, dp, stream.rows(kQ, step, part));
-    });
-    if (!more) break;
+    if (step * kStepRows + first_of_share() >= head.queries) break;  // the last step
+    Scores s, dp;
+    scores(s, shared.k, stream.rows(kQ, step));
+    scores(dp, shared.v, stream.rows(kDcontext, step));
+    stream.template bring<1>(step, add_delta);
+    differentiate<kPrecision>(s, dp, head, queries);
+    stream.template bring<2>(step, add_delta);
+    add_products<kPrecision>(dv, s, stream.rows(kDcontext, step));
+    stream.template bring<3>(step, add_delta);
+    add_products<kPrecision>(dk, dp, stream.rows(kQ, step));
   }
   const auto store = [&](const Sums<kWidth>& sums, const Tensor& to, float factor) {
-    merge_and_store<kPrecision, kWidth, Block>(shared.rows, sums, head.of_keys(to), place.first,
-                                               [&](int, int) { return factor; });
+    merge_and_store<kPrecision, kWidth>(shared.rows, sums, head.of_keys(to), place.first,
+                                        [&](int, int) { return factor; });
   };
   store(dv, op.dv, 1);
   store(dk, op.dk, head.scale);
@@ -175,13 +163,13 @@ __device__ __forceinline__ void key_tile(const AttentionGrad& op, KeyShared<kPre
 
 // ---- dq: rows are queries, columns keys ----
 
-template <Precision kPrecision, int kWidth, class Block>
-using QueryStream = RowStream<kPrecision, kWidth, 2, 2, 2, Parts<2, 2>, Block>;  // k, v
+template <Precision kPrecision, int kWidth>
+using QueryStream = RowStream<kPrecision, kWidth, 2, 2, 2, Parts<2, 2>>;  // k, v
 
-template <Precision kPrecision, int kWidth, class Block>
+template <Precision kPrecision, int kWidth>
 struct QueryShared {
-  typename QueryStream<kPrecision, kWidth, Block>::Shared rows;
-  LeftRows<kPrecision, kWidth, Block> q, dcontext;
+  typename QueryStream<kPrecision, kWidth>::Shared rows;
+  LeftRows<kPrecision, kWidth> q, dcontext;
 };
 
 // dcontext context of a query, by the four lanes of a row.
@@ -194,16 +182,15 @@ __device__ __forceinline__ float delta_of(const HeadRows<true>& dcontext, const 
   return quad_sum(sum);
 }
 
-template <Precision kPrecision, int kWidth, class Block>
-__device__ __forceinline__ void query_tile(const AttentionGrad& op, QueryShared<kPrecision, kWidth, Block>& shared,
-                                           int stride, int head_number) {
-  const TilePlace place = find_tile(op.forward.queries, blockIdx.x, Block::kRows);
+template <Precision kPrecision, int kWidth>
+__device__ __forceinline__ void query_tile(const AttentionGrad& op, QueryShared<kPrecision, kWidth>& shared, int stride,
+                                           int head_number) {
+  const TilePlace place = find_tile(op.forward.queries, blockIdx.x, kTileRows);
   const Head<true> head(op.forward, stride, blockIdx.z, place.sequence, head_number, kWidth);
   if (place.first >= head.queries) return;
   const TileRows rows(place.first);
-  const int steps = steps_of<Block>(head.keys), rounds = steps_of<SmallBlock>(head.keys);
-  QueryStream<kPrecision, kWidth, Block> stream(shared.rows, key_sources<Block>(head, op.forward.k, op.forward.v),
-                                                steps);
+  const int steps = steps_of(head.keys);
+  QueryStream<kPrecision, kWidth> stream(shared.rows, key_sources(head, op.forward.k, op.forward.v), steps);
   stream.start(Unseen{});
   const HeadRows<true> dcontext = head.of_queries(op.dcontext), context = head.of_queries(op.forward.context);
   shared.q.set(head.of_queries(op.forward.q), rows);
@@ -221,60 +208,47 @@ __device__ __forceinline__ void query_tile(const AttentionGrad& op, QueryShared<
     stream.arrive(step, Unseen{});
     __syncthreads();  // all of the step is there, and nobody reads the step before it any more
     stream.template bring<0>(step, Unseen{});
-    const bool more = for_parts<Block>(step, head.keys, [&](int part, int first_key, bool first) {
-      dropout.read(step * Block::kSteps + part, rounds);
-      Scores s, dp;
-      scores(s, shared.q, stream.rows(0, step, part));
-      scores(dp, shared.dcontext, stream.rows(1, step, part));
-      if (first) stream.template bring<1>(step, Unseen{});
-      leave_out(s, head.keys - first_key);
+    const int first = step * kStepRows + first_of_share();
+    if (first >= head.keys) break;  // the last step
+    dropout.read(step, steps);
+    Scores s, dp;
+    scores(s, shared.q, stream.rows(0, step));
+    scores(dp, shared.dcontext, stream.rows(1, step));
+    stream.template bring<1>(step, Unseen{});
+    leave_out(s, head.keys - first);
 #pragma unroll
-      for (int i = 0; i < 8; ++i) {
-        const int n = i / 4, e = i % 4, r = e / 2, mine = 2 * n + e % 2;
-        differentiate<kPrecision>(s[n][e], dp[n][e], scale, dropout.factor(r, mine), stats[r], delta[r]);
-      }
-      add_products<kPrecision>(dq, dp, stream.rows(0, step, part));
-    });
-    if (!more) break;
+    for (int i = 0; i < 8; ++i) {
+      const int n = i / 4, e = i % 4, r = e / 2, mine = 2 * n + e % 2;
+      differentiate<kPrecision>(s[n][e], dp[n][e], scale, dropout.factor(r, mine), stats[r], delta[r]);
+    }
+    add_products<kPrecision>(dq, dp, stream.rows(0, step));
   }
-  merge_and_store<kPrecision, kWidth, Block>(shared.rows, dq, head.of_queries(op.dq), place.first,
-                                             [&](int, int) { return head.scale; });
+  merge_and_store<kPrecision, kWidth>(shared.rows, dq, head.of_queries(op.dq), place.first,
+                                      [&](int, int) { return head.scale; });
 }
 
 // ---- launch ----
 
 // Grid (tiles, 2 kinds x heads, replicas), the kind with more work first.
-template <Precision kPrecision, int kWidth, class Block>
-__global__ void __launch_bounds__(Block::kThreads, 2 * SmallBlock::kThreads / Block::kThreads)
+template <Precision kPrecision, int kWidth>
+__global__ void __launch_bounds__(kTileThreads, 2)
     attention_grad_kernel(const __grid_constant__ AttentionGrad op, int stride) {
   begin_kernel();
   extern __shared__ uint4 memory[];
   const int heads = op.forward.heads;
   if (blockIdx.y < heads)
-    key_tile(op, *reinterpret_cast<KeyShared<kPrecision, kWidth, Block>*>(memory), stride, blockIdx.y);
+    key_tile(op, *reinterpret_cast<KeyShared<kPrecision, kWidth>*>(memory), stride, blockIdx.y);
   else
-    query_tile(op, *reinterpret_cast<QueryShared<kPrecision, kWidth, Block>*>(memory), stride, blockIdx.y - heads);
-}
-
-template <class Block>
-dim3 grid_of(const Attention& op) {
-  const int64_t tiles = std::max(tiles_of(op.keys, Block::kRows), tiles_of(op.queries, Block::kRows));
-  return dim3(tiles, 2 * op.heads, op.context.replicas);
+    query_tile(op, *reinterpret_cast<QueryShared<kPrecision, kWidth>*>(memory), stride, blockIdx.y - heads);
 }
 
 void attention_tiles_grad(const AttentionGrad& op, Precision precision, cudaStream_t stream) {
-  constexpr int64_t kEnoughBlocks = 528;  // several for each multiprocessor, which holds one large one
-  for_tile(op.forward, precision, [&](auto at, auto width) {
-    const auto with = [&](auto block) {
-      using Block = decltype(block);
-      const size_t bytes = std::max(sizeof(KeyShared<at, width, Block>), sizeof(QueryShared<at, width, Block>));
-      launch(attention_grad_kernel<at, width, Block>, grid_of<Block>(op.forward), Block::kThreads, bytes, stream, op,
-             stride_of(op.forward));
-    };
-    const dim3 large = grid_of<LargeBlock>(op.forward);
-    if constexpr (at == Precision::bf16)
-      if (int64_t{large.x} * large.y * large.z >= kEnoughBlocks) return with(LargeBlock());
-    with(SmallBlock());
+  const Attention& forward = op.forward;
+  for_tile(forward, precision, [&](auto at, auto width) {
+    const int64_t tiles = std::max(tiles_of(forward.keys, kTileRows), tiles_of(forward.queries, kTileRows));
+    const dim3 grid(tiles, 2 * forward.heads, forward.context.replicas);
+    const size_t bytes = std::max(sizeof(KeyShared<at, width>), sizeof(QueryShared<at, width>));
+    launch(attention_grad_kernel<at, width>, grid, kTileThreads, bytes, stream, op, stride_of(forward));
   });
 }
 

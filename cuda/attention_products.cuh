@@ -52,7 +52,7 @@ __device__ __forceinline__ void multiply_add16(float (&c)[4], const Left16<Preci
 }
 
 // A block's own rows as left operand, made once.
-template <Precision kPrecision, int kWidth, class Block>
+template <Precision kPrecision, int kWidth>
 class LeftRows {
  public:
   __device__ __forceinline__ void set(const HeadRows<true>& from, const TileRows& rows) {
@@ -63,19 +63,19 @@ class LeftRows {
       if (step >= kSteps) break;
       const Left16<kPrecision> a(upper + 16 * step, lower + 16 * step);
 #pragma unroll
-      for (int v = 0; v < kVectors; ++v) at_[group_index()][step][v][lane_id()] = reinterpret_cast<const uint4*>(&a)[v];
+      for (int v = 0; v < kVectors; ++v) at_[half_index()][step][v][lane_id()] = reinterpret_cast<const uint4*>(&a)[v];
     }
   }
   __device__ __forceinline__ Left16<kPrecision> operator[](int step) const {
     Left16<kPrecision> a;
 #pragma unroll
-    for (int i = 0; i < kVectors; ++i) reinterpret_cast<uint4*>(&a)[i] = at_[group_index()][step][i][lane_id()];
+    for (int i = 0; i < kVectors; ++i) reinterpret_cast<uint4*>(&a)[i] = at_[half_index()][step][i][lane_id()];
     return a;
   }
 
  private:
   static constexpr int kSteps = kWidth / 16, kVectors = sizeof(Left16<kPrecision>) / sizeof(uint4);
-  uint4 at_[Block::kRows / 16][kSteps][kVectors][kWarp];
+  uint4 at_[kTileRows / 16][kSteps][kVectors][kWarp];
 };
 
 using Scores = float[2][4];  // 16 rows, a share's 16 columns
@@ -83,8 +83,8 @@ template <int kWidth>
 using Sums = float[kWidth / 32][4][4];  // 16 rows: [32 columns][fragment, whose columns the rows' class says][]
 
 // s = left right^T.
-template <Precision kPrecision, int kWidth, class Block, class Rows>
-__device__ __forceinline__ void scores(Scores& s, const LeftRows<kPrecision, kWidth, Block>& left, const Rows& right) {
+template <Precision kPrecision, int kWidth, class Rows>
+__device__ __forceinline__ void scores(Scores& s, const LeftRows<kPrecision, kWidth>& left, const Rows& right) {
 #pragma unroll
   for (int i = 0; i < 8; ++i) s[i / 4][i % 4] = 0;
 #pragma unroll

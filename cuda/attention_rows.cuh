@@ -10,55 +10,32 @@
 
 namespace mpq::attention {
 
-constexpr int kStepRows = 64, kShares = 4;
+constexpr int kTileRows = 32, kStepRows = 64, kShares = 4;
+constexpr int kTileWarps = kTileRows / 16 * kShares, kTileThreads = kTileWarps * kWarp;
 
-// Blocks have 16 rows for each group of kShares warps. The rows that these meet come as many steps at once as four
-// threads a row bring: a block of twice the rows reads half as much for each.
-template <int kGroups>
-struct BlockOf {
-  static constexpr int kRows = 16 * kGroups, kWarps = kShares * kGroups, kThreads = kWarps * kWarp;
-  static constexpr int kBroughtRows = kThreads / 4, kSteps = kBroughtRows / kStepRows;
-};
-using SmallBlock = BlockOf<2>;
-using LargeBlock = BlockOf<4>;
-
-__device__ __forceinline__ int group_index() { return static_cast<int>(threadIdx.x / (kShares * kWarp)); }
+__device__ __forceinline__ int half_index() { return static_cast<int>(threadIdx.x / (kShares * kWarp)); }
 __device__ __forceinline__ int share_index() { return static_cast<int>(threadIdx.x / kWarp % kShares); }
 
 // A share is every 16th row of a step and its three neighbours, so that one call of the dropout's generator serves all
 // that a lane has of two steps. Column 2 t + i of fragment n of the scores is the step's row first + t + 16 (2 n + i).
 __device__ __forceinline__ int first_of_share() { return 4 * share_index(); }
 
-// The lane's rows g and g + 8 of its group's.
+// The lane's rows g and g + 8 of its half of the block's.
 struct TileRows {
   int upper, lower;
   __device__ __forceinline__ explicit TileRows(int first)
-      : upper(first + 16 * group_index() + FragmentLane().g), lower(upper + 8) {}
+      : upper(first + 16 * half_index() + FragmentLane().g), lower(upper + 8) {}
 };
 
-template <class Block>
-HD int steps_of(int rows) {
-  return (rows + Block::kBroughtRows - 1) / Block::kBroughtRows;
-}
-// Calls run(part, the first of the share's rows there, whether it is the first call) for each 64 of a block's step
-// where the share has rows. False: there are none behind.
-template <class Block, class Run>
-__device__ __forceinline__ bool for_parts(int step, int rows, Run run) {
-#pragma unroll
-  for (int part = 0; part < Block::kSteps; ++part) {
-    const int first = step * Block::kBroughtRows + part * kStepRows + first_of_share();
-    if (first >= rows) return false;
-    run(part, first, part == 0);
-  }
-  return true;
-}
+HD int steps_of(int rows) { return (rows + kStepRows - 1) / kStepRows; }
 
-// A thread brings the fours of columns t, t + 4 ... of one row.
+// A thread brings the fours of columns t, t + 4 ... of one row of a step.
+static_assert(kTileThreads == 4 * kStepRows);
 __device__ __forceinline__ int row_brought() { return static_cast<int>(threadIdx.x / 4); }
 
-// The thread's parts of rows of kCount tensors of one shape, kRows of them at once: addresses that all threads share,
+// The thread's parts of a step's rows of kCount tensors of one shape, step by step: addresses that all threads share,
 // and one offset.
-template <int kCount, int kRows>
+template <int kCount>
 class Sources {
  public:
   template <class... Tensors>
@@ -66,24 +43,24 @@ class Sources {
       : base_{tensors.f32(head.replica)...},
         offset_((int64_t{first} + row_brought()) * head.stride + head.head * head.width + 4 * FragmentLane().t),
         left_(rows - row_brought()),
-        stride_(kRows * head.stride) {}
+        stride_(kStepRows * head.stride) {}
 
   __device__ __forceinline__ const float* operator[](int n) const { return base_[n] + offset_; }
   __device__ __forceinline__ bool there() const { return left_ > 0; }  // or the row is beyond the last one
-  __device__ __forceinline__ void next() { offset_ += stride_, left_ -= kRows; }
+  __device__ __forceinline__ void next() { offset_ += stride_, left_ -= kStepRows; }
 
  private:
   const float* base_[kCount];
   int64_t offset_;
   int left_, stride_;
 };
-template <class Block, class... Tensors>
+template <class... Tensors>
 __device__ __forceinline__ auto query_sources(const Head<true>& head, const Tensors&... tensors) {
-  return Sources<sizeof...(Tensors), Block::kBroughtRows>(head, head.query_row, head.queries, tensors...);
+  return Sources<sizeof...(Tensors)>(head, head.query_row, head.queries, tensors...);
 }
-template <class Block, class... Tensors>
+template <class... Tensors>
 __device__ __forceinline__ auto key_sources(const Head<true>& head, const Tensors&... tensors) {
-  return Sources<sizeof...(Tensors), Block::kBroughtRows>(head, head.key_row, head.keys, tensors...);
+  return Sources<sizeof...(Tensors)>(head, head.key_row, head.keys, tensors...);
 }
 
 // Right operands of several fragments.
@@ -145,22 +122,20 @@ class Brought {
   __device__ __forceinline__ float4 get(int n, int i) const { return at_[n][i][threadIdx.x]; }
 
  private:
-  float4 at_[kCount][kWidth / 16][SmallBlock::kThreads];
+  float4 at_[kCount][kWidth / 16][kTileThreads];
 };
 template <int kWidth>
 class Brought<kWidth, 0> {};
 
 // A thread's side of a stream of kAll tensors: the first kCount are operands, their rows kept for kStages steps in
-// shared memory, and the rest are only shown to the thread that brings them. Here copies bring a whole step at once,
-// and blocks are small: more floats have no room.
+// shared memory, and the rest are only shown to the thread that brings them. Here copies bring a whole step at once.
 template <int kWidth, int kCount, int kAll, int kStages>
 class FloatStream {
  public:
   struct Shared : Brought<kWidth, kAll - kCount> {
     FloatRows<kWidth> stage[kStages][kCount];
   };
-  using From = Sources<kAll, kStepRows>;
-  __device__ __forceinline__ FloatStream(Shared& shared, const From& from, int steps)
+  __device__ __forceinline__ FloatStream(Shared& shared, const Sources<kAll>& from, int steps)
       : shared_(shared), from_(from), steps_(steps) {}
 
   // What must be under way before the first step. show(i, fours t + 4 i of a row of each tensor) is called once for all
@@ -184,14 +159,14 @@ class FloatStream {
     for (int i = 0; i < kWidth / 16; ++i) {
       float4 x[kAll];
 #pragma unroll
-      for (int n = 0; n < kCount; ++n) x[n] = rows(n, step, 0).brought(i);
+      for (int n = 0; n < kCount; ++n) x[n] = rows(n, step).brought(i);
       if constexpr (kAll > kCount)
 #pragma unroll
         for (int n = kCount; n < kAll; ++n) x[n] = shared_.get(n - kCount, i);
       show(i, x);
     }
   }
-  __device__ __forceinline__ const FloatRows<kWidth>& rows(int n, int step, int) const {
+  __device__ __forceinline__ const FloatRows<kWidth>& rows(int n, int step) const {
     return shared_.stage[step % kStages][n];
   }
 
@@ -211,7 +186,7 @@ class FloatStream {
   }
 
   Shared& shared_;
-  From from_;
+  Sources<kAll> from_;
   int steps_;
 };
 
@@ -224,7 +199,7 @@ class RoundedRows {
  public:
   // Four t + 4 i of the row that the thread brings.
   __device__ __forceinline__ void set(int i, float4 x) {
-    const unsigned row = threadIdx.x / 4 % kStepRows, share = row / 4 % kShares, t = row % 4, four = row / 16;
+    const unsigned row = threadIdx.x / 4, share = row / 4 % kShares, t = row % 4, four = row / 16;
     uint4* to = at_[16 * share + four / 2 * 8 + 2 * t + four % 2];
     reinterpret_cast<uint2*>(to)[FragmentLane().t + 4 * i] = {to_bf16(x.x, x.y), to_bf16(x.z, x.w)};
   }
@@ -263,16 +238,15 @@ struct Parts {
   static_assert((kQuarters + ...) == 4);
 };
 
-// The same functions, where a step is the block's kSteps of them. Rows pass through registers, so that shared memory
-// sees them in 16 bits only: a part is loaded when it is called for, and stored when the next one is.
-template <int kWidth, int kCount, int kAll, class RowParts, class Block>
+// The same functions. Rows pass through registers, so that shared memory sees them in 16 bits only: a part is loaded
+// when it is called for, and stored when the next one is.
+template <int kWidth, int kCount, int kAll, class RowParts>
 class RoundedStream {
  public:
   struct Shared {
-    RoundedRows<kWidth> stage[2][kCount][Block::kSteps];
+    RoundedRows<kWidth> stage[2][kCount];
   };
-  using From = Sources<kAll, Block::kBroughtRows>;
-  __device__ __forceinline__ RoundedStream(Shared& shared, const From& from, int steps)
+  __device__ __forceinline__ RoundedStream(Shared& shared, const Sources<kAll>& from, int steps)
       : shared_(shared), from_(from), steps_(steps) {}
 
   template <class Show>
@@ -296,9 +270,8 @@ class RoundedStream {
   __device__ __forceinline__ void arrive(int step, Show show) {
     if (step > 0) store_part<kLast>(step, show);
   }
-  // Of tensor n, the 64 rows `part` of a step.
-  __device__ __forceinline__ const RoundedRows<kWidth>& rows(int n, int step, int part) const {
-    return shared_.stage[step % 2][n][part];
+  __device__ __forceinline__ const RoundedRows<kWidth>& rows(int n, int step) const {
+    return shared_.stage[step % 2][n];
   }
 
  private:
@@ -314,7 +287,7 @@ class RoundedStream {
   template <class Show>
   __device__ __forceinline__ void store(const float4 (&x)[kAll], int i, int step, Show show) {
 #pragma unroll
-    for (int n = 0; n < kCount; ++n) shared_.stage[step % 2][n][row_brought() / kStepRows].set(i, x[n]);
+    for (int n = 0; n < kCount; ++n) shared_.stage[step % 2][n].set(i, x[n]);
     show(i, x);
   }
   template <int kPart, class Show>
@@ -324,16 +297,15 @@ class RoundedStream {
   }
 
   Shared& shared_;
-  From from_;
+  Sources<kAll> from_;
   int steps_;
   float4 coming_[kFours][kAll];
 };
 
 // Of kAll tensors, kCount of them operands. `kStages` is what floats have room for, `RowParts` what registers have.
-template <Precision kPrecision, int kWidth, int kCount, int kAll, int kStages, class RowParts, class Block>
-using RowStream =
-    std::conditional_t<kPrecision == Precision::bf16, RoundedStream<kWidth, kCount, kAll, RowParts, Block>,
-                       FloatStream<kWidth, kCount, kAll, kStages>>;
+template <Precision kPrecision, int kWidth, int kCount, int kAll, int kStages, class RowParts>
+using RowStream = std::conditional_t<kPrecision == Precision::bf16, RoundedStream<kWidth, kCount, kAll, RowParts>,
+                                     FloatStream<kWidth, kCount, kAll, kStages>>;
 
 // Nobody looks at what comes.
 struct Unseen {

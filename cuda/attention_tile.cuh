@@ -1,7 +1,7 @@
-// What attention and its gradient share where heads are 32 or 64 wide. A block makes 32 or 64 rows of one (replica,
-// sequence, head): queries for context and dq, keys for dk and dv. The rows that these meet stream through shared
-// memory; of every 64 of them, one step, a warp has 16 of the block's rows meet its share of 16, and at the end the
-// shares are added in their order. Which rows a warp takes depends on the sequence alone: no bit depends
+// What attention and its gradient share where heads are 32 or 64 wide. A block of eight warps makes 32 rows of one
+// (replica, sequence, head): queries for context and dq, keys for dk and dv. The rows that these meet stream through
+// shared memory 64 at a time, one step; a warp has one half of the block's rows meet its share of 16 of each step, and
+// at the end the shares are added in their order. Which rows a warp takes depends on the sequence alone: no bit depends
 // on the rest of the batch.
 #pragma once
 #include "cuda/attention_products.cuh"
@@ -89,7 +89,7 @@ class KeyDropout {
 // ---- the sum over the shares ----
 
 // The sums of all warps, as rows. With 32 bytes between them, what lanes write at once meets few banks twice.
-template <int kWidth, class Block>
+template <int kWidth>
 class Merge {
  public:
   static constexpr int kFours = kWidth / 4;
@@ -113,29 +113,28 @@ class Merge {
   __device__ __forceinline__ float4& at(int warp, int row, int four) { return at_[warp][row][four]; }
 
  private:
-  float4 at_[Block::kWarps][16][kFours + 2];
+  float4 at_[kTileWarps][16][kFours + 2];
 };
 
 // Writes the sum over the shares of weight(warp, row of its 16) * sums to rows first ... All threads call it; `memory`
 // is shared and nobody will use it any more.
-template <Precision kPrecision, int kWidth, class Block, class Memory, class Weight>
+template <Precision kPrecision, int kWidth, class Memory, class Weight>
 __device__ __forceinline__ void merge_and_store(Memory& memory, const Sums<kWidth>& sums, const HeadRows<true>& out,
                                                 int first, Weight weight) {
-  using Merge = attention::Merge<kWidth, Block>;
-  static_assert(sizeof(Memory) >= sizeof(Merge));
-  Merge& merge = reinterpret_cast<Merge&>(memory);
-  constexpr int kFours = Merge::kFours, kAtOnce = Block::kThreads / kFours;
+  static_assert(sizeof(Memory) >= sizeof(Merge<kWidth>));
+  Merge<kWidth>& merge = reinterpret_cast<Merge<kWidth>&>(memory);
+  constexpr int kFours = Merge<kWidth>::kFours, kAtOnce = kTileThreads / kFours;
   const int four = static_cast<int>(threadIdx.x % kFours);
   __syncthreads();
   merge.template set<kPrecision>(sums);
   __syncthreads();
 #pragma unroll
-  for (int i = 0; i < Block::kRows; i += kAtOnce) {
-    const int row = i + static_cast<int>(threadIdx.x / kFours), group = kAtOnce == 16 ? i / 16 : row / 16;
+  for (int i = 0; i < kTileRows; i += kAtOnce) {
+    const int row = i + static_cast<int>(threadIdx.x / kFours), half = kAtOnce == 16 ? i / 16 : row / 16;
     float4 total = {0, 0, 0, 0};
 #pragma unroll
     for (int share = 0; share < kShares; ++share) {
-      const int warp = group * kShares + share;
+      const int warp = half * kShares + share;
       const float4 x = merge.at(warp, row % 16, four);
       const float factor = weight(warp, row % 16);
       total.x += factor * x.x, total.y += factor * x.y, total.z += factor * x.z, total.w += factor * x.w;
