@@ -309,6 +309,7 @@ void Session::attach(const Split& split, StepOrder order, int64_t first_step) {
 
 // Before the next data set takes the memory of the one that is there: records read from that.
 void Session::detach() {
+  if (feeds_.empty()) return;
   replay_ = device_.replay();
   records_.clear();
   feeds_.clear();
