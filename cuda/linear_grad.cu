@@ -2,7 +2,7 @@
 // (linear_weight_grad.cu) run beside it on the side lane. Every kernel serves up to three Linears.
 #include "cuda/adapter.cuh"
 #include "cuda/input_format.cuh"
-#include "cuda/linear.cuh"
+#include "cuda/linear_wide.h"
 
 namespace mpq {
 
@@ -147,6 +147,11 @@ WeightGradArgs weight_grad_args(std::span<const Linear1Grad> ops) {
   }
   return args;
 }
+// What remains are the sums of biases.
+WeightGradArgs without_weights(WeightGradArgs args) {
+  for (Matrices& dw : args.dw) dw = {};
+  return args;
+}
 
 }  // namespace
 
@@ -160,6 +165,9 @@ void CudaOps::linear_grad(std::span<const Linear1Grad> ops) {
   const WeightGradArgs weights = weight_grad_args(ops);
   if (weights.ragged.longest == 1) {
     linear_grad_of_few_rows(inputs, weights, problems, replicas, main_);
+  } else if (wide_->take(ops)) {
+    weight_grad(without_weights(weights), replicas, precision_, fork());
+    wide_->gradients(ops, replicas);
   } else {
     const Lane& side = fork();
     if (inputs.sums > 0) input_grad(inputs, replicas, precision_, main_.stream);
