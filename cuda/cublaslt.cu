@@ -158,12 +158,14 @@ class CublasLtProducts final : public CublasLt {
 
     constexpr int kMost = 32;
     cublasLtMatmulHeuristicResult_t proposed[kMost] = {};
-    const int count = propose(plan.desc, Layouts(*this, sizes, chunked ? kUsualChunks : 1), proposed, kMost);
+    const std::string shape = fmt::format("{} x {}", sizes.result.cols, sizes.result.rows);
+    const int count = propose(plan.desc, Layouts(*this, sizes, chunked ? kUsualChunks : 1), shape, proposed, kMost);
     for (int i = 0; i < count; ++i) {
       if (proposed[i].state != CUBLAS_STATUS_SUCCESS || !sums_in_one_go(proposed[i].algo)) continue;
       plan.algorithm = proposed[i].algo;
-      log().debug("cuBLASLt {}, kind {}, {} to {}, bias {}: proposal {} of {}, {}", lt_.version(),
-                  static_cast<int>(kind), in, out, bias, i, count, text_of_algorithm(plan.algorithm));
+      if (log().should_log(spdlog::level::debug))
+        log().debug("cuBLASLt {}, kind {}, {} to {}, bias {}: proposal {} of {}, {}", lt_.version(),
+                    static_cast<int>(kind), in, out, bias, i, count, text_of_algorithm(plan.algorithm));
       return plan;
     }
     log().warn("cuBLASLt {} proposes nothing for a Linear of {} to {} (kind {}, {} proposals)", lt_.version(), in, out,
@@ -172,7 +174,8 @@ class CublasLtProducts final : public CublasLt {
     return {};
   }
 
-  int propose(cublasLtMatmulDesc_t desc, const Layouts& l, cublasLtMatmulHeuristicResult_t* to, int most) const {
+  int propose(cublasLtMatmulDesc_t desc, const Layouts& l, const std::string& shape,
+              cublasLtMatmulHeuristicResult_t* to, int most) const {
     cublasLtMatmulPreference_t preference = nullptr;
     check(lt_.preference_create(&preference), "preference");
     const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto& value) {
@@ -189,7 +192,7 @@ class CublasLtProducts final : public CublasLt {
         lt_.heuristic(handle_, desc, l.a, l.b, l.result, l.result, preference, most, to, &count);
     lt_.preference_destroy(preference);
     if (status == CUBLAS_STATUS_NOT_SUPPORTED) return 0;
-    check(status, "asking for algorithms");
+    check(status, "asking for algorithms for a result of " + shape);
     return count;
   }
 

@@ -147,11 +147,6 @@ WeightGradArgs weight_grad_args(std::span<const Linear1Grad> ops) {
   }
   return args;
 }
-// What remains are the sums of biases.
-WeightGradArgs without_weights(WeightGradArgs args) {
-  for (Matrices& dw : args.dw) dw = {};
-  return args;
-}
 
 }  // namespace
 
@@ -165,8 +160,7 @@ void CudaOps::linear_grad(std::span<const Linear1Grad> ops) {
   const WeightGradArgs weights = weight_grad_args(ops);
   if (weights.ragged.longest == 1) {
     linear_grad_of_few_rows(inputs, weights, problems, replicas, main_);
-  } else if (wide_->take(ops)) {
-    weight_grad(without_weights(weights), replicas, precision_, fork());
+  } else if (wide_->take(ops)) {  // all on one lane: both would want the whole GPU
     wide_->gradients(ops, replicas);
   } else {
     const Lane& side = fork();

@@ -58,23 +58,43 @@ __global__ void __launch_bounds__(kThreads) slope_kernel(const Matrices dx, Acti
   four = four * activation_slope(activation, four_at(saved.row(r, 0) + i));
 }
 
-// dw = (accumulate ? dw : 0) + the sums of chunks of rows from `first` on, in their order.
+// total = (accumulate ? total : 0) + the sums of chunks of rows from `first` on, in their order.
 struct ChunkSums {
-  float *sums, *dw;
-  int64_t size;  // of dw
+  const float* sums;
+  float* total;
+  int64_t size;  // of the total
   int chunks, rows, first;
   bool accumulate;
 };
-__global__ void __launch_bounds__(kThreads)
-    add_chunks_kernel(const __grid_constant__ ChunkSums c, const __grid_constant__ Ragged ragged) {
+struct ChunkSumsArgs {
+  Ragged ragged;
+  ChunkSums of[kMostLinears] = {};
+};
+__global__ void __launch_bounds__(kThreads) add_chunks_kernel(const __grid_constant__ ChunkSumsArgs args) {
   begin_kernel();
+  const ChunkSums& c = args.of[blockIdx.y];
   const int64_t i = first_of_four();
   if (i >= c.size) return;
-  const int there = min(c.chunks, (rows_of(ragged) - c.first + c.rows - 1) / c.rows);
-  float4 total = c.accumulate ? four_at(c.dw + i) : float4{};
-#pragma unroll 4
-  for (int chunk = 0; chunk < there; ++chunk) total = total + four_at(c.sums + chunk * c.size + i);
-  four_at(c.dw + i) = total;
+  const int there = min(c.chunks, (rows_of(args.ragged) - c.first + c.rows - 1) / c.rows);
+  float4 total = c.accumulate ? four_at(c.total + i) : float4{};
+  constexpr int kAtOnce = 8;  // on their way from memory
+  for (int chunk = 0; chunk < there; chunk += kAtOnce) {
+    float4 sum[kAtOnce];
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k)
+      if (chunk + k < there) sum[k] = *reinterpret_cast<const float4*>(c.sums + (chunk + k) * c.size + i);
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k)
+      if (chunk + k < there) total = total + sum[k];
+  }
+  four_at(c.total + i) = total;
+}
+void add_chunks(const Ragged& ragged, std::span<const ChunkSums> sums, cudaStream_t stream) {
+  ChunkSumsArgs args{.ragged = ragged};
+  std::copy(sums.begin(), sums.end(), args.of);
+  int64_t size = 0;
+  for (const ChunkSums& s : sums) size = std::max(size, s.size);
+  launch(add_chunks_kernel, dim3(blocks_for(size), static_cast<unsigned>(sums.size())), kThreads, 0, stream, args);
 }
 
 int64_t rounded_up(int64_t n, int64_t step) { return ceil_div(n, step) * step; }
@@ -93,10 +113,11 @@ bool follows(std::span<const Linear1Grad> ops, size_t p) {
 
 }  // namespace
 
-// Rows of which the operands of such Linears find room at once: a multiple of kRowStep, or 0.
+// Rows of which the operands of such Linears, and sums of biases, find room at once: a multiple of kRowStep, or 0.
 int64_t WideLinears::slab_rows(std::span<const Size> sizes) {
   int64_t weights = 0, row = 0;
-  for (const auto& [out, in] : sizes) weights += NarrowCopies::bytes(out * in), row += NarrowCopies::bytes(out + in);
+  for (const auto& [out, in] : sizes)
+    weights += NarrowCopies::bytes(out * in), row += NarrowCopies::bytes(out + in) + out / 16;
   const int64_t room = static_cast<int64_t>(kScratch - CublasLt::kWorkspace) - weights;
   return std::clamp<int64_t>(room / row / kRowStep * kRowStep, 0, kMostRows);
 }
@@ -188,10 +209,16 @@ void WideLinears::gradients(std::span<const Linear1Grad> ops, const Slab& slab) 
   Arena memory = arena();
   NarrowCopies copies(ops[0].forward.ragged, memory);
   const uint16_t *dy[kMostLinears] = {}, *w[kMostLinears] = {}, *x[kMostLinears] = {};
+  const float* biases[kMostLinears] = {};
   for (size_t i = 0; i < ops.size(); ++i) {
     const Linear1Grad& op = ops[i];
     const int64_t in_chunks = rounded_up(rows, chunk_of(op.dy.cols(), op.forward.x.cols()));
-    if (op.dx || op.dw) dy[i] = copies.rows_of(matrices(op.dy), r, first, in_chunks);
+    if (op.dbias) {
+      const auto with_sums = copies.rows_and_sums_of(matrices(op.dy), r, first, in_chunks);
+      dy[i] = with_sums.copy, biases[i] = with_sums.sums;
+    } else if (op.dx || op.dw) {
+      dy[i] = copies.rows_of(matrices(op.dy), r, first, in_chunks);
+    }
     if (op.dx) w[i] = copies.all_of(matrices(op.forward.w), r);
     if (op.dw) x[i] = copies.rows_of(matrices(op.forward.x), r, first, in_chunks);
   }
@@ -200,6 +227,17 @@ void WideLinears::gradients(std::span<const Linear1Grad> ops, const Slab& slab) 
     if (ops[i].dx) input_grad(ops[i], ops[i].accumulate || follows(ops, i), dy[i], w[i], slab);
   for (size_t i = 0; i < ops.size(); ++i)
     if (ops[i].dw) weight_grad(ops[i], dy[i], x[i], memory, slab);
+  std::vector<ChunkSums> sums;
+  for (size_t i = 0; i < ops.size(); ++i)
+    if (ops[i].dbias)
+      sums.push_back({.sums = biases[i],
+                      .total = ops[i].dbias.f32(r),
+                      .size = ops[i].dbias.shape[0],
+                      .chunks = static_cast<int>(ceil_div(rows, NarrowCopies::kSumRows)),
+                      .rows = NarrowCopies::kSumRows,
+                      .first = static_cast<int>(first),
+                      .accumulate = first > 0});
+  add_chunks(ops[0].forward.ragged, sums, lane_.stream);
 }
 
 void WideLinears::input_grad(const Linear1Grad& op, bool accumulate, const uint16_t* dy, const uint16_t* w,
@@ -244,11 +282,14 @@ void WideLinears::weight_grad(const Linear1Grad& op, const uint16_t* dy, const u
                     .accumulate = alone && accumulate,
                     .chunks = count},
                    lane_.stream);
-    if (!alone)
-      launch(add_chunks_kernel, blocks_for(out * in), kThreads, 0, lane_.stream,
-             ChunkSums{sums, dw, out * in, static_cast<int>(count), static_cast<int>(rows),
-                       static_cast<int>(slab.first + c * rows), accumulate},
-             op.forward.ragged);
+    const ChunkSums chunk_sums{.sums = sums,
+                               .total = dw,
+                               .size = out * in,
+                               .chunks = static_cast<int>(count),
+                               .rows = static_cast<int>(rows),
+                               .first = static_cast<int>(slab.first + c * rows),
+                               .accumulate = accumulate};
+    if (!alone) add_chunks(op.forward.ragged, {&chunk_sums, 1}, lane_.stream);
   }
 }
 

@@ -24,7 +24,7 @@ class WideLinears {
 
   // y and saved of args' problems, as linear_kernel makes them.
   void output(const LinearArgs& args, int problems, int replicas);
-  // dx and dw, not dbias. dy is the gradient of the product's output.
+  // dx, dw and dbias. dy is the gradient of the product's output.
   void gradients(std::span<const Linear1Grad> ops, int replicas);
 
   // Of the library, once it was asked for.

@@ -1,13 +1,12 @@
 // bf16 copies of operands, in scratch memory: each value rounded to the nearest, ties to even, as the tile engine
 // rounds it in registers.
 #pragma once
-#include "cuda/cuda_ops.h"
-#include "cuda/matrices.cuh"
+#include "cuda/linear.cuh"
 #include "tensor/arena.h"
 
 namespace mpq {
 
-// What one launch copies.
+// What one launch copies, eight elements a thread.
 struct NarrowArgs {
   static constexpr int kMost = 9;
   struct Copy {
@@ -24,10 +23,28 @@ struct NarrowArgs {
   int count = 0;
 };
 
+// Gradients of outputs, of which the sums over rows are wanted, too: those of each kSumRows rows, as
+// linear_weight_grad.cu makes them.
+struct NarrowSumsArgs {
+  struct Copy {
+    const float* from = nullptr;
+    uint16_t* to = nullptr;
+    float* sums = nullptr;  // [chunks of kSumRows][cols]
+    int cols = 0;
+    int64_t rows = 0;
+  };
+  Ragged ragged;
+  int64_t before = 0;  // rows of the batch
+  Copy copy[kMostLinears] = {};
+  int count = 0;
+};
+
 class NarrowCopies {
  public:
+  static constexpr int kSumRows = 256;
+
   // Makes them in the arena, which is theirs until they have been read.
-  NarrowCopies(const Ragged& ragged, Arena& arena) : arena_(arena), args_{.ragged = ragged} {}
+  NarrowCopies(const Ragged& ragged, Arena& arena) : arena_(arena), args_{.ragged = ragged}, sums_{.ragged = ragged} {}
 
   // Where the copy of a replica's matrix will be, or of its rows from `first` on. One that is asked for again is
   // shared.
@@ -35,6 +52,12 @@ class NarrowCopies {
   const uint16_t* rows_of(const Matrices& m, int replica, int64_t first, int64_t rows) {
     return add({m.row(replica, static_cast<int>(first)), nullptr, size(m, rows), first, m.cols});
   }
+  struct WithSums {
+    const uint16_t* copy;
+    float* sums;  // [chunks of kSumRows][cols]
+  };
+  // The same; all of one call begin with the same row.
+  WithSums rows_and_sums_of(const Matrices& m, int replica, int64_t first, int64_t rows);
   void make(cudaStream_t stream);
 
   // Bytes of the arena that a copy takes.
@@ -46,6 +69,7 @@ class NarrowCopies {
 
   Arena& arena_;
   NarrowArgs args_;
+  NarrowSumsArgs sums_;
 };
 
 }  // namespace mpq
