@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "cuda/input_format.cuh"
+#include "cuda/linear_wide_passes.cuh"
 #include "cuda/narrow.h"
 
 namespace mpq {
@@ -12,90 +12,6 @@ namespace {
 
 constexpr int64_t kLeastWidth = 512;
 constexpr int64_t kMostRows = 16384, kRowStep = 2048;  // of a slab, which ends where a chunk does
-constexpr int kThreads = 256;
-
-unsigned blocks_for(int64_t elements) { return static_cast<unsigned>(ceil_div(elements, kThreads * 4)); }
-// Of the thread's four neighbouring elements.
-__device__ int64_t first_of_four() { return (int64_t{blockIdx.x} * kThreads + threadIdx.x) * 4; }
-__device__ float4& four_at(float* p) { return *reinterpret_cast<float4*>(p); }
-
-// y = activation(from), and what its gradient needs. `from` may be y or saved.
-__global__ void __launch_bounds__(kThreads)
-    activate_kernel(const __grid_constant__ LinearProblem p, const Matrices from,
-                    const __grid_constant__ Ragged ragged) {
-  begin_kernel();
-  const int r = blockIdx.z;
-  const int64_t i = first_of_four();
-  if (i >= int64_t{rows_of(ragged)} * p.y.cols) return;
-  const ActivatedFour a = activate(p.activation, four_at(from.row(r, 0) + i));
-  if (p.saved && p.saved.data != from.data) four_at(p.saved.row(r, 0) + i) = a.saved;
-  four_at(p.y.row(r, 0) + i) = a.y;
-}
-
-// dx = (accumulate ? dx : 0) + dxq through its format, for rows first ... last - 1.
-__global__ void __launch_bounds__(kThreads)
-    through_format_kernel(const __grid_constant__ FormatOfInput format, const Matrices dx, bool accumulate, int r,
-                          int first, int last, const __grid_constant__ Ragged ragged) {
-  begin_kernel();
-  const int64_t i = int64_t{first} * dx.cols + first_of_four();
-  if (i >= int64_t{min(last, rows_of(ragged))} * dx.cols) return;
-  const int row = static_cast<int>(i / dx.cols), col = static_cast<int>(i % dx.cols);
-  with_format_gradient(format, r, [&](const auto& gradient) {
-    float4 sum = gradient.template four<true>(row, col, load_four<true>(format.dxq, r, row, col));
-    if (accumulate) sum = load_four<true>(dx, r, row, col) + sum;
-    store_four<true>(dx, r, row, col, sum);
-  });
-}
-
-// dx *= slope of the activation that made x.
-__global__ void __launch_bounds__(kThreads) slope_kernel(const Matrices dx, Activation activation, const Matrices saved,
-                                                         const __grid_constant__ Ragged ragged) {
-  begin_kernel();
-  const int r = blockIdx.z;
-  const int64_t i = first_of_four();
-  if (i >= int64_t{rows_of(ragged)} * dx.cols) return;
-  float4& four = four_at(dx.row(r, 0) + i);
-  four = four * activation_slope(activation, four_at(saved.row(r, 0) + i));
-}
-
-// total = (accumulate ? total : 0) + the sums of chunks of rows from `first` on, in their order.
-struct ChunkSums {
-  const float* sums;
-  float* total;
-  int64_t size;  // of the total
-  int chunks, rows, first;
-  bool accumulate;
-};
-struct ChunkSumsArgs {
-  Ragged ragged;
-  ChunkSums of[kMostLinears] = {};
-};
-__global__ void __launch_bounds__(kThreads) add_chunks_kernel(const __grid_constant__ ChunkSumsArgs args) {
-  begin_kernel();
-  const ChunkSums& c = args.of[blockIdx.y];
-  const int64_t i = first_of_four();
-  if (i >= c.size) return;
-  const int there = min(c.chunks, (rows_of(args.ragged) - c.first + c.rows - 1) / c.rows);
-  float4 total = c.accumulate ? four_at(c.total + i) : float4{};
-  constexpr int kAtOnce = 8;  // on their way from memory
-  for (int chunk = 0; chunk < there; chunk += kAtOnce) {
-    float4 sum[kAtOnce];
-#pragma unroll
-    for (int k = 0; k < kAtOnce; ++k)
-      if (chunk + k < there) sum[k] = *reinterpret_cast<const float4*>(c.sums + (chunk + k) * c.size + i);
-#pragma unroll
-    for (int k = 0; k < kAtOnce; ++k)
-      if (chunk + k < there) total = total + sum[k];
-  }
-  four_at(c.total + i) = total;
-}
-void add_chunks(const Ragged& ragged, std::span<const ChunkSums> sums, cudaStream_t stream) {
-  ChunkSumsArgs args{.ragged = ragged};
-  std::copy(sums.begin(), sums.end(), args.of);
-  int64_t size = 0;
-  for (const ChunkSums& s : sums) size = std::max(size, s.size);
-  launch(add_chunks_kernel, dim3(blocks_for(size), static_cast<unsigned>(sums.size())), kThreads, 0, stream, args);
-}
 
 int64_t rounded_up(int64_t n, int64_t step) { return ceil_div(n, step) * step; }
 
@@ -160,8 +76,8 @@ void WideLinears::output(const LinearArgs& args, int problems, int replicas) {
   for (int i = 0; i < problems; ++i) {
     const LinearProblem& p = args.problem[i];
     if (p.activation == Activation::none) continue;
-    launch(activate_kernel, dim3(blocks_for(args.ragged.rows * p.y.cols), 1, replicas), kThreads, 0, lane_.stream, p,
-           before_activation(p), args.ragged);
+    launch(activate_kernel, dim3(blocks_of_fours(args.ragged.rows * p.y.cols), 1, replicas), kPassThreads, 0,
+           lane_.stream, p, before_activation(p), args.ragged);
   }
 }
 
@@ -199,7 +115,7 @@ void WideLinears::gradients(std::span<const Linear1Grad> ops, int replicas) {
   for (size_t i = 0; i < ops.size(); ++i) {
     const Linear1Grad& op = ops[i];
     if (!op.dx || op.input_activation == Activation::none || follows(ops, i)) continue;
-    launch(slope_kernel, dim3(blocks_for(ragged.rows * op.dx.cols()), 1, replicas), kThreads, 0, lane_.stream,
+    launch(slope_kernel, dim3(blocks_of_fours(ragged.rows * op.dx.cols()), 1, replicas), kPassThreads, 0, lane_.stream,
            matrices(op.dx), op.input_activation, matrices(op.input_saved), ragged);
   }
 }
@@ -255,7 +171,7 @@ void WideLinears::input_grad(const Linear1Grad& op, bool accumulate, const uint1
                   .accumulate = accumulate && !format},
                  lane_.stream);
   if (format)
-    launch(through_format_kernel, blocks_for(slab.rows * dx.cols), kThreads, 0, lane_.stream,
+    launch(through_format_kernel, blocks_of_fours(slab.rows * dx.cols), kPassThreads, 0, lane_.stream,
            FormatOfInput{format.slot, matrices(format.values), product}, dx, accumulate, slab.replica, first,
            static_cast<int>(slab.first + slab.rows), op.forward.ragged);
 }
