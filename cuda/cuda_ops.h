@@ -3,6 +3,9 @@
 #pragma once
 #include <cuda_runtime.h>
 
+#include <memory>
+#include <string>
+
 #include "tensor/device.h"
 #include "tensor/ops.h"
 
@@ -22,6 +25,8 @@ struct Lane {
     return reinterpret_cast<T*>(scratch);
   }
 };
+
+class WideLinears;  // cuda/linear_wide.h
 
 class CudaOps final : public Ops {
  public:
@@ -69,6 +74,9 @@ class CudaOps final : public Ops {
   const Lane& fork();
   void join();
 
+  // Who multiplies for wide Linears, once one was met.
+  const std::string& wide_products() const;
+
   // Kernels here may wait for another GPU's (cuda/exchange.cu). Loading a kernel may wait for the whole device, with a
   // lock that the other GPU's thread needs: so records are then made while the device is idle.
   bool waits_for_others = false;
@@ -76,6 +84,7 @@ class CudaOps final : public Ops {
  private:
   Lane main_, side_;
   Precision precision_;
+  std::unique_ptr<WideLinears> wide_;
   bool forked_ = false;
   cudaEvent_t event_ = nullptr;
 };
