@@ -75,7 +75,7 @@ void WideLinears::output(const LinearArgs& args, int problems, int replicas) {
 
   for (int i = 0; i < problems; ++i) {
     const LinearProblem& p = args.problem[i];
-    if (p.activation == Activation::none) continue;
+    if (p.activation == Activation::none && p.copies.count == 0) continue;
     launch(activate_kernel, dim3(blocks_of_fours(args.ragged.rows * p.y.cols), 1, replicas), kPassThreads, 0,
            lane_.stream, p, before_activation(p), args.ragged);
   }

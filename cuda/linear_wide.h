@@ -22,7 +22,7 @@ class WideLinears {
   bool take(std::span<const Linear1> ops);
   bool take(std::span<const Linear1Grad> ops);
 
-  // y and saved of args' problems, as linear_kernel makes them.
+  // y, saved and copies of args' problems, as linear_kernel makes them.
   void output(const LinearArgs& args, int problems, int replicas);
   // dx, dw and dbias. dy is the gradient of the product's output.
   void gradients(std::span<const Linear1Grad> ops, int replicas);

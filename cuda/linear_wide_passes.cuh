@@ -17,7 +17,7 @@ inline unsigned blocks_of_fours(int64_t elements) {
 __device__ __forceinline__ int64_t first_of_four() { return (int64_t{blockIdx.x} * kPassThreads + threadIdx.x) * 4; }
 __device__ __forceinline__ float4& four_at(float* p) { return *reinterpret_cast<float4*>(p); }
 
-// y = activation(from), and what its gradient needs. `from` may be y or saved.
+// y = activation(from), what its gradient needs, and copies of y. `from` may be y or saved.
 static __global__ void __launch_bounds__(kPassThreads)
     activate_kernel(const __grid_constant__ LinearProblem p, const Matrices from,
                     const __grid_constant__ Ragged ragged) {
@@ -28,6 +28,7 @@ static __global__ void __launch_bounds__(kPassThreads)
   const ActivatedFour a = activate(p.activation, four_at(from.row(r, 0) + i));
   if (p.saved && p.saved.data != from.data) four_at(p.saved.row(r, 0) + i) = a.saved;
   four_at(p.y.row(r, 0) + i) = a.y;
+  store_copies(p.copies, r, static_cast<int>(i / p.y.cols), static_cast<int>(i % p.y.cols), a.y);
 }
 
 // dx = (accumulate ? dx : 0) + dxq through its format, for rows first ... last - 1.

@@ -8,6 +8,8 @@
 #include <optional>
 #include <random>
 
+#include "autograd/ops.h"
+#include "quant/quantize.h"
 #include "quant/spec.h"
 #include "tensor/cublaslt.h"
 #include "tests/devices.h"
@@ -258,6 +260,28 @@ TEST_P(WideLinearTest, ARecordDoesWhatTheOperationsDo) {
       device.copy_in(grad.dy.data, dy.data(), dy.size() * sizeof(float));
       replay->run(1, [&] { recorded.run(twice); });
       expect_same_bits(recorded.results(grad, rows, 0), on.of(rows));
+    }
+  });
+}
+
+// Behind an activation, and without one.
+TEST_P(WideLinearTest, CopiesOfTheOutput) {
+  on_each([](Device& device) {
+    for (const Activation activation : {Activation::none, Activation::gelu}) {
+      OnDevice side(device);
+      const Rows rows{.lengths = {40, 7}, .bucket = 64, .activation = activation};
+      Linear1 linear = side.make(rows).forward;
+      const std::vector<QuantSpec> specs = {parse_format("integer(width=8,frac=4)")};
+      QuantSlot slot{.specs = side.rig().array(specs), .stride = 1};
+      plan_for(slot, specs[0]);
+      const Tensor yq = side.rig().empty(linear.y.shape);
+      linear.quantized.add({slot, yq});
+      side.rig().ops().linear({{linear}});
+      side.rig().expect_guards_intact();
+      Floats y = side.rig().read(linear.y), made = side.rig().read(yq), expected(rows.count() * kOut);
+      made.resize(expected.size());
+      quantize(specs[0], Role::activation, {3, {1, rows.count(), kOut}}, y.data(), expected.data());
+      EXPECT_TRUE(same_bits(made, expected)) << "activation " << static_cast<int>(activation);
     }
   });
 }
