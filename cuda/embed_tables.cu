@@ -70,7 +70,7 @@ struct Tables {
 
 // The rows of `to` that a block sums, a warp each: row_of(row, i) of i = 0 ... many(row) - 1. A sum of kMany and more
 // is the sum of kWarps parts, by all warps: a text has a thousand times [MASK] or "the".
-constexpr int kMany = 256;
+constexpr int kMany = 128;
 template <class Many, class RowOf>
 __device__ void sum_rows(const Tables& t, int block, const Tensor& to, int rows, Many many_of, RowOf row_of) {
   const auto store = [&](const Tables::Part& part) {
