@@ -28,6 +28,11 @@ nlohmann::ordered_json to_json(const std::vector<StudyResult>& results, const Se
       o["multiply_adds"] = winner.size.multiply_adds;
       o["architecture"] = winner.architecture;
       if (!r.confirmed.empty()) o["confirmed"] = r.confirmed;
+      if (r.best_on_test >= 0) {
+        const TrialPoint& best = r.trials[static_cast<size_t>(r.best_on_test)];
+        o["best_on_test"] = {
+            {"trial", r.best_on_test}, {"test_accuracy", *best.test}, {"confirmed", r.confirmed_on_test}};
+      }
     }
     list.push_back(o);
   }
@@ -61,6 +66,9 @@ void declare(CommandLine& line, SearchOptions& o) {
   line.option("max-parameters", o.max_parameters, "N", "likewise of the model's parameters", {.min = 1});
   line.choice("select", o.select, {"valid", "test"},
               "the split that selects; test: the labs' way, train on everything, and optimistic");
+  line.flag("watch-test", o.watch_test,
+            "evaluate every trial on the test split too, to show what selecting on it would have claimed; it selects "
+            "nothing");
   line.option("confirm", o.confirm, "S", "train each winner again with S other seeds", {.min = 0, .max = 1000});
   line.option("storage", o.storage, "sqlite:///PATH", "Optuna's schema; default: study.db in --out");
   line.option("study", o.study, "NAME", "studies are called NAME-FAMILY");
@@ -125,6 +133,8 @@ int run_search(const Args& args) {
   if (!options.space.empty() && line.given("family"))
     throw UserError("--space and --family exclude each other", "a named space brings its family");
   check_names(options, line);
+  if (options.watch_test && options.select == "test")
+    throw UserError("--watch-test with --select test: that split selects", "leave one of them away");
   options.machine.apply();
   install_stop_signals();
   if (options.storage.empty()) options.storage = "sqlite:///" + (fs::path(options.out) / "study.db").string();
@@ -137,6 +147,8 @@ int run_search(const Args& args) {
   DataOptions data = options.data.options();
   data.merge_valid_into_train |= options.select == "test";
   const Setup setup(data, options.train);
+  if (options.watch_test && setup.data.test.row_count() == 0)
+    throw UserError("--watch-test: the data has no test split", "--test PATH brings one");
   if ((options.select == "valid" ? setup.data.valid : setup.data.test).row_count() == 0)
     throw UserError(fmt::format("--select {}: the data has no such split", options.select),
                     "--valid PATH|FRACTION or --test PATH bring one");
