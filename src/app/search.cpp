@@ -6,6 +6,7 @@
 #include "app/search_rounds.h"
 #include "base/file.h"
 #include "base/stop.h"
+#include "base/text.h"
 
 namespace mpq {
 namespace fs = std::filesystem;
@@ -58,7 +59,7 @@ void declare(CommandLine& line, SearchOptions& o) {
   line.option("lanes", o.lanes, "N",
               "sessions side by side on each device, with the same results: for models too small to fill a GPU",
               {.min = 1, .max = 64});
-  line.option("sampler", o.sampler, "tpe|random|grid[,...]",
+  line.option("sampler", o.sampler, join(sampler_names(), "|") + "[,...]",
               "how trials are proposed; of several, each has its studies");
   line.option("max-bits", o.max_bits, "B", "average bits, scales counted; trials over it are not trained",
               {.above = 0});
