@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "search/grid_sampler.h"
+#include "search/halton_sampler.h"
 #include "search/random_sampler.h"
 #include "search/tpe_sampler.h"
 
@@ -28,6 +29,7 @@ constexpr struct {
     {"tpe", [](Options o, Space, Further) -> Made { return std::make_unique<TpeSampler>(o.seed, o.multivariate); }},
     {"random", [](Options o, Space, Further) -> Made { return std::make_unique<RandomSampler>(o.seed); }},
     {"grid", [](Options o, Space s, Further f) -> Made { return std::make_unique<GridSampler>(o.seed, s, f); }},
+    {"halton", [](Options o, Space, Further) -> Made { return std::make_unique<HaltonSampler>(o.seed); }},
 };
 
 }  // namespace
