@@ -1,20 +1,17 @@
 #!/usr/bin/env bash
 # Every experiment of the labs, one after the other; what each takes (DATA, DEVICE, SEEDS, QUICK=1 ...) stands in common.sh
-# and in its own head. Without BASE those after pretrain.sh start from the base that it trained. One that fails is named at
-# the end and does not stop the others.
+# and in its own head. Without BASE those after pretrain.sh start from the base that it trained (not with QUICK: the
+# synthetic corpus has nothing to pretrain on). One that fails is named at the end and does not stop the others.
 #   DATA=imdb DEVICE=cuda experiments/all.sh                  SCRIPTS="lab1_quantization lab1_pruning" experiments/all.sh
 set -uo pipefail
-cd "$(dirname "$0")"
+cd "$(dirname "$0")/.."
 SCRIPTS=${SCRIPTS:-pretrain lab0_lora lab1_quantization low_bits lab1_pruning lab2_nas lab2_compression lab3_task1 lab3_task2}
 
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+pretrained=${WORK:-out/experiments}/pretrained
+
 failed=()
 for script in $SCRIPTS; do
-  # Only some start from BASE: architectures are searched from random weights.
-  "./$script.sh" 2> >(tee "$log" >&2) || failed+=("$script")
-  wait $!
-  [[ $script != pretrain || -n ${BASE:-} ]] || BASE=$(sed -n 's/^the pretrained base: BASE=//p' "$log")
-  export BASE
+  "experiments/$script.sh" || failed+=("$script")
+  [[ $script != pretrain || -n ${BASE:-}${QUICK:-} || ! -d $pretrained ]] || export BASE=$pretrained
 done
 [[ ${#failed[@]} -eq 0 ]] || { echo "error: failed: ${failed[*]}" >&2; exit 2; }

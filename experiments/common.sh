@@ -128,6 +128,12 @@ bases() {
   work=${bases%/%} once finished "${command[@]}" --out "$bases"
 }
 
+# base_without_validation: one base for searches that select on validation, whose rows it has not seen. Sets base.
+base_without_validation() {
+  base=$work/base
+  once base ./mpq train "${data[@]}" "${start[@]}" "${recipe[@]}" --epochs "$BASE_EPOCHS" --lr "$BASE_LR" --out "$base"
+}
+
 # run_seeds WHAT ARGUMENT...: one mpq train of all seeds, on all training rows; a line each in $work/runs.tsv, and their
 # mean with its interval in $work/means.tsv.
 run_seeds() {

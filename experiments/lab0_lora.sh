@@ -9,7 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source experiments/common.sh
 
-[[ -z $QUICK ]] || default ROWS=1000 RANKS=1:4:16 LR=1e-3 LORA_LR=3e-3 STAND_IN_EPOCHS=4 STAND_IN_LR=2e-3
+[[ -z $QUICK ]] || default ROWS=1000 RANKS=1:4:16 EPOCHS=2 LR=1e-3 LORA_LR=3e-3 STAND_IN_EPOCHS=8 STAND_IN_LR=1e-3
 # TUTORIAL: the tutorial's adapters, rank 6, alpha 1, dropout .5, on every Linear of the encoder and the pooler.
 default EPOCHS=1 LR=5e-5 LORA_LR=1e-3 STAND_IN_EPOCHS=1 STAND_IN_LR=1e-3 RANKS=1:2:4:8:16:32 \
   TARGETS=query,key,value,attention.output.dense,intermediate.dense,output.dense \

@@ -18,11 +18,26 @@ sweep() {
   ./mpq sweep "${data[@]}" "${recipe[@]}" --valid 0 --init "$bases" --mode qat --family "$FAMILIES" \
     --format "integer(width=%,frac=auto)" --widths 2,3,4 --epochs "$EPOCHS" --lr "$LR" --seeds "$SEEDS" \
     --out "$work/$1" "${@:2}"
-  publish "$1" "$1"
 }
 sweep plain "$@"
 sweep float_first --quantize-after 0.5 "$@"
 sweep teacher --teacher "${TEACHER:-${bases%\%}42}" --labelled-only "$@"
+
+
+# A point a way of training and format, which is named by its family and its bits a weight; float with the same training
+# is the control.
+for way in plain float_first teacher; do
+  awk -F'\t' -v way="${way/_/ }" 'NR == 1 { next }
+    { family = $2; sub(/^.*w=/, "", family); sub(/\(.*/, "", family); test = $7
+      print ($2 == "none" && way == "plain" ? "float, same training" : way) "\t" family sprintf(" %.2f", $5) "\t" test }' \
+    "$work/$way/points.tsv"
+done | { printf 'training\tformat\ttest accuracy\n'; cat; } >"$work/runs.tsv"
+mkdir -p "$work/figures"
+./mpq plot --in "$work/runs.tsv" --curve training --x format --y "test accuracy" --control "float, same training" \
+  --title "What keeps low bits alive: mean and 95 % interval over $SEEDS seeds" --x-title "family and bits a weight" \
+  --out "$work/figures/low_bits" >/dev/null
+publish figures
+cp "$work/runs.tsv" "$out"
 
 join_tables() {
   awk -F'\t' 'FNR == 1 { ++file; next }
@@ -37,5 +52,5 @@ join_tables() {
   echo
   echo "| format | bits/weight | plain | float first | teacher |"
   echo "|---|--:|--:|--:|--:|"
-  join_tables "$out"/{plain,float_first,teacher}/table.tsv
+  join_tables "$work"/{plain,float_first,teacher}/table.tsv
 } | paragraph "What keeps low bits alive"

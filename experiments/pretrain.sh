@@ -33,10 +33,17 @@ fine_tune "random weights, labels" "$SCRATCH" "${start[@]}"
 fine_tune "random weights, labels and teacher" "$SCRATCH_TAUGHT" "${start[@]}" --teacher "$work/teacher"
 fine_tune "pretrained, labels" "$PRETRAINED" --init "$work/base"
 fine_tune "pretrained, labels and teacher" "$PRETRAINED_TAUGHT" --init "$work/base" --teacher "$work/teacher"
+awk -F'\t' 'NR == 1 { print "start\ttargets\ttest accuracy"; next }
+  { split($1, part, ", "); print part[1] "\t" part[2] "\t" $3 }' "$work/runs.tsv" >"$work/by_start.tsv"
+./mpq plot --in "$work/by_start.tsv" --curve targets --x start --y "test accuracy" --x-title "what fine-tuning starts from" \
+  --title "What pretraining and a teacher buy: mean and 95 % interval over $SEEDS seeds" \
+  --out "$work/figures/accuracy_by_start" >/dev/null
 publish figures
 cp "$work"/{means,runs}.tsv "$work"/{pretrain,teacher}.json "$out"
 cp "$work/base/loss.tsv" "$out/steps.tsv"
-echo "the pretrained base: BASE=$work/base" >&2
+pretrained=$WORK/pretrained${QUICK:+_quick}
+ln -sfn "$(basename "$work")/base" "$pretrained"
+echo "the pretrained base: BASE=$pretrained" >&2
 
 number() { json_value "$1" <"$work/$2.json"; }
 {

@@ -47,6 +47,12 @@ confirmed_studies() {
   echo
 }
 
+# What base_without_validation trained.
+base_sentence() {
+  printf 'One base for all trials, %s epoch(s) in float on the films that do not select: %.4f on validation, %.4f on test. ' \
+    "$BASE_EPOCHS" "$(json_value valid_accuracy <"$work/base.json")" "$(json_value test_accuracy <"$work/base.json")"
+}
+
 # selection_flaw FOLDER: what selecting on the test split claims, from the search's selected.tsv (--watch-test): the table,
 # and the means over the studies.
 selection_flaw() {

@@ -52,7 +52,7 @@ TEST(SearchFigures, WinnersHaveIntervalsAndTheControlABand) {
   EXPECT_NEAR(figure.curves[0].y[0], .82, 1e-12);
   EXPECT_NEAR(figure.curves[0].high[0] - .82, 4.302653 * .02 / std::sqrt(3), 1e-6);
   EXPECT_TRUE(std::isnan(figure.curves[1].low[0])) << "one seed has no interval";
-  EXPECT_EQ(figure.curves[2].x, (std::vector<double>{4, 32}));
+  EXPECT_EQ(figure.curves[2].x, (std::vector<double>{4 / 1.1, 32 * 1.1}));
   EXPECT_NEAR(figure.curves[2].y[1], .88, 1e-12);
 }
 

@@ -67,14 +67,14 @@ Figure winners_figure(const std::vector<SeededWinner>& winners, const SeededWinn
                 .x_title = texts.size,
                 .y_title = "test accuracy",
                 .logarithmic_x = true};
-  double smallest = control.size, largest = control.size;
+  double smallest = control.size, largest = control.size;  // of what is drawn, with some room beside it
   for (const SeededWinner& winner : winners) {
     Curve curve{.name = winner.study, .spread = Curve::Spread::bars};
     add_mean(curve, winner.size, winner.accuracies);
     smallest = std::min(smallest, winner.size), largest = std::max(largest, winner.size);
     figure.curves.push_back(std::move(curve));
   }
-  figure.curves.push_back(control_line(texts.control, smallest, largest, control.accuracies));
+  figure.curves.push_back(control_line(texts.control, smallest / 1.1, largest * 1.1, control.accuracies));
   return figure;
 }
 
