@@ -8,6 +8,7 @@
 #include "app/trial_session.h"
 #include "base/crew.h"
 #include "base/text.h"
+#include "nn/model_formats.h"
 
 namespace mpq {
 namespace fs = std::filesystem;
@@ -24,14 +25,31 @@ int looks_over(const TrialJob& job, const Pruning& pruning) {
                      [&](const LinearSpec& spec) { return over(spec.x) || over(spec.y); });
 }
 
+// Layers below the first format: what is shared with others of the same base. -1: it has a model of its own.
+int float_layers(const TrialJob& job, bool evaluates_base) {
+  if (!evaluates_base) return -1;
+  for (const EmbeddingTable& table : job.model->tables())
+    if (spec_of(job.formats, table) != LinearSpec{}) return 0;
+  const auto formatted = [&](const BertLayer& l) {
+    const auto linears = {&l.query, &l.key, &l.value, &l.attention_output, &l.intermediate, &l.output};
+    return std::any_of(linears.begin(), linears.end(), [&](const Linear* linear) {
+      return !linear->is_identity() && job.formats[linear->index] != LinearSpec{};
+    });
+  };
+  const std::vector<BertLayer>& layers = job.model->layers;
+  return static_cast<int>(std::find_if(layers.begin(), layers.end(), formatted) - layers.begin());
+}
+
 struct Placed {
   TrialJob job;
   int64_t step;
-  int looks_over;
+  int looks_over, float_layers;
   size_t architecture;  // the number of the first job that has it
 
   // Equal: they may share a session. Ascending: the order of the sessions.
-  auto key() const { return std::tuple(-step, looks_over, architecture, job.epochs.value_or(-1), job.start.empty()); }
+  auto key() const {
+    return std::tuple(-step, looks_over, float_layers, architecture, job.epochs.value_or(-1), job.start.empty());
+  }
 };
 
 size_t architecture_of(const std::vector<TrialJob>& jobs, const BertConfig& config) {
@@ -54,7 +72,7 @@ std::vector<SessionJobs> WaveRunner::sessions(std::vector<TrialJob> jobs) const 
   for (const TrialJob& job : jobs) {
     const auto kept = read_kept(setting_, job);
     placed.push_back({job, kept ? kept->state.optimizer.step : 0, looks_over(job, setting_.pruning_of(job)),
-                      architecture_of(jobs, job.model->config())});
+                      float_layers(job, setting_.evaluates_base(job)), architecture_of(jobs, job.model->config())});
   }
   std::stable_sort(placed.begin(), placed.end(), [](const Placed& a, const Placed& b) { return a.key() < b.key(); });
   std::vector<SessionJobs> sessions;
