@@ -88,7 +88,10 @@ std::string plot_item(const std::string& data, const Curve& curve, size_t index,
 std::string x_labels(const Figure& figure) {
   std::vector<std::string> labels;
   for (const double x : figure.x_labels) labels.push_back(fmt::format("{}", x));
-  return labels.empty() ? "" : "set xtics (" + join(labels, ", ") + ")\n";
+  for (const std::string& name : figure.x_names) labels.push_back(fmt::format("{} {}", quote(name), labels.size()));
+  return labels.empty() ? ""
+                        : fmt::format("set xtics {}({})\n", figure.x_names.empty() ? "" : "rotate by -40 noenhanced ",
+                                      join(labels, ", "));
 }
 
 // Where intervals reach far beyond the points (of two seeds they do), the points decide what is seen.

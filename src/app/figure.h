@@ -26,8 +26,9 @@ struct Curve {
 struct Figure {
   std::string title, x_title, y_title;  // axis titles with their units
   std::vector<Curve> curves;
-  bool logarithmic_x = false;    // to base 2
-  std::vector<double> x_labels;  // where the axis is labelled; empty: gnuplot's choice
+  bool logarithmic_x = false;             // to base 2
+  std::vector<double> x_labels;           // where the axis is labelled; empty: gnuplot's choice
+  std::vector<std::string> x_names = {};  // instead of numbers: what stands at 0, 1, 2 ...
 };
 
 // A point at x: the mean of the values, with its 95 % interval (mean_of) where there are several.

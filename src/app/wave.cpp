@@ -14,6 +14,7 @@ namespace mpq {
 namespace fs = std::filesystem;
 namespace {
 
+constexpr size_t kSharing = 16;         // replicas that suit any device where layers below them are computed once
 constexpr double kShareOfMemory = 0.9;  // the rest is for what no session counts: graphs, libraries, other processes
 
 // 0: over a row at most; 1: over a sequence; 2: over the batch. Each has sessions of its own: the last layer runs
@@ -64,6 +65,7 @@ WaveRunner::WaveRunner(std::vector<Device*> devices, const Setup& setup, const T
     : devices_(std::move(devices)),
       setting_{setup, train},
       most_(static_cast<size_t>(std::max(1, replicas > 0 ? replicas : devices_.at(0)->replicas_at_once()))),
+      most_sharing_(replicas > 0 ? most_ : std::max(most_, kSharing)),
       lanes_(lanes) {}
 
 std::vector<SessionJobs> WaveRunner::sessions(std::vector<TrialJob> jobs) const {
@@ -79,7 +81,8 @@ std::vector<SessionJobs> WaveRunner::sessions(std::vector<TrialJob> jobs) const 
   for (auto at = placed.begin(); at != placed.end();) {
     SessionJobs session{.step = at->step};
     const auto end = std::find_if(at, placed.end(), [&](const Placed& p) { return p.key() != at->key(); });
-    for (auto p = at; p != end && session.jobs.size() < share; ++p) session.jobs.push_back(p->job);
+    const size_t most = std::min(share, at->float_layers > 0 ? most_sharing_ : most_);
+    for (auto p = at; p != end && session.jobs.size() < most; ++p) session.jobs.push_back(p->job);
     const size_t count = fitting(*at->job.model, setting_.replicas(session.jobs), setting_.session_options(at->job));
     session.jobs.erase(session.jobs.begin() + static_cast<std::ptrdiff_t>(count), session.jobs.end());
     at += static_cast<std::ptrdiff_t>(session.jobs.size());
@@ -137,7 +140,8 @@ std::vector<Evaluation> WaveRunner::evaluate_kept(const std::vector<fs::path>& f
   while (all.size() < folders.size()) {
     const Bert model(checkpoints[all.size()].config);
     std::vector<Replica> replicas;  // the next ones of one architecture
-    for (size_t i = all.size(); i < folders.size() && checkpoints[i].config == model.config(); ++i)
+    for (size_t i = all.size();
+         i < folders.size() && replicas.size() < most_ && checkpoints[i].config == model.config(); ++i)
       replicas.push_back({.formats = checkpoints[i].formats, .pruning = checkpoints[i].pruning});
     replicas.resize(fitting(model, replicas, options));
     Session session(*devices_[0], model, replicas, options);
@@ -162,7 +166,7 @@ size_t WaveRunner::fitting(const Bert& model, std::span<const Replica> replicas,
   const Device& device = tightest();
   const size_t free = device.free_bytes();
   const auto budget = static_cast<size_t>(kShareOfMemory / lanes_ * static_cast<double>(free));
-  for (size_t n = std::min(most_, replicas.size());;) {
+  for (size_t n = replicas.size();;) {
     const size_t needed = Session::memory(device, model, {replicas.begin(), replicas.begin() + n}, options);
     if (needed <= budget) return n;
     if (n == 1)

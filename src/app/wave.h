@@ -50,7 +50,7 @@ class WaveRunner {
 
   std::vector<Device*> devices_;
   TrialSetting setting_;
-  size_t most_;  // replicas a session
+  size_t most_, most_sharing_;  // replicas a session; where they share layers
   int lanes_;
 };
 
