@@ -68,7 +68,8 @@ TEST_P(IdentityTest, GradientOfTheWholeModel) {
     const auto session = open_session(*device_, model, {replica(model, {})});
     set_all(*session, parameters);
     const auto result = session->compute_gradients(batch);
-    expect_gradient(*session, result, parameters, batch, whole.config());
+    constexpr double times = 3;  // the naive products with an identity matrix are exact: its errors are smaller there
+    expect_gradient(*session, result, parameters, batch, whole.config(), times);
   }
 }
 

@@ -100,11 +100,11 @@ inline void set_all(Session& session, const naive::Parameters<double>& parameter
 }
 
 // Loss, norm and gradient of the session's last step against the naive BERT's: as tests/ops_test.cpp, at most twice the
-// error of the naive float32 evaluation, and 4 ulp of the largest value. Parameters that only the naive one has are
-// left out.
+// error of the naive float32 evaluation (or `times` it), and 4 ulp of the largest value. Parameters that only the naive
+// one has are left out.
 inline void expect_gradient(Session& session, const Session::StepResult& result,
                             const naive::Parameters<double>& parameters, const Batch& batch,
-                            const BertConfig& config = small) {
+                            const BertConfig& config = small, double times = 2) {
   naive::Parameters<float> careless_parameters;
   for (const auto& [name, values] : parameters) careless_parameters[name].assign(values.begin(), values.end());
   auto pass = naive_pass(parameters, batch, config);
@@ -119,7 +119,7 @@ inline void expect_gradient(Session& session, const Session::StepResult& result,
     const std::string linear = name.substr(0, name.rfind('.'));
     const auto largest_of = [&](const std::string& n) { return exact.contains(n) ? largest(exact.at(n)) : 0; };
     const double top = std::max(largest_of(linear + ".weight"), largest_of(linear + ".bias"));
-    const double allowed = 2 * largest_difference(careless.at(name), grad) + 4 * 0x1p-23 * top;
+    const double allowed = times * largest_difference(careless.at(name), grad) + 4 * 0x1p-23 * top;
     EXPECT_LE(largest_difference(session.gradient(0, *p), grad), allowed) << name << ", largest " << top;
     for (double g : grad) squares += g * g;
   }

@@ -1,6 +1,8 @@
-// Many replicas take the large tiles of matrix products where one takes the small ones: no bit may show it.
+// Many replicas take the large tiles of matrix products and of attention where one takes the small ones: no bit may
+// show it.
 #include <gtest/gtest.h>
 
+#include <numeric>
 #include <random>
 
 #include "tests/devices.h"
@@ -26,10 +28,35 @@ Floats random_floats(int64_t count, unsigned seed) {
   return values;
 }
 
-// y, dx, dw and dbias of a Linear for replicas with those seeds.
-class LinearOfReplicas {
+// Random operands of replicas with those seeds, and what an operation makes of them.
+class Replicas {
  public:
-  LinearOfReplicas(Device& device, const Size& size, const std::vector<unsigned>& seeds) : rig_(device), seeds_(seeds) {
+  Replicas(Device& device, std::vector<unsigned> seeds) : rig_(device), seeds_(std::move(seeds)) {}
+
+  std::vector<Floats> outputs(int replica) {
+    std::vector<Floats> values;
+    for (const Tensor& t : outputs_) values.push_back(rig_.read(t, replica));
+    return values;
+  }
+  void expect_guards_intact() { rig_.expect_guards_intact(); }
+
+ protected:
+  Tensor empty(Shape shape) { return rig_.empty(shape, static_cast<int>(seeds_.size())); }
+  Tensor random(Shape shape, unsigned which) {
+    std::vector<Floats> values;
+    for (const unsigned seed : seeds_) values.push_back(random_floats(shape.size(), 4 * seed + which));
+    return rig_.tensor(shape, values);
+  }
+
+  Rig rig_;
+  std::vector<unsigned> seeds_;
+  std::vector<Tensor> outputs_;
+};
+
+// y, dx, dw and dbias.
+class LinearOfReplicas : public Replicas {
+ public:
+  LinearOfReplicas(Device& device, const Size& size, const std::vector<unsigned>& seeds) : Replicas(device, seeds) {
     const Ragged ragged{rig_.array(std::vector<int32_t>{0, kFirst, kRows}), 2, kRows, kFirst};
     const Linear1 linear{.ragged = ragged,
                          .x = random({kRows, size.in}, 0),
@@ -47,42 +74,57 @@ class LinearOfReplicas {
     rig_.ops().linear_grad({{grad}});
     outputs_ = {linear.y, grad.dx, grad.dw, grad.dbias};
   }
+};
 
-  std::vector<Floats> of(int replica) {
-    std::vector<Floats> values;
-    for (const Tensor& t : outputs_) values.push_back(rig_.read(t, replica));
-    return values;
+// The context and the gradients of q, k and v, two heads with dropout.
+class AttentionOfReplicas : public Replicas {
+ public:
+  AttentionOfReplicas(Device& device, int64_t width, const std::vector<unsigned>& seeds) : Replicas(device, seeds) {
+    constexpr int heads = 2;
+    const Shape shape{kRows, heads * width};
+    const Ragged ragged{rig_.array(std::vector<int32_t>{0, kFirst, kRows}), 2, kRows, kFirst};
+    const Attention attention{.keys = ragged,
+                              .queries = ragged,
+                              .heads = heads,
+                              .q = random(shape, 0),
+                              .k = random(shape, 1),
+                              .v = random(shape, 2),
+                              .dropout = {.p = 0.1f,
+                                          .seeds = rig_.array(std::vector<uint64_t>(seeds.begin(), seeds.end())),
+                                          .step = rig_.array(std::vector<int64_t>{3}),
+                                          .site = 5},
+                              .stats = empty({kRows, heads, 2}),
+                              .kept = rig_.empty(kept_shape(ragged, ragged, heads), static_cast<int>(seeds.size())),
+                              .context = empty(shape)};
+    rig_.ops().attention(attention);
+    const AttentionGrad grad{
+        .forward = attention, .dcontext = random(shape, 3), .dq = empty(shape), .dk = empty(shape), .dv = empty(shape)};
+    rig_.ops().attention_grad(grad);
+    outputs_ = {attention.context, grad.dq, grad.dk, grad.dv};
   }
-  void expect_guards_intact() { rig_.expect_guards_intact(); }
-
- private:
-  Tensor empty(Shape shape) { return rig_.empty(shape, static_cast<int>(seeds_.size())); }
-  Tensor random(Shape shape, unsigned which) {
-    std::vector<Floats> values;
-    for (const unsigned seed : seeds_) values.push_back(random_floats(shape.size(), 4 * seed + which));
-    return rig_.tensor(shape, values);
-  }
-
-  Rig rig_;
-  std::vector<unsigned> seeds_;
-  std::vector<Tensor> outputs_;
 };
 
 class TilesTest : public DeviceTest {
  protected:
   void expect_same_bits(Device& device) {
-    for (const Size& size : sizes) expect_same_bits(device, size);
+    for (const Size& size : sizes) {
+      SCOPED_TRACE(std::to_string(size.in) + " to " + std::to_string(size.out));
+      expect_same_bits(size.replicas, [&](auto seeds) { return LinearOfReplicas(device, size, seeds); });
+    }
+    for (const int64_t width : {32, 64}) {
+      SCOPED_TRACE("heads of " + std::to_string(width));
+      expect_same_bits(40, [&](auto seeds) { return AttentionOfReplicas(device, width, seeds); });
+    }
   }
 
  private:
-  void expect_same_bits(Device& device, const Size& size) {
-    SCOPED_TRACE(std::to_string(size.in) + " to " + std::to_string(size.out));
-    std::vector<unsigned> seeds;
-    for (unsigned seed = 0; seed < size.replicas; ++seed) seeds.push_back(seed);
-    LinearOfReplicas together(device, size, seeds);
-    for (const unsigned replica : {0u, size.replicas - 1}) {
-      LinearOfReplicas alone(device, size, {replica});
-      const auto a = alone.of(0), b = together.of(static_cast<int>(replica));
+  template <class Compute>
+  void expect_same_bits(unsigned replicas, Compute compute) {
+    std::vector<unsigned> seeds(replicas);
+    std::iota(seeds.begin(), seeds.end(), 0u);
+    auto together = compute(seeds);
+    for (const unsigned replica : {0u, replicas - 1}) {
+      const auto a = compute(std::vector{replica}).outputs(0), b = together.outputs(static_cast<int>(replica));
       for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(same_bits(a[i], b[i])) << "replica " << replica << ", " << i;
     }
     together.expect_guards_intact();

@@ -309,8 +309,15 @@ void Session::attach(const Split& split, StepOrder order, int64_t first_step) {
   check(targets == 0 || targets == split.row_count() * model_.config().classes, "{} soft targets for {} rows", targets,
         split.row_count());
   if (options_.shards > 1) return attach_shards(split, order);
-  feeds_.clear();  // before the next one takes its memory
+  detach();
   feeds_.push_back(std::make_unique<Feed>(device_, split, std::move(order), kWindow, true, first_step));
+}
+
+// Before the next data set takes the memory of the one that is there: records read from that.
+void Session::detach() {
+  replay_ = device_.replay();
+  records_.clear();
+  feeds_.clear();
 }
 
 // The step's own place in memory, as large as the bucket of its tokens.

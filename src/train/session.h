@@ -123,6 +123,7 @@ class Session {
 
   // Training in shards (session_shards.cpp).
   void attach_shards(const Split& split, const StepOrder& order);
+  void detach();
   void enqueue_shards(int64_t step);
   void shard_gradient(size_t feed, const BertBatch& batch, uint32_t first, int64_t batch_rows);
   void update_from_shards();

@@ -29,7 +29,7 @@ void Session::attach_shards(const Split& split, const StepOrder& order) {
   check(options_.shards == 2, "{} shards", options_.shards);
   step_rows_.clear();
   for (int64_t t = 0; t < order.steps(); ++t) step_rows_.push_back(order.first[t + 1] - order.first[t]);
-  feeds_.clear();
+  detach();
   for (int shard = 0; shard < options_.shards; ++shard)
     if (options_.shard < 0 || options_.shard == shard)
       feeds_.push_back(std::make_unique<Feed>(device_, split, order.half(shard), kWindow, true));
