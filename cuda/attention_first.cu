@@ -140,6 +140,7 @@ __global__ void __launch_bounds__(kFirstThreads, 1)
   __shared__ Slices slices;
   __shared__ float2 softmax[kFirstWarps];  // maximum, sum of exponentials
   const Head<Vector> head(op, stride, blockIdx.z, blockIdx.x, blockIdx.y % op.heads);
+  if (head.queries == 0) return;
   const int first_column = blockIdx.y / op.heads * kSlice, width = columns_of<kWidth>(head);
   const HeadRows<Vector> q = head.of_queries(op.q), k = head.of_keys(op.k), v = head.of_keys(op.v);
 

@@ -3,6 +3,9 @@
 #pragma once
 #include <cuda_runtime.h>
 
+#include <memory>
+#include <string>
+
 #include "tensor/device.h"
 #include "tensor/ops.h"
 
@@ -23,6 +26,8 @@ struct Lane {
   }
 };
 
+class WideLinears;  // cuda/linear_wide.h
+
 class CudaOps final : public Ops {
  public:
   CudaOps(Lane main, Lane side, Precision precision);
@@ -32,6 +37,7 @@ class CudaOps final : public Ops {
   void quantize_weights_grad(const QuantizeWeights&) override;
   void quantize_grad(const QuantizeGrad&) override;
   void quantize_copies(const QuantizedCopies&, const Tensor&, const Ragged&) override;
+  bool need_whole(const NeedWhole&) override;
   void embed(const Embed&) override;
   void embed_grad(const EmbedGrad&) override;
   void linear(std::span<const Linear1>) override;
@@ -61,12 +67,15 @@ class CudaOps final : public Ops {
   void load_batch(const LoadBatch&) override;
   void end_step(const EndStep&) override;
 
-  // What runs beside the main chain of a step: quantized weights beside the embeddings; gradients of weights, biases
-  // and LayerNorm parameters, which nobody needs before the norm of all gradients. fork: the side lane sees all that
-  // main has been asked for so far. join: main sees all that the side lane has been asked for; linear, clip_norm,
-  // quantize_weights_grad, scatter_rows, end_step and every copy begin with it.
+  // What runs beside the main chain of a step: quantized weights beside the embeddings; gradients of weights, biases,
+  // LayerNorm parameters and of what formats train, which nobody needs before the norm of all gradients. fork: the side
+  // lane sees all that main has been asked for so far. join: main sees all that the side lane has been asked for;
+  // linear, clip_norm, scatter_rows, end_step and every copy begin with it.
   const Lane& fork();
   void join();
+
+  // Who multiplies for wide Linears, once one was met.
+  const std::string& wide_products() const;
 
   // Kernels here may wait for another GPU's (cuda/exchange.cu). Loading a kernel may wait for the whole device, with a
   // lock that the other GPU's thread needs: so records are then made while the device is idle.
@@ -75,6 +84,7 @@ class CudaOps final : public Ops {
  private:
   Lane main_, side_;
   Precision precision_;
+  std::unique_ptr<WideLinears> wide_;
   bool forked_ = false;
   cudaEvent_t event_ = nullptr;
 };

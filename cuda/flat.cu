@@ -62,8 +62,9 @@ __device__ __forceinline__ void for_first_rows(const Ragged& ragged, int cols, V
 
 __global__ void __launch_bounds__(kRows* kWarp) select_first_kernel(const __grid_constant__ SelectFirst op) {
   begin_kernel();
-  const float* x = op.x.f32(blockIdx.z);
-  float* y = op.y.f32(blockIdx.z);
+  const bool copy = blockIdx.y > 0;
+  const float* x = (copy ? op.xq : op.x).f32(blockIdx.z);
+  float* y = (copy ? op.yq : op.y).f32(blockIdx.z);
   for_first_rows(op.ragged, static_cast<int>(op.x.cols()), [&](int64_t to, int64_t from) { y[to] = x[from]; });
 }
 
@@ -128,7 +129,7 @@ void CudaOps::scatter_rows(const ScatterRows& op) {
 }
 
 void CudaOps::select_first(const SelectFirst& op) {
-  const dim3 grid(ceil_div(op.ragged.sequences, kRows), 1, op.y.replicas);
+  const dim3 grid(ceil_div(op.ragged.sequences, kRows), op.xq ? 2 : 1, op.y.replicas);
   launch(select_first_kernel, grid, kRows * kWarp, 0, main_.stream, op);
 }
 

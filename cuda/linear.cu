@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "cuda/adapter.cuh"
+#include "cuda/linear_wide.h"
 #include "cuda/quantize.cuh"
 
 namespace mpq {
@@ -96,6 +97,8 @@ void CudaOps::linear(std::span<const Linear1> ops) {
   for (int p = 0; p < problems; ++p) args.problem[p] = problem_of(ops[p]);
   if (args.ragged.longest == 1)
     linear_of_few_rows(args, problems, replicas, main_);
+  else if (wide_->take(ops))
+    wide_->output(args, problems, replicas);
   else
     launch_linear(args, problems, replicas, precision_, main_.stream);
 

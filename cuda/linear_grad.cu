@@ -2,7 +2,7 @@
 // (linear_weight_grad.cu) run beside it on the side lane. Every kernel serves up to three Linears.
 #include "cuda/adapter.cuh"
 #include "cuda/input_format.cuh"
-#include "cuda/linear.cuh"
+#include "cuda/linear_wide.h"
 
 namespace mpq {
 
@@ -160,6 +160,8 @@ void CudaOps::linear_grad(std::span<const Linear1Grad> ops) {
   const WeightGradArgs weights = weight_grad_args(ops);
   if (weights.ragged.longest == 1) {
     linear_grad_of_few_rows(inputs, weights, problems, replicas, main_);
+  } else if (wide_->take(ops)) {  // all on one lane: both would want the whole GPU
+    wide_->gradients(ops, replicas);
   } else {
     const Lane& side = fork();
     if (inputs.sums > 0) input_grad(inputs, replicas, precision_, main_.stream);

@@ -25,14 +25,16 @@ __device__ void weight_tile(const WeightGradArgs& args, const Chunks& chunks, in
   const int across = static_cast<int>(ceil_div(dw.cols, kColsOf<Shape>));
   const int row0 = share.block / across * kRowsOf<Shape>, col0 = share.block % across * kColsOf<Shape>;
   const int col = col0 + Tile::column();
-  const auto sum_of = [&](int first) {
-    return product.run(
-        {operand(dy, r, rows), operand(x, r, rows), row0, col0, first, min(first + kChunk, chunks.last)});
+  const auto segment = [&](int first, int last) {
+    return GemmSegment{operand(dy, r, rows), operand(x, r, rows), row0, col0, first, last};
   };
+  const auto sum_of = [&](int first) { return product.run(segment(first, min(first + kChunk, chunks.last))); };
   const auto store = [&](int m, float4 sum) {
     if (row0 + m < dw.rows) store_four<Shape::kWhole>(dw, r, row0 + m, col, sum);
   };
-  if constexpr (Shape::kSplit == 1) {
+  if constexpr (Shape::kStaged) {
+    product.for_each_four(product.run(segment(chunks.first, chunks.last), kChunk), store);
+  } else if constexpr (Shape::kSplit == 1) {
     TileSums total;
     for (int first = chunks.first; first < chunks.last; first += kChunk) total.add(sum_of(first));
     product.for_each_four(total, store);

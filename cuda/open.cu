@@ -7,6 +7,7 @@
 #include "cuda/common.cuh"
 #include "cuda/cuda_ops.h"
 #include "cuda/exchange.h"
+#include "cuda/linear_wide.h"
 #include "cuda/peak.h"
 #include "cuda/replay.h"
 #include "cuda/requirements.h"
@@ -30,7 +31,7 @@ bool launches_early() {
 
 namespace {
 
-constexpr size_t kScratch = size_t{128} << 20;  // of a lane
+constexpr size_t kScratch = size_t{128} << 20;  // of a lane; in bf16 the main one has more, for wide Linears
 
 class CudaDevice final : public Device {
  public:
@@ -38,8 +39,8 @@ class CudaDevice final : public Device {
     check_cuda(cudaSetDevice(number), "choosing the device");
     check_cuda(cudaGetDeviceProperties(&properties_, number), "device properties");
     require_supported({properties_.name, properties_.major, properties_.minor, properties_.sharedMemPerBlockOptin});
-    main_ = lane();
-    side_ = lane();
+    main_ = lane(precision == Precision::bf16 ? WideLinears::kScratch : kScratch);
+    side_ = lane(kScratch);
     ops_ = std::make_unique<CudaOps>(main_, side_, precision);
   }
   ~CudaDevice() override {
@@ -51,8 +52,9 @@ class CudaDevice final : public Device {
   }
 
   std::string describe() const override {
-    return fmt::format("cuda:{}, {}, {}, {}", number_, properties_.name, human_bytes(properties_.totalGlobalMem),
-                       to_text(precision_));
+    const std::string& products = ops_->wide_products();
+    return fmt::format("cuda:{}, {}, {}, {}{}", number_, properties_.name, human_bytes(properties_.totalGlobalMem),
+                       to_text(precision_), products.empty() ? "" : ", " + products);
   }
 
   Arena reserve(size_t bytes) override {
@@ -131,14 +133,14 @@ class CudaDevice final : public Device {
   }
 
  private:
-  Lane lane() {
+  Lane lane(size_t scratch) {
     Lane lane;
     check_cuda(cudaStreamCreateWithFlags(&lane.stream, cudaStreamNonBlocking), "stream");
-    const Arena memory = reserve(kScratch + Lane::kCounters * sizeof(uint32_t));
+    const Arena memory = reserve(scratch + Lane::kCounters * sizeof(uint32_t));
     Arena arena = memory;
     lane.counters = arena.array<uint32_t>(Lane::kCounters);
-    lane.scratch = arena.array<std::byte>(kScratch);
-    lane.scratch_bytes = kScratch;
+    lane.scratch = arena.array<std::byte>(static_cast<int64_t>(scratch));
+    lane.scratch_bytes = scratch;
     check_cuda(cudaMemsetAsync(lane.counters, 0, Lane::kCounters * sizeof(uint32_t), lane.stream), "counters");
     check_cuda(cudaStreamSynchronize(lane.stream), "counters");
     return lane;
@@ -177,10 +179,13 @@ std::unique_ptr<Device> open_cuda(const std::string& name, Precision precision) 
   return std::make_unique<CudaDevice>(number, precision);
 }
 
-CudaOps::CudaOps(Lane main, Lane side, Precision precision) : main_(main), side_(side), precision_(precision) {
+CudaOps::CudaOps(Lane main, Lane side, Precision precision)
+    : main_(main), side_(side), precision_(precision), wide_(std::make_unique<WideLinears>(precision, main)) {
   check_cuda(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "event");
 }
 CudaOps::~CudaOps() { cudaEventDestroy(event_); }
+
+const std::string& CudaOps::wide_products() const { return wide_->text(); }
 
 const Lane& CudaOps::fork() {
   check_cuda(cudaEventRecord(event_, main_.stream), "fork");

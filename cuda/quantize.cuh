@@ -31,20 +31,45 @@ __device__ __forceinline__ bool looks_over_sequence(const QuantSpec& spec) {
   return reach(spec, Role::activation) == Reach::sequence;
 }
 // Whether a minimum over all tiles of a sequence shows in what its tiles of zeros become.
-__device__ __forceinline__ bool fills_zero_tiles(const QuantSpec& spec) {
-  return looks_over_sequence(spec) &&
-         visit(spec, [](const auto& format) { return FillsZeroTiles<std::remove_cvref_t<decltype(format)>>; });
-}
+__device__ __forceinline__ bool fills_zero_tiles(const QuantSpec& spec) { return filled_tile_width(spec, 1) > 0; }
 // Whether warps that have a row each can quantize a sequence. `counted`: they can find a minimum over all of its rows.
 __device__ __forceinline__ bool row_by_row(const QuantSpec& spec, int rank, bool counted) {
   return rank == 2 || (counted ? tile_reach(spec) : reach(spec, Role::activation)) != Reach::sequence;
 }
 
-// One row of an activation by one full warp, for formats row_by_row without fills_zero_tiles. x was written by this
-// warp, or is read-only; it may be xq; either may lie in global or shared memory. Afterwards the whole warp sees xq.
-// Not inlined: one copy of all formats a kernel file, and no registers of theirs where a kernel does other things.
+// The rows of an activation that one format sees together, and who of them has come: counters [2], zero before and
+// after; unused for one row. Or one row, and what to take instead of it if it has a tile of zeros.
+struct RowsTogether {
+  float* xq = nullptr;
+  int rows = 0;
+  uint32_t* counters = nullptr;
+  const float* instead = nullptr;
+};
+
+// For the warps that quantize a row each: the smallest maximum of all rows, and whether this warp is to fill what
+// waits.
+__device__ __forceinline__ bool last_to_fill(const ZeroTiles& mine, const RowsTogether& all, uint32_t& least) {
+  uint32_t waiting = __any_sync(kAllLanes, mine.waiting) ? 1 : 0;
+  least = __reduce_min_sync(kAllLanes, mine.least);
+  if (all.rows > 1) {
+    __syncwarp();  // this row's values, before it counts itself
+    if (lane_id() == 0) share_zero_tiles(least, waiting, all.rows, all.counters);
+    least = __shfl_sync(kAllLanes, least, 0), waiting = __shfl_sync(kAllLanes, waiting, 0);
+  }
+  __syncwarp();
+  return waiting != 0;
+}
+
+static __device__ __noinline__ void copy_row(const float* from, float* to, int cols) {
+  map_row([](const auto& v) { return v; }, from, to, cols);
+}
+
+// One row of an activation by one full warp, for formats row_by_row; `all`: for those that fill zero tiles. x was
+// written by this warp, or is read-only; it may be xq; either may lie in global or shared memory. Afterwards the whole
+// warp sees xq. Not inlined: one copy of all formats a kernel, and no registers of theirs where a kernel does other
+// things.
 static __device__ __noinline__ void quantize_row(const QuantSpec& spec, int rank, const float* x, float* xq, int cols,
-                                                 const float* trained) {
+                                                 const float* trained, const RowsTogether& all) {
   __syncwarp();
   visit(spec, [&](const auto& format) {
     using F = std::remove_cvref_t<decltype(format)>;
@@ -56,8 +81,14 @@ static __device__ __noinline__ void quantize_row(const QuantSpec& spec, int rank
       if constexpr (AsksForTensor<F>)
         if (over_tensor(format)) rules.tensor = warp_statistic<TensorStatistic<F>>(x, cols);  // the row is all of it
       __syncwarp();
-      ZeroTiles zeros{false};
+      ZeroTiles zeros{FillsZeroTiles<F> && all.rows > 0};
       quantize_row_tiles(rules, static_cast<int>(tiles.tile_cols), x, xq, cols, zeros);
+      if (!zeros.wait) return;
+      if constexpr (FillsZeroTiles<F>)
+        if (uint32_t least; last_to_fill(zeros, all, least)) {
+          if (all.instead) return copy_row(all.instead, xq, cols);
+          fill_waiting_zeros(rules.chain_of(from_bits(zero_fill(least))), all.xq, all.rows * cols, lane_id(), kWarp);
+        }
     } else if constexpr (TrainedFormat<F>) {
       map_row(chain(format.rule(trained), 1.0f), x, xq, cols);
     } else {
@@ -67,49 +98,14 @@ static __device__ __noinline__ void quantize_row(const QuantSpec& spec, int rank
   __syncwarp();
 }
 
-// The rows of an activation that one format sees together, and who of them has come: counters [2], zero before and
-// after; unused for one row.
-struct RowsTogether {
-  float* xq;
-  int rows;
-  uint32_t* counters;
-};
-
-// For the warps that quantize a row each: the smallest maximum of all rows, and whether this warp is to fill what
-// waits.
-__device__ __forceinline__ bool last_to_fill(const ZeroTiles& mine, const RowsTogether& all, uint32_t& least) {
-  uint32_t waiting = __any_sync(kAllLanes, mine.waiting) ? 1 : 0;
-  least = __reduce_min_sync(kAllLanes, mine.least);
-  if (all.rows > 1) {
-    __threadfence();  // this lane's values, before the row counts itself
-    __syncwarp();
-    if (lane_id() == 0) share_zero_tiles(least, waiting, all.rows, all.counters);
-    least = __shfl_sync(kAllLanes, least, 0), waiting = __shfl_sync(kAllLanes, waiting, 0);
-  }
-  __syncwarp();
-  return waiting != 0;
-}
-
-// The same as quantize_row for formats that fill tiles of zeros with a minimum over all rows.
-static __device__ __noinline__ void quantize_and_fill_row(const QuantSpec& spec, int rank, const float* x, float* xq,
-                                                          int cols, const RowsTogether& all) {
-  __syncwarp();
-  visit(spec, [&](const auto& format) {
-    using F = std::remove_cvref_t<decltype(format)>;
-    if constexpr (FillsZeroTiles<F>) {
-      const Tiles tiles = format.tiles(Role::activation, one_row(rank, cols));
-      const TileRules<F> rules{format, tiles.fold, 1.0f};
-      ZeroTiles zeros{true};
-      quantize_row_tiles(rules, static_cast<int>(tiles.tile_cols), x, xq, cols, zeros);
-      if (uint32_t least; last_to_fill(zeros, all, least))
-        fill_waiting_zeros(rules.chain_of(from_bits(zero_fill(least))), all.xq, all.rows * cols, lane_id(), kWarp);
-    }
-  });
-  __syncwarp();
-}
-
-static __device__ __noinline__ void copy_row(const float* from, float* to, int cols) {
-  map_row([](const auto& v) { return v; }, from, to, cols);
+// Of a format that fills zero tiles: one row, or all of its sequence's.
+__device__ __forceinline__ RowsTogether rows_together(const QuantizedCopies& copies, int i, int replica, int row,
+                                                      int cols, const Ragged& ragged, uint32_t* counters) {
+  float* xq = copies.copy[i].xq.f32(replica);
+  if (copies.features_rank == 2) return {xq + int64_t{row} * cols, 1, nullptr};
+  const int sequence = warp_place_of(ragged, row).sequence, first = ragged.starts[sequence];
+  return {xq + int64_t{first} * cols, ragged.starts[sequence + 1] - first,
+          counters + 2 * ((replica * copies.count + i) * ragged.sequences + sequence)};
 }
 
 // Row `row` of copy i of x [rows, cols] by one warp, if its format is row_by_row. counters: sequence_counters. Not
@@ -121,15 +117,19 @@ static __device__ __noinline__ void quantize_row_copy(const QuantizedCopies& cop
   const int rank = copies.features_rank;
   const int64_t at = int64_t{row} * cols;
   float* xq = copy.xq.f32(replica);
-  if (copy.whole && looks_over_sequence(spec))
-    return copy_row(copy.whole.xq.f32(replica) + int64_t{copy.whole.starts[row]} * cols, xq + at, cols);
-  if (!row_by_row(spec, rank, counters != nullptr)) return;
-  if (!fills_zero_tiles(spec)) return quantize_row(spec, rank, x + at, xq + at, cols, trained_of(copy.slot, replica));
-  if (rank == 2) return quantize_and_fill_row(spec, rank, x + at, xq + at, cols, {xq + at, 1, nullptr});
-  const int sequence = warp_place_of(ragged, row).sequence, first = ragged.starts[sequence];
-  quantize_and_fill_row(spec, rank, x + at, xq + at, cols,
-                        {xq + int64_t{first} * cols, ragged.starts[sequence + 1] - first,
-                         counters + 2 * ((replica * copies.count + i) * ragged.sequences + sequence)});
+  RowsTogether all;
+  if (copy.slot.over_sequence && looks_over_sequence(spec)) {
+    const bool by_row = row_by_row(spec, rank, counters || copy.whole);
+    if (copy.whole) {
+      const float* instead = copy.whole.xq.f32(replica) + int64_t{copy.whole.starts[row]} * cols;
+      if (!by_row) return copy_row(instead, xq + at, cols);
+      all = {xq + at, 1, nullptr, instead};
+    } else {
+      if (!by_row) return;
+      if (fills_zero_tiles(spec)) all = rows_together(copies, i, replica, row, cols, ragged, counters);
+    }
+  }
+  quantize_row(spec, rank, x + at, xq + at, cols, trained_of(copy.slot, replica), all);
 }
 
 }  // namespace mpq

@@ -1,4 +1,4 @@
-// Gradients of what the formats of inputs train, all Linears in one launch (tensor/ops.h, QuantizeGrad).
+// Gradients of what the formats of inputs train, many Linears in one launch (tensor/ops.h, QuantizeGrad).
 #include "cuda/block_sums.cuh"
 #include "cuda/item_blocks.cuh"
 #include "cuda/matrices.cuh"
@@ -70,6 +70,7 @@ __global__ void __launch_bounds__(kThreads)
 }  // namespace
 
 void CudaOps::quantize_grad(const QuantizeGrad& op) {
+  const Lane& lane = fork();
   for (size_t first = 0; first < op.items.size(); first += TrainedFormats::kItems) {
     TrainedFormats table;
     for (const auto& item :
@@ -80,10 +81,10 @@ void CudaOps::quantize_grad(const QuantizeGrad& op) {
     }
     const int replicas = op.items[first].dtrained.replicas;
     const size_t bytes = sizeof(double) * kMostTrained * table.blocks() * replicas;
-    check(bytes <= main_.scratch_bytes, "{} bytes of scratch, {} needed", main_.scratch_bytes, bytes);
+    check(bytes <= lane.scratch_bytes, "{} bytes of scratch, {} needed", lane.scratch_bytes, bytes);
     check(replicas * table.count <= Lane::kCounters, "{} replicas of {} formats", replicas, table.count);
-    launch(quantize_grad_kernel, dim3(table.blocks(), 1, replicas), kThreads, 0, main_.stream, table,
-           main_.scratch_as<double>(), main_.counters);
+    launch(quantize_grad_kernel, dim3(table.blocks(), 1, replicas), kThreads, 0, lane.stream, table,
+           lane.scratch_as<double>(), lane.counters);
   }
 }
 

@@ -26,7 +26,6 @@ struct RowList {
 static __device__ uint32_t fill_when_last(const ZeroTiles& mine, const Part& part) {
   __shared__ uint32_t least, waiting;
   if (threadIdx.x == 0) least = ~0u, waiting = 0;
-  __threadfence();  // this block's values, before it counts itself
   __syncthreads();
   const uint32_t warp_least = __reduce_min_sync(kAllLanes, mine.least);
   const bool warp_waiting = __any_sync(kAllLanes, mine.waiting);
@@ -73,6 +72,7 @@ __device__ void quantize_block_tiles(const TileRules<F>& rules, const TileMap& m
 template <class Body>
 __device__ void for_rows_of(const Part& part, int rows, const Body& body) {
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
+#pragma unroll 1
   for (int row = part.index * kRowsAtOnce + warp; row < rows; row += part.count * kRowsAtOnce) body(row);
 }
 

@@ -129,14 +129,14 @@ void CudaOps::quantize_weights(const QuantizeWeights& op) {
 }
 
 void CudaOps::quantize_weights_grad(const QuantizeWeights& op) {
-  join();
+  const Lane& lane = fork();
   for_weight_tables(op.items, blocks_with_gamma, [&](const WeightTable& table) {
     const int replicas = op.items[0].dw.replicas;
     check(replicas * table.count <= Lane::kCounters, "{} replicas of {} weights", replicas, table.count);
     const size_t bytes = sizeof(double) * replicas * table.blocks();
-    check(bytes <= main_.scratch_bytes, "{} bytes of scratch, {} needed", main_.scratch_bytes, bytes);
-    launch(quantize_weights_grad_kernel, grid_of(table, replicas), kQuantizeThreads, 0, main_.stream, table,
-           main_.scratch_as<double>(), main_.counters);
+    check(bytes <= lane.scratch_bytes, "{} bytes of scratch, {} needed", lane.scratch_bytes, bytes);
+    launch(quantize_weights_grad_kernel, grid_of(table, replicas), kQuantizeThreads, 0, lane.stream, table,
+           lane.scratch_as<double>(), lane.counters);
   });
 }
 

@@ -11,10 +11,21 @@ namespace mpq {
 constexpr int kStageDepth = 32;
 
 // Where k stands among the 16 of a step: a lane's four neighbours become the pairs t and t + 4 of a fragment (Terms).
+// Its bits change places: sums of numbers without a common bit may be taken apart.
 __device__ __forceinline__ int place_of_k(int k) { return k / 16 * 16 + k % 4 / 2 * 8 + k % 16 / 4 * 2 + k % 2; }
 
-// An operand's share of a stage, kWidth rows or columns wide: first on its way, in the registers of kThreads threads
-// (two stages at once), then in shared memory.
+// Or the compiler computes what the loop only adds to anew in every round.
+template <class T>
+__device__ __forceinline__ T opaque(T x) {
+  if constexpr (sizeof(T) == 8)
+    asm volatile("" : "+l"(x));
+  else
+    asm volatile("" : "+r"(x));
+  return x;
+}
+
+// An operand's share of a stage, kWidth rows or columns wide: first on its way, in the registers of kThreads threads,
+// then in shared memory.
 template <Along kAlong, int kWidth, int kThreads>
 class Stage {
   static constexpr bool kRow = kAlong == Along::row;
@@ -22,6 +33,7 @@ class Stage {
   static constexpr int kStride = kLine + 8;  // an odd number of 16 bytes: the eight rows of a block meet each bank once
   static constexpr int kFours = kWidth * kStageDepth / 4 / kThreads;
   static constexpr int kApart = kThreads / (kWidth / 4);  // along k, from one of a thread's vectors to its next
+  static_assert(kThreads / kWarp % 2 == 0);               // rows: all of a thread's vectors begin at the same k
 
  public:
   struct Shared {
@@ -29,75 +41,81 @@ class Stage {
   };
 
   // Beyond the last row or column comes one that is there: nobody stores what it makes.
-  __device__ __forceinline__ Stage(const Operand& m, int first) : data_(m.data), cols_(m.cols) {
+  __device__ __forceinline__ Stage(const Operand& m, int first)
+      : cols_(m.cols),
+        stored_(opaque(kRow ? row0() * kStride + place_of_k(k0()) : place_of_k(k0()) * kStride + column())) {
     if constexpr (kRow) {
+      from_ = m.data + k0();
 #pragma unroll
-      for (int i = 0; i < kFours; ++i) offset_[i] = min(first + row(i), m.rows - 1) * m.cols + k_of(i);
+      for (int i = 0; i < kFours; ++i) offset_[i] = min(first + row0() + i * kRowsApart, m.rows - 1) * m.cols;
     } else {
-      offset_[0] = k_of(0) * m.cols + min(first + column(), m.cols - 4);
+      from_ = m.data + k0() * m.cols + min(first + column(), m.cols - 4);
     }
   }
 
   // From k on; zeros from k = last.
-  __device__ __forceinline__ void load(int slot, int k, int last) {
-    const float* from = data_ + (kRow ? int64_t{k} : int64_t{k} * cols_);
+  __device__ __forceinline__ void load(int k, int last) {
+    const float* from = opaque(from_ + (kRow ? int64_t{k} : int64_t{k} * cols_));
     if (k + kStageDepth <= last) {
 #pragma unroll
-      for (int i = 0; i < kFours; ++i) v_[slot][i] = at(from, i);
+      for (int i = 0; i < kFours; ++i) v_[i] = at(from, i);
     } else {
 #pragma unroll
-      for (int i = 0; i < kFours; ++i) v_[slot][i] = k + k_of(i) < last ? at(from, i) : float4{};
+      for (int i = 0; i < kFours; ++i) v_[i] = k + k0() + (kRow ? 0 : i * kApart) < last ? at(from, i) : float4{};
     }
   }
-  __device__ __forceinline__ void store(int slot, Shared& to) const {
+  __device__ __forceinline__ void store(Shared& to) const {
+    uint16_t* first = to.value + stored_;
 #pragma unroll
     for (int i = 0; i < kFours; ++i) {
-      const float4 v = v_[slot][i];
-      const uint32_t low = to_bf16(v.x, v.y), high = to_bf16(v.z, v.w);
+      const uint32_t low = to_bf16(v_[i].x, v_[i].y), high = to_bf16(v_[i].z, v_[i].w);
       if constexpr (kRow) {
-        uint16_t* pairs = to.value + row(i) * kStride + place_of_k(k_of(i));
+        uint16_t* pairs = first + i * kRowsApart * kStride;
         *reinterpret_cast<uint32_t*>(pairs) = low;
         *reinterpret_cast<uint32_t*>(pairs + 8) = high;
       } else {
-        *reinterpret_cast<uint2*>(to.value + place_of_k(k_of(i)) * kStride + column()) = {low, high};
+        *reinterpret_cast<uint2*>(first + place_of_k(i * kApart) * kStride) = {low, high};
       }
     }
   }
 
-  // Fragments of 16 along the span from `first` and 16 along k from k: a left operand's, or those of two right ones.
-  static __device__ __forceinline__ void left(uint32_t (&a)[4], const Shared& from, int first, int k) {
-    fragment(a, from, first + lane_id() / 8 % 2 * 8, k + lane_id() / 16 * 8);
+  // Where the lane looks for fragments of the 32 along the span from `first`: a left operand's, or those of two right
+  // ones. Lanes 8i ... 8i + 7 name block i of 8 x 8, where it begins along the span and along k.
+  static __device__ __forceinline__ int left(int first) {
+    return place(first + lane_id() / 8 % 2 * 8, lane_id() / 16 * 8);
   }
-  static __device__ __forceinline__ void right(uint32_t (&b)[4], const Shared& from, int first, int k) {
-    fragment(b, from, first + lane_id() / 16 * 8, k + lane_id() / 8 % 2 * 8);
+  static __device__ __forceinline__ int right(int first) {
+    return place(first + lane_id() / 16 * 8, lane_id() / 8 % 2 * 8);
+  }
+  // The fragments 16 i along the span and k along k from there.
+  static __device__ __forceinline__ void fragment(uint32_t (&to)[4], const Shared& from, int at, int i, int k) {
+    if constexpr (kRow)
+      load_blocks(to, from.value + at + 16 * i * kStride + k);
+    else
+      load_blocks_transposed(to, from.value + at + k * kStride + 16 * i);
   }
 
  private:
-  // Lanes 8i ... 8i + 7 name block i of 8 x 8, where it begins along the span and along k.
-  static __device__ __forceinline__ void fragment(uint32_t (&to)[4], const Shared& from, int span, int k) {
+  static __device__ __forceinline__ int place(int span, int k) {
     const int line = lane_id() % 8;
-    if constexpr (kRow)
-      load_blocks(to, from.value + (span + line) * kStride + k);
-    else
-      load_blocks_transposed(to, from.value + (k + line) * kStride + span);
+    return opaque(kRow ? (span + line) * kStride + k : (k + line) * kStride + span);
   }
 
-  // Where the thread's vector i lies. k along the rows: a warp takes 8 rows of 16. Else whole lines, one after the
-  // other.
-  static __device__ __forceinline__ int unit(int i) { return warp_id() + i * (kThreads / kWarp); }
-  static __device__ __forceinline__ int row(int i) { return unit(i) / 2 * 8 + lane_id() / 4; }
+  // Where the thread's first vector lies. k along the rows: two warps take 8 rows of 32, half of k each. Else whole
+  // lines, one after the other.
+  static constexpr int kRowsApart = kThreads / kWarp / 2 * 8;
+  static __device__ __forceinline__ int row0() { return warp_id() / 2 * 8 + lane_id() / 4; }
   static __device__ __forceinline__ int column() { return static_cast<int>(threadIdx.x) % (kWidth / 4) * 4; }
-  static __device__ __forceinline__ int k_of(int i) {
-    if constexpr (kRow) return unit(i) % 2 * 16 + lane_id() % 4 * 4;
-    return static_cast<int>(threadIdx.x) / (kWidth / 4) + i * kApart;
+  static __device__ __forceinline__ int k0() {
+    return kRow ? warp_id() % 2 * 16 + lane_id() % 4 * 4 : static_cast<int>(threadIdx.x) / (kWidth / 4);
   }
   __device__ __forceinline__ float4 at(const float* from, int i) const {
-    return *reinterpret_cast<const float4*>(from + (kRow ? offset_[i] : offset_[0] + i * kApart * cols_));
+    return __ldg(reinterpret_cast<const float4*>(from + (kRow ? offset_[i] : i * kApart * cols_)));
   }
 
-  const float* data_;
-  int cols_, offset_[kRow ? kFours : 1];
-  float4 v_[2][kFours];
+  const float* from_;
+  int cols_, stored_, offset_[kRow ? kFours : 1];
+  float4 v_[kFours];
 };
 
 // One block's tile of a product, in the place of Gemm.
@@ -107,76 +125,83 @@ class StagedGemm : public Gemm<Shape, Precision::bf16, Along::row, Along::row> {
   using A = Stage<kAlongA, kRowsOf<Shape>, kThreadsOf<Shape>>;
   using B = Stage<kAlongB, kColsOf<Shape>, kThreadsOf<Shape>>;
   struct Stages {
-    typename A::Shared a[2];
-    typename B::Shared b[2];
+    typename A::Shared a;
+    typename B::Shared b;
   };
+  static constexpr bool kChunked = kAlongA == Along::column;  // a sum over rows
+  static constexpr int kFours = 8;                            // of a thread's sums
 
  public:
   struct Shared {
     typename Base::Shared sums;
-    Stages stages;
+    float4 totals[kChunked ? kThreadsOf<Shape> / kWarp : 1][kFours][kWarp];
+    Stages stages[2];
   };
   __device__ explicit StagedGemm(Shared& shared) : Base(shared.sums), shared_(shared) {}
 
-  // All threads of the block call it.
-  __device__ __forceinline__ TileSums run(const GemmSegment& s) const {
+  // All threads of the block call it. The sum over chunks of k, where it is one.
+  __device__ __forceinline__ TileSums run(const GemmSegment& s, int chunk) const {
     A a(s.a, s.a_span);
     B b(s.b, s.b_span);
-    const auto load = [&](int slot, const Place& place) {
-      if (place.there()) a.load(slot, place.k, place.end), b.load(slot, place.k, place.end);
-    };
-    const auto store = [&](int slot) { a.store(slot, shared_.stages.a[slot]), b.store(slot, shared_.stages.b[slot]); };
+    const int left = A::left(warp_id() / Shape::kWarpsN * kSpan), right = B::right(warp_id() % Shape::kWarpsN * kSpan);
     TileSums sums;
-    bool parked = false;
-    Place place = Place::first(s), next = place.next();
-    load(0, place), load(1, next);
+    bool parked = false, kept = false;  // the half before; the chunks before
+    Place place = Place::first(s.first, s.last, chunk);
+    const auto load = [&] { a.load(place.k, place.end), b.load(place.k, place.end); };
+    const auto store = [&](Stages& to) { a.store(to.a), b.store(to.b); };
+    load();
     __syncthreads();  // nobody reads sums or stages of an earlier call any more
-    store(0);
-    __syncthreads();
-    const auto step = [&](auto slot) {  // of what is stored there; false: it was the last
-      constexpr int i = decltype(slot)::value;
-      const Place after = next.next();
-      load(i, after);
-      multiply(shared_.stages.a[i], shared_.stages.b[i], sums);
-      if (next.there()) store(i ^ 1);
-      __syncthreads();
-      if (next.there() && next.end != place.end) {  // a half is complete
+    store(shared_.stages[0]);
+#pragma unroll 1
+    for (int slot = 0;; slot ^= 1) {
+      const Place here = place;
+      place = here.next(chunk);
+      const bool more = place.k < place.last;
+      if (more) load();
+      __syncthreads();  // the stage is there, and nobody reads the other one any more
+      multiply(shared_.stages[slot], left, right, sums);
+      if (more) store(shared_.stages[slot ^ 1]);
+      if (more && place.end == here.end) continue;
+      if (more && place.chunk_end == here.chunk_end) {
         park(sums);
         parked = true;
+        continue;
       }
-      place = next, next = after;
-      return place.there();
-    };
-    while (step(std::integral_constant<int, 0>()) && step(std::integral_constant<int, 1>())) {
+      if (parked) add_to(sums, parking());
+      parked = false;
+      if (kChunked && kept) add_to(sums, totals());
+      if (!more) return sums;
+      if constexpr (kChunked) put(sums, totals());
+      kept = true;
+      sums = TileSums();
     }
-    if (parked) add_parked(sums);
-    return sums;
   }
+  __device__ __forceinline__ TileSums run(const GemmSegment& s) const { return run(s, s.last - s.first); }
 
  private:
-  // A stage's place along k: the end of its half, and of all.
+  // A stage's place along k: the end of its half, of its chunk, and of all.
   struct Place {
-    int k, end, last;
-    static __device__ __forceinline__ Place first(const GemmSegment& s) {
-      const int length = (s.last - s.first + kHalves * kDepth - 1) / (kHalves * kDepth) * kDepth;
-      return {s.first, min(s.first + length, s.last), s.last};
+    int k, end, chunk_end, last;
+    static __device__ __forceinline__ Place first(int k, int last, int chunk) {
+      const int chunk_end = min(k + chunk, last);
+      const int half = (chunk_end - k + kHalves * kDepth - 1) / (kHalves * kDepth) * kDepth;
+      return {k, min(k + half, chunk_end), chunk_end, last};
     }
-    __device__ __forceinline__ Place next() const {
-      return k + kStageDepth < end ? Place{k + kStageDepth, end, last} : Place{end, last, last};
+    __device__ __forceinline__ Place next(int chunk) const {
+      if (k + kStageDepth < end) return {k + kStageDepth, end, chunk_end, last};
+      if (end < chunk_end) return {end, chunk_end, chunk_end, last};
+      return first(chunk_end, last, chunk);
     }
-    __device__ __forceinline__ bool there() const { return k < last; }
   };
 
-  static __device__ __forceinline__ void multiply(const typename A::Shared& from_a, const typename B::Shared& from_b,
-                                                  TileSums& sums) {
-    const int row0 = warp_id() / Shape::kWarpsN * kSpan, col0 = warp_id() % Shape::kWarpsN * kSpan;
+  static __device__ __forceinline__ void multiply(const Stages& from, int left, int right, TileSums& sums) {
 #pragma unroll
     for (int k = 0; k < kStageDepth; k += kDepth) {
       uint32_t a[2][4], b[2][4];
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        A::left(a[i], from_a, row0 + 16 * i, k);
-        B::right(b[i], from_b, col0 + 16 * i, k);
+        A::fragment(a[i], from.a, left, i, k);
+        B::fragment(b[i], from.b, right, i, k);
       }
 #pragma unroll
       for (int n = 0; n < 4; ++n)
@@ -185,19 +210,29 @@ class StagedGemm : public Gemm<Shape, Precision::bf16, Along::row, Along::row> {
     }
   }
 
-  // The first half's sums wait in the warp's own memory: registers are for what is on its way.
-  __device__ __forceinline__ float* parking() const { return shared_.sums.tile[warp_id()] + lane_id(); }
-  __device__ __forceinline__ void park(TileSums& sums) const {
+  // What waits, waits in the warp's own memory: registers are for what is on its way.
+  using Fours = float4[kFours][kWarp];
+  __device__ __forceinline__ Fours& parking() const { return *reinterpret_cast<Fours*>(shared_.sums.tile[warp_id()]); }
+  __device__ __forceinline__ Fours& totals() const { return shared_.totals[kChunked ? warp_id() : 0]; }
+  static __device__ __forceinline__ void put(const TileSums& sums, Fours& to) {
 #pragma unroll
-    for (int i = 0; i < 32; ++i) parking()[i * kWarp] = sums.at[i / 16][i / 4 % 4][i % 4];
-    sums = TileSums();
-  }
-  __device__ __forceinline__ void add_parked(TileSums& sums) const {
-#pragma unroll
-    for (int i = 0; i < 32; ++i) {
-      float& sum = sums.at[i / 16][i / 4 % 4][i % 4];
-      sum = parking()[i * kWarp] + sum;
+    for (int i = 0; i < kFours; ++i) {
+      const float(&x)[4] = sums.at[i / 4][i % 4];
+      to[i][lane_id()] = {x[0], x[1], x[2], x[3]};
     }
+  }
+  // What waited comes first.
+  static __device__ __forceinline__ void add_to(TileSums& sums, const Fours& waiting) {
+#pragma unroll
+    for (int i = 0; i < kFours; ++i) {
+      float(&x)[4] = sums.at[i / 4][i % 4];
+      const float4 before = waiting[i][lane_id()];
+      x[0] = before.x + x[0], x[1] = before.y + x[1], x[2] = before.z + x[2], x[3] = before.w + x[3];
+    }
+  }
+  __device__ __forceinline__ void park(TileSums& sums) const {
+    put(sums, parking());
+    sums = TileSums();
   }
 
   Shared& shared_;

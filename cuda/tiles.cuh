@@ -77,13 +77,20 @@ struct ZeroTiles {
   }
 };
 
-// A tensor shared by `count` blocks (or warps), at most 65,535: one thread of each calls this once the values of all of
-// its threads are written and visible. The last one gets the smallest maximum of all and how many of them wait, the
-// others 0. counters: [2] of the tensor, zero before and after.
+// Adds once everything that this thread has seen written is visible to whoever sees the sum. A full fence would also
+// wait for reads, and would empty the cache of the whole multiprocessor.
+__device__ __forceinline__ uint32_t add_released(uint32_t* counter, uint32_t value) {
+  uint32_t before;
+  asm volatile("atom.add.release.gpu.u32 %0, [%1], %2;" : "=r"(before) : "l"(counter), "r"(value) : "memory");
+  return before;
+}
+
+// A tensor shared by `count` blocks (or warps), at most 65,535: one thread of each calls this behind a barrier that all
+// of its threads pass once their values are written. The last one gets the smallest maximum of all and how many of them
+// wait, the others 0. counters: [2] of the tensor, zero before and after.
 __device__ __forceinline__ void share_zero_tiles(uint32_t& least, uint32_t& waiting, int count, uint32_t* counters) {
-  atomicMax(&counters[1], ~least);  // complements: zero is none
-  __threadfence();
-  const uint32_t before = atomicAdd(&counters[0], 1 + (waiting << 16));  // who has come; where tiles wait
+  atomicMax(&counters[1], ~least);                                          // complements: zero is none
+  const uint32_t before = add_released(&counters[0], 1 + (waiting << 16));  // who has come; where tiles wait
   const bool last = (before & 0xffffu) == count - 1;
   waiting = last ? waiting + (before >> 16) : 0;
   if (!last) return;
@@ -111,23 +118,45 @@ __device__ void fill_waiting_zeros(const Map& map, float* y, int size, int threa
   }
 }
 
-// One row by one warp; y may be x.
+// A lane's fours of a row, whose columns are a multiple of four and start on 16 bytes: number lane, lane + 32 ... Some
+// are under way before the first is stored: what is read may be what is written, so the compiler would not load ahead.
+class RowFours {
+ public:
+  __device__ __forceinline__ RowFours(const float* x, int cols)
+      : from_(reinterpret_cast<const float4*>(x)), at_(lane_id()), fours_(cols / 4) {
+#pragma unroll
+    for (int i = 0; i < kFlight; ++i) next_[i] = load(i);
+  }
+  __device__ __forceinline__ bool here() const { return at_ < fours_; }
+  __device__ __forceinline__ int at() const { return at_; }
+  __device__ __forceinline__ const float4& operator*() const { return next_[0]; }
+  __device__ __forceinline__ void operator++() {
+#pragma unroll
+    for (int i = 0; i + 1 < kFlight; ++i) next_[i] = next_[i + 1];
+    next_[kFlight - 1] = load(kFlight);
+    at_ += kWarp;
+  }
+
+ private:
+  static constexpr int kFlight = 4;
+  __device__ __forceinline__ float4 load(int ahead) const {
+    const int at = at_ + ahead * kWarp;
+    return at < fours_ ? from_[at] : float4{};
+  }
+  const float4* from_;
+  int at_, fours_;
+  float4 next_[kFlight];
+};
+
+// One row by one warp; y may be x. Loops over values are not unrolled, here and below: a kernel holds this code once
+// for every format, and what a short row runs through it runs through once, so that its length is what takes time.
 template <class Map>
 __device__ void map_row(const Map& map, const float* x, float* y, int cols) {
   if (cols % 4 == 0 && aligned(x) && aligned(y)) {
-    constexpr int kFlight = 4;  // loads under way before the first store: x may be y, so the compiler keeps the order
-    const float4* from = reinterpret_cast<const float4*>(x);
-    float4* to = reinterpret_cast<float4*>(y);
-    for (int first = lane_id(); first < cols / 4; first += kFlight * kWarp) {
-      float4 v[kFlight];
-#pragma unroll
-      for (int i = 0; i < kFlight; ++i)
-        if (first + i * kWarp < cols / 4) v[i] = from[first + i * kWarp];
-#pragma unroll
-      for (int i = 0; i < kFlight; ++i)
-        if (first + i * kWarp < cols / 4) to[first + i * kWarp] = map(v[i]);
-    }
+#pragma unroll 1
+    for (RowFours v(x, cols); v.here(); ++v) reinterpret_cast<float4*>(y)[v.at()] = map(*v);
   } else {
+#pragma unroll 1
     for (int c = lane_id(); c < cols; c += kWarp) y[c] = map(x[c]);
   }
 }
@@ -170,6 +199,7 @@ template <class F, class Join>
 __device__ void quantize_tiles(const TileRules<F>& rules, const TileMap& map, const Team& team, const float* x,
                                float* y, ZeroTiles& zeros, const Join& join) {
   using S = TileStatistic<F>;
+#pragma unroll 1
   for (int base = team.first; base < map.count; base += team.step) {
     const int tile = base + team.group;
     const bool here = tile < map.count;
@@ -184,6 +214,7 @@ __device__ void quantize_tiles(const TileRules<F>& rules, const TileMap& map, co
     const auto value = S::value(parts, values);
     const bool waits = here && zeros.see(value);
     const auto through = rules.chain_of(rules.filled(value, 1.0f));
+#pragma unroll 1
     for (int i = team.rank; i < values; i += team.size) {
       const int at = place(i);
       const float v = x[at];
@@ -209,6 +240,7 @@ __device__ void quantize_row_tiles(const TileRules<F>& rules, int width, const f
                                    ZeroTiles& zeros) {
   using S = TileStatistic<F>;
   if (S::Parts::ordered || width > 4 * kWarp) {
+#pragma unroll 1
     for (int c = 0; c < cols; c += width) quantize_run(rules, x + c, y + c, min(width, cols - c), zeros);
     return;
   }
@@ -219,17 +251,14 @@ __device__ void quantize_row_tiles(const TileRules<F>& rules, int width, const f
       const TileMap map(Tiles{1, 1, cols, 1, width, rules.fold});
       return quantize_tiles(rules, map, warp_team(width), x, y, zeros, JoinLanes{});
     }
-    for (int base = 0; base < cols; base += 4 * kWarp) {
-      const int c = base + 4 * lane_id();
-      const bool here = c < cols;
-      float4 v = {};
-      if (here) v = *reinterpret_cast<const float4*>(x + c);
-      auto parts = parts_of<S>(v);
+#pragma unroll 1
+    for (RowFours v(x, cols); __any_sync(kAllLanes, v.here()); ++v) {
+      auto parts = parts_of<S>(*v);
       join_lanes(parts, lanes);
-      if (!here) continue;
+      if (!v.here()) continue;
       const auto value = S::value(parts, width);
-      *reinterpret_cast<float4*>(y + c) =
-          zeros.see(value) ? WaitingZero{}(v) : rules.chain_of(rules.filled(value, 1.0f))(v);
+      reinterpret_cast<float4*>(y)[v.at()] =
+          zeros.see(value) ? WaitingZero{}(*v) : rules.chain_of(rules.filled(value, 1.0f))(*v);
     }
   }
 }

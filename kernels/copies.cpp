@@ -49,17 +49,33 @@ bool any_over_sequences(const QuantSlot& slot, int replicas) {
   return false;
 }
 
-void take_first_rows(const QuantizedCopy& copy, int r, int64_t first, int64_t last) {
+// That a minimum over all rows of a sequence is to fill.
+bool has_zero_tile(const QuantSpec& spec, const float* x, int64_t cols) {
+  const int64_t width = filled_tile_width(spec, cols);
+  for (int64_t c = 0; width > 0 && c < cols; c += width)
+    if (std::all_of(x + c, x + std::min(c + width, cols), [](float v) { return v == 0.0f; })) return true;
+  return false;
+}
+
+// Of sequences whose whole copy is there.
+void quantize_first_rows(const QuantizedCopy& copy, int rank, const Tensor& x, int r, int64_t first, int64_t last) {
+  const QuantSpec& spec = spec_of(copy.slot, r);
   const int64_t cols = copy.xq.cols();
-  for (int64_t b = first; b < last; ++b)
-    std::copy_n(copy.whole.xq.f32(r) + copy.whole.starts[b] * cols, cols, copy.xq.f32(r) + b * cols);
+  for (int64_t b = first; b < last; ++b) {
+    const float* from = x.f32(r) + b * cols;
+    float* to = copy.xq.f32(r) + b * cols;
+    if (tile_reach(spec) == Reach::sequence || has_zero_tile(spec, from, cols))
+      std::copy_n(copy.whole.xq.f32(r) + copy.whole.starts[b] * cols, cols, to);
+    else
+      quantize_block(copy.slot, rank, r, from, to, 1, cols);
+  }
 }
 }  // namespace
 
 void quantize_rows(const QuantizedCopies& copies, const Tensor& x, int r, int64_t first, int64_t last) {
   for (const QuantizedCopy& c : copies)
     if (c.whole && !within_row(spec_of(c.slot, r)))
-      take_first_rows(c, r, first, last);
+      quantize_first_rows(c, copies.features_rank, x, r, first, last);
     else
       quantize_rows(c.slot, copies.features_rank, x, c.xq, r, first, last);
 }
@@ -75,6 +91,19 @@ void CpuOps::quantize_copies(const QuantizedCopies& copies, const Tensor& x, con
   for_rows(copies.copy[0].xq.replicas, x.rows(), 64,
            [&](int r, int64_t first, int64_t last) { quantize_rows(copies, x, r, first, last); });
   quantize_sequences(copies, x, ragged);
+}
+
+bool CpuOps::need_whole(const NeedWhole& op) {
+  const int32_t B = op.whole.sequences;
+  bool needed = false;
+  for (int i = 0; i < op.count; ++i)
+    for (int r = 0; r < op.rows[i].x.replicas; ++r)
+      for (int64_t b = 0; b < B && !needed; ++b) {
+        const auto& [slot, x] = op.rows[i];
+        needed = has_zero_tile(spec_of(slot, r), x.f32(r) + b * x.cols(), x.cols());
+      }
+  for (int32_t b = 0; b <= B; ++b) op.starts[b] = needed ? op.whole.starts[b] : 0, op.ones[b] = needed ? b : 0;
+  return needed;
 }
 
 void quantize_rows_grad(const InputFormat& format, int r, int64_t first, int64_t last, float* dx) {

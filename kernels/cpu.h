@@ -43,6 +43,7 @@ void for_ragged_rows(const Ragged& ragged, int64_t first, int64_t last, Visit vi
     void quantize_weights_grad(const QuantizeWeights&) override;                         \
     void quantize_grad(const QuantizeGrad&) override;                                    \
     void quantize_copies(const QuantizedCopies&, const Tensor&, const Ragged&) override; \
+    bool need_whole(const NeedWhole&) override;                                          \
     void embed(const Embed&) override;                                                   \
     void embed_grad(const EmbedGrad&) override;                                          \
     void linear(std::span<const Linear1>) override;                                      \

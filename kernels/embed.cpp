@@ -92,8 +92,10 @@ void CpuOps::embed_grad(const EmbedGrad& op) {
 void CpuOps::select_first(const SelectFirst& op) {
   const int64_t C = op.x.cols();
   for (int r = 0; r < op.y.replicas; ++r)
-    for (int32_t b = 0; b < op.ragged.sequences; ++b)
+    for (int32_t b = 0; b < op.ragged.sequences; ++b) {
       std::copy_n(op.x.f32(r) + op.ragged.starts[b] * C, C, op.y.f32(r) + b * C);
+      if (op.xq) std::copy_n(op.xq.f32(r) + op.ragged.starts[b] * C, C, op.yq.f32(r) + b * C);
+    }
 }
 
 void CpuOps::select_first_grad(const SelectFirstGrad& op) {

@@ -463,16 +463,19 @@ struct SelectFirstRow {
     const int64_t size = p.rows().count() * p.C, first = p.rows().sequences() * p.C;
     const auto dx = naive::select_first_grad(p.rows(), p.C, p.draw<Real>("dy", r, first));
     return {naive::select_first(p.rows(), p.C, p.draw<Real>("x", r, size)),
+            naive::select_first(p.rows(), p.C, p.draw<Real>("xq", r, size)),
             p.accumulate ? naive::added(p.draw<Real>("dx", r, size), dx) : dx};
   }
 
   static std::vector<Tensor> run(DeviceSide& d) {
     const int64_t T = d.problem.rows().count(), B = d.problem.rows().sequences(), C = d.problem.C;
-    const Tensor y = d.out({B, C}), dx = d.problem.accumulate ? d.in("dx", {T, C}) : d.out({T, C});
-    d.rig.ops().select_first({.ragged = d.ragged(), .x = d.in("x", {T, C}), .y = y});
+    const Tensor y = d.out({B, C}), yq = d.out({B, C});
+    const Tensor dx = d.problem.accumulate ? d.in("dx", {T, C}) : d.out({T, C});
+    d.rig.ops().select_first(
+        {.ragged = d.ragged(), .x = d.in("x", {T, C}), .y = y, .xq = d.in("xq", {T, C}), .yq = yq});
     d.rig.ops().select_first_grad(
         {.ragged = d.ragged(), .dy = d.in("dy", {B, C}), .dx = dx, .accumulate = d.problem.accumulate});
-    return {y, dx};
+    return {y, yq, dx};
   }
 };
 

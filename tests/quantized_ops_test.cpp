@@ -127,7 +127,8 @@ TEST_P(QuantizedOpsTest, CopiesOfManySequences) {
       same_bits(rig_->read(copies.copy[0].xq), quantized_alone(parse_format(text), 3, problem.rows(), C, values)));
 }
 
-// [CLS] rows: a format that looks over the sequence takes the first rows of the copy made from all rows.
+// [CLS] rows: a format that looks over the sequence takes the first rows of the copy made from all rows; one that looks
+// there only for what fills tiles of zeros, where it has such a tile.
 TEST_P(QuantizedOpsTest, CopiesOfFirstRows) {
   const std::vector<std::string> texts = {"integer(width=8,frac=4)", "block_fp(width=6,exponent=8,bias=127,block=*x16)",
                                           "none", "block_log(width=4,bias_width=4,block=1x16)"};
@@ -143,7 +144,10 @@ TEST_P(QuantizedOpsTest, CopiesOfFirstRows) {
     pairs.emplace_back(x, copies.copy[0].xq);
     return copies;
   };
-  Linear1 linear{.ragged = ones, .x = d.in("x", {B, C}), .w = d.in("w", {C, C}, 0.2f), .y = d.out({B, C})};
+  std::vector<Floats> with_zeros;
+  for (int r : problem.replicas) std::fill_n(&with_zeros.emplace_back(problem.draw("x", r, B * C))[C], 16, 0.0f);
+  const Tensor x = rig_->tensor({B, C}, with_zeros);
+  Linear1 linear{.ragged = ones, .x = x, .w = d.in("w", {C, C}, 0.2f), .y = d.out({B, C})};
   linear.quantized = copies_of(linear.y);
   rig_->ops().linear({&linear, 1});
   ResidualNorm norm{.ragged = ones,
@@ -158,17 +162,57 @@ TEST_P(QuantizedOpsTest, CopiesOfFirstRows) {
   norm.sum = norm.y;
   norm.quantized = copies_of(norm.x);
   rig_->ops().residual_norm(norm);
-  rig_->ops().quantize_copies(copies_of(linear.x), linear.x, ones);
+  rig_->ops().quantize_copies(copies_of(x), x, ones);
   rig_->expect_guards_intact();
-  for (const auto& [x, xq] : pairs)
+  for (size_t i = 0; i < pairs.size(); ++i)
     for (int r = 0; r < d.R; ++r) {
       const QuantSpec spec = parse_format(texts[r]);
-      Floats expected = quantized_alone(spec, 3, naive::Rows(problem.ones()), C, rig_->read(x, r));
+      Floats expected = quantized_alone(spec, 3, naive::Rows(problem.ones()), C, rig_->read(pairs[i].first, r));
       const Floats of_all = rig_->read(whole, r);
-      if (reach(spec, Role::activation) == Reach::sequence)
-        for (int64_t b = 0; b < B; ++b) std::copy_n(&of_all[problem.rows().starts[b] * C], C, &expected[b * C]);
-      EXPECT_TRUE(same_bits(rig_->read(xq, r), expected)) << texts[r];
+      for (int64_t b = 0; b < B; ++b)
+        if (tile_reach(spec) == Reach::sequence ||
+            (reach(spec, Role::activation) == Reach::sequence && pairs[i].first.data == x.data && b == 1))
+          std::copy_n(&of_all[problem.rows().starts[b] * C], C, &expected[b * C]);
+      EXPECT_TRUE(same_bits(rig_->read(pairs[i].second, r), expected)) << texts[r] << ", producer " << i;
     }
+}
+
+// All rows of a batch are needed for a tile of zeros in the last replica's first row of the last sequence.
+TEST_P(QuantizedOpsTest, ATileOfZerosNeedsTheWholeBatch) {
+  const Problem problem{.lengths = {70, 1, 17}, .C = 40, .replicas = {0, 1}};
+  DeviceSide d(*rig_, problem);
+  const int64_t B = problem.rows().sequences(), C = problem.C;
+  const QuantSlot log = slot({"integer(width=8,frac=4)", "block_log(width=4,bias_width=4,block=1x16)"}),
+                  other = slot({"block_log(width=4,bias_width=4,block=1x16)",
+                                "block_fp(width=6,exponent=8,bias=127,block=1x16)"});
+  const auto rows = [&](int zeros_from) {
+    std::vector<Floats> values;
+    for (int r : problem.replicas) values.push_back(problem.draw("x", r, B * C));
+    for (Floats& x : values) std::fill_n(&x[(B - 1) * C + zeros_from], std::min<int64_t>(16, C - zeros_from), 0.0f);
+    return rig_->tensor({B, C}, values);
+  };
+  const std::vector<int32_t> none(B + 1, 0), unset(B + 1, 7);
+  const auto read = [&](const int32_t* data) {
+    std::vector<int32_t> values(B + 1);
+    device_->copy_out(values.data(), data, values.size() * sizeof(int32_t));
+    return values;
+  };
+  const Tensor without = rows(8), whole_tile = rows(16), last_tile = rows(32);
+  // In the first format's replica 0 and in the other's replica 1 a tile of zeros needs nothing.
+  const std::pair<std::vector<NeedWhole::FirstRows>, bool> cases[] = {{{{log, without}}, false},
+                                                                      {{{log, whole_tile}}, true},
+                                                                      {{{log, without}, {log, last_tile}}, true},
+                                                                      {{{other, without}, {log, without}}, false}};
+  for (const auto& [first_rows, needed] : cases) {
+    NeedWhole op{.count = static_cast<int>(first_rows.size()),
+                 .whole = d.ragged(),
+                 .starts = const_cast<int32_t*>(rig_->array(unset)),
+                 .ones = const_cast<int32_t*>(rig_->array(unset))};
+    std::copy(first_rows.begin(), first_rows.end(), op.rows);
+    EXPECT_GE(rig_->ops().need_whole(op), needed);
+    EXPECT_EQ(read(op.starts), needed ? problem.rows().starts : none);
+    EXPECT_EQ(read(op.ones), needed ? naive::Rows(problem.ones()).starts : none);
+  }
 }
 
 double sign(double x) { return x > 0 ? 1 : x < 0 ? -1 : 0; }

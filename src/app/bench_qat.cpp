@@ -26,10 +26,10 @@ Json compare(const BenchContext& context, Device& device, const Bert& model, con
   }
   const Timing a = float_steps.timing(), b = family_steps.timing();
   const FormatTable formats(model, {std::vector(model.linears().size(), spec)});
-  // Where a format of the last layer has to see every row, its forward (and, for an output's format, its gradient) is
-  // that of a whole layer, at most.
+  // Where a format of the last layer always has to see every row, its forward (and, for an output's format, its
+  // gradient) is that of a whole layer, at most.
   const bool gradient_cls = !formats.output_over_sequence(),
-             forward_cls = gradient_cls && !formats.input_over_sequence();
+             forward_cls = gradient_cls && !formats.input_tiles_over_rows();
   const double flops_ratio =
       (forward_flops(context.model, split, forward_cls) + 2 * forward_flops(context.model, split, gradient_cls)) /
       (3 * forward_flops(context.model, split));

@@ -102,7 +102,8 @@ BenchTables bench_train(const BenchContext& context) {
   row["step_ms"] = t.median / steps_of(split, context.batch) * 1e3;
   row["peak_memory_mb"] = context.on_cpu() ? peak_memory_mb() : Json();
   row["graph_nodes"] = session->nodes() > 0 ? Json(session->nodes()) : Json();
-  return {{"train", describe(context, context.batch), Json::array({row})},
+  const std::string where = context.on_cpu() ? "" : "; " + device->describe();
+  return {{"train", describe(context, context.batch) + where, Json::array({row})},
           {"train_ops", kOpsNote, time_operations(context, *device, model, split)}};
 }
 

@@ -16,6 +16,7 @@
 #include "base/parallel.h"
 #include "base/simd.h"
 #include "base/text.h"
+#include "tensor/cublaslt.h"
 #include "tensor/device.h"
 
 extern "C" const char* openblas_get_config();
@@ -29,6 +30,7 @@ struct Variable {
   const char* meaning;
 };
 constexpr Variable variables[] = {
+    {"MPQ_CUBLASLT", "products of wide Linears in bf16: off, or the file of a libcublasLt.so (default: the newest)"},
     {"MPQ_IMDB", "for --data imdb: where aclImdb/ or aclImdb_v1.tar.gz is (default: what data/fetch_imdb.sh fetched)"},
     {"MPQ_LOG", "messages: trace, debug, info, warn (default), error, off"},
     {"MPQ_REQUIRE", "tests: a device that must be there (cuda), else its tests fail instead of being skipped"},
@@ -76,7 +78,8 @@ Json machine() {
           {"simd", std::string(to_text(simd()))},
           {"memory", human_bytes(memory)},
           {"cpu", describe("cpu")},
-          {"cuda", describe_gpus()}};
+          {"cuda", describe_gpus()},
+          {"wide_products", describe_cublaslt()}};
 }
 
 Json libraries() {

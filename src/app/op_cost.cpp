@@ -153,7 +153,10 @@ OpCost cost_of(Device& device, const QuantizedCopies& copies, const Tensor& x, c
   return {0, Traffic().read(x, rows).write(copies, rows).bytes()};
 }
 
-OpCost cost_of(const SelectFirst& op) { return {0, Traffic().read(op.x, op.ragged.sequences).write(op.y).bytes()}; }
+OpCost cost_of(const SelectFirst& op) {
+  const double rows = op.ragged.sequences;
+  return {0, Traffic().read(op.x, rows).read(op.xq, rows).write(op.y).write(op.yq).bytes()};
+}
 
 OpCost cost_of(Device& device, std::span<const Prune> ops) {
   Traffic t;

@@ -81,6 +81,11 @@ void TimedOps::prune(std::span<const Prune> ops) {
 void TimedOps::prune_grad(std::span<const PruneGrad> ops) {
   time(rows_name("prune_grad", ops[0].forward.ragged), cost_of(device_, ops), [&] { ops_.prune_grad(ops); });
 }
+bool TimedOps::need_whole(const NeedWhole& op) {
+  bool needed = true;
+  time("need_whole", {}, [&] { needed = ops_.need_whole(op); });
+  return needed;
+}
 void TimedOps::select_first(const SelectFirst& op) {
   time("select_first", cost_of(op), [&] { ops_.select_first(op); });
 }

@@ -47,6 +47,7 @@ class TimedOps final : public Ops {
   void adamw(const AdamW& op) override;
   void adamw_rows(const AdamWRows& op) override;
   void quantize_copies(const QuantizedCopies& copies, const Tensor& x, const Ragged& ragged) override;
+  bool need_whole(const NeedWhole& op) override;
   void add(const Tensor& from, const Tensor& to) override;
   void fill(const Tensor& t, float value) override;
   void apply_mask(const Tensor& mask, const Tensor& to) override;

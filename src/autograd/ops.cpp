@@ -52,6 +52,7 @@ Features embed(Tape& tape, const EmbedTerms& terms, const Ragged& ragged, const 
   tape.ops().embed(forward);
   x->wants_grad = terms.dword || terms.dposition || terms.dtype || terms.dgamma;
   tape.record(x, [=, &tape] {
+    tape.linears_have_gradients();
     tape.ops().embed_grad({.forward = forward,
                            .segments = segments,
                            .dx = tape.grad_of(x),
@@ -187,17 +188,15 @@ Features linear(Tape& tape, const Features& x, int reader, const LinearTerms& te
   return {y, plan.read, x.ragged, x.rank};
 }
 
-std::vector<Var> linears(Tape& tape, std::span<const LinearInput> inputs, std::span<const LinearTerms* const> terms,
-                         size_t recorded) {
+std::vector<Var> linears(Tape& tape, std::span<const LinearInput> inputs, std::span<const LinearTerms* const> terms) {
   std::vector<Features> xs;
   std::vector<Linear1> forwards;
   std::vector<LinearTerms> all;
   std::vector<Var> results, products;
-  size_t with_grads = 0;  // of the products
   for (size_t i = 0; i < terms.size(); ++i) {
     const Features& x = inputs[i].x;
     if (!terms[i]->w) {
-      results.push_back(i < recorded ? identity(tape, x, {}).x : x.x);
+      results.push_back(identity(tape, x, {}).x);
       continue;
     }
     xs.push_back(x);
@@ -205,12 +204,10 @@ std::vector<Var> linears(Tape& tape, std::span<const LinearInput> inputs, std::s
     products.push_back(results[i]);
     forwards.push_back(forward_of(tape, x, inputs[i].reader, *terms[i], results[i]->data));
     all.push_back(*terms[i]);
-    with_grads += i < recorded;
   }
   if (forwards.empty()) return results;
   tape.run(forwards);
-  forwards.resize(with_grads);
-  if (with_grads > 0) record_linear_grads(tape, std::move(xs), std::move(forwards), std::move(all), products);
+  record_linear_grads(tape, std::move(xs), std::move(forwards), std::move(all), products);
   return results;
 }
 
@@ -265,6 +262,7 @@ Features attention(Tape& tape, const AttentionInputs& in, const Dropout& dropout
   tape.ops().attention(forward);
   context->wants_grad = in.q->wants_grad || in.k->wants_grad || in.v->wants_grad;
   tape.record(context, [=, &tape] {
+    tape.train_formats();
     // q, k and v have no other consumer: their gradients are set, never added to.
     tape.ops().attention_grad({.forward = forward,
                                .dcontext = tape.grad_of(context),
@@ -309,12 +307,14 @@ Features residual_norm(Tape& tape, Var y, Var residual, const Ragged& ragged, co
 Features select_first(Tape& tape, const Features& x, const Ragged& single_rows) {
   const int64_t B = single_rows.rows, C = x.x->data.cols();
   Var first = tape.var({B, C});
-  tape.ops().select_first({.ragged = x.ragged, .x = x.x->data, .y = first->data});
   Features result{first, {first->data}, single_rows, x.rank};
-  if (x.read[0] && x.read[0].data != x.x->data.data) {
-    result.read[0] = tape.tensor({B, C});
-    tape.ops().select_first({.ragged = x.ragged, .x = x.read[0], .y = result.read[0]});
-  }
+  const bool quantized = x.read[0] && x.read[0].data != x.x->data.data;
+  if (quantized) result.read[0] = tape.tensor({B, C});
+  tape.ops().select_first({.ragged = x.ragged,
+                           .x = x.x->data,
+                           .y = first->data,
+                           .xq = quantized ? x.read[0] : Tensor{},
+                           .yq = quantized ? result.read[0] : Tensor{}});
   first->wants_grad = x.x->wants_grad;
   tape.record(first, [=, &tape] {
     const auto target = tape.grad_target(x.x);

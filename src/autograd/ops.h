@@ -84,15 +84,13 @@ struct LinearOptions {
   Dropout dropout;
   std::span<const Reader> readers;  // of the result
 };
-// y_i = dropout(activation(x_i w_i^T + b_i + adapter)): one Linear, or several that read the same rows. Only the first
-// `recorded` of them take part in gradients.
+// y_i = dropout(activation(x_i w_i^T + b_i + adapter)): one Linear, or several that read the same rows.
 struct LinearInput {
   Features x;
   int reader;
 };
 Features linear(Tape& tape, const Features& x, int reader, const LinearTerms& terms, const LinearOptions& options);
-std::vector<Var> linears(Tape& tape, std::span<const LinearInput> inputs, std::span<const LinearTerms* const> terms,
-                         size_t recorded = SIZE_MAX);
+std::vector<Var> linears(Tape& tape, std::span<const LinearInput> inputs, std::span<const LinearTerms* const> terms);
 
 struct AttentionInputs {
   Ragged keys, queries;

@@ -1,5 +1,7 @@
 #include "autograd/tape.h"
 
+#include <utility>
+
 namespace mpq {
 
 Tape::GradTarget Tape::grad_target(Var v) {
@@ -26,11 +28,20 @@ void Tape::pass_grad(Var from, Var to) {
   to->has_grad = true;
 }
 
+void Tape::train_formats() {
+  if (!trained_formats_.empty()) ops_.quantize_grad({trained_formats_});
+  trained_formats_.clear();
+}
+
+void Tape::linears_have_gradients() {
+  train_formats();
+  if (const auto work = std::exchange(after_linears_, nullptr)) work();
+}
+
 void Tape::backward() {
   for (auto step = log_.rbegin(); step != log_.rend(); ++step) (*step)();
   log_.clear();
-  if (!trained_formats_.empty()) ops_.quantize_grad({trained_formats_});
-  trained_formats_.clear();
+  linears_have_gradients();  // where nothing below them trains
 }
 
 }  // namespace mpq

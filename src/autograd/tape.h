@@ -42,6 +42,7 @@ class Tape {
   // Called before each product of Linears, with what it is about to multiply.
   using Observer = std::function<void(std::span<const Linear1>)>;
   void observe(Observer observer) { observer_ = std::move(observer); }
+  bool observed() const { return bool(observer_); }
   void run(std::span<const Linear1> problems) {
     if (observer_) observer_(problems);
     ops_.linear(problems);
@@ -69,8 +70,13 @@ class Tape {
   void record(Var result, std::function<void()> backward) {
     if (recording_ && result->wants_grad) log_.push_back(std::move(backward));
   }
-  // To be trained by QuantizeGrad, when the gradients of all Linears are there.
+  // To be trained by QuantizeGrad, at the next train_formats().
   void train_format(const QuantizeGrad::Item& item) { trained_formats_.push_back(item); }
+  // Where a device has time beside what comes next: many formats in one call.
+  void train_formats();
+  // `work` is what has to wait for the gradients of all Linears, and for no other.
+  void after_linears(std::function<void()> work) { after_linears_ = std::move(work); }
+  void linears_have_gradients();
   void backward();
 
  private:
@@ -82,6 +88,7 @@ class Tape {
   std::deque<Value> values_;
   std::vector<std::function<void()>> log_;
   std::vector<QuantizeGrad::Item> trained_formats_;
+  std::function<void()> after_linears_;
 };
 
 }  // namespace mpq

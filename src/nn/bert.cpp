@@ -292,6 +292,15 @@ class Forward {
     return embed(tape_, terms, batch_.ragged, batch_.tokens, batch_.segments, hidden_dropout(0), attention_readers(0));
   }
 
+  struct Projections {
+    Var q, k, v;
+  };
+  // What the Linears of a layer read behind its projections, and what goes past the feed-forward ones.
+  struct Stages {
+    Features context, middle, wide;
+    Var residual = nullptr;
+  };
+
   // In the last layer only the first rows ([CLS]) go on, unless an output's format looks over the sequence.
   Features layer(const Features& below, size_t l) {
     const BertLayer& layer = model_.layers[l];
@@ -305,29 +314,60 @@ class Forward {
       return output(l, x, stages(tape_, l, x, {qkv[0], qkv[1], qkv[2]}),
                     last ? std::vector<Reader>{} : attention_readers(l + 1), 3);
     }
-    const bool over_sequence = formats_.input_over_sequence();
-    const std::array<const LinearTerms*, 3> read{&key, &value, &query};
-    const auto kvq = linears(tape_, std::array{k, v, q}, std::span(read).first(over_sequence ? 3 : 2), 2);
+    const auto kv = linears(tape_, std::array{k, v}, std::array{&key, &value});
     const Features first = select_first(tape_, x, batch_.single_rows);
     const bool pruned = prunes_attention(layer) && !layer.query.is_identity();
     const Features first_q = pruned ? select_first(tape_, q.x, batch_.single_rows) : first;
-    const Projections of_first{linear(tape_, first_q, 0, query, {}).x, kvq[0], kvq[1]};
-    if (!over_sequence) return cls_output(l, first, stages(tape_, l, first, of_first));
+    const Projections of_first{linear(tape_, first_q, 0, query, {}).x, kv[0], kv[1]};
     // A format that looks over the sequence has to see all rows. What it makes of the first ones is all they are for:
     // they have no part in the gradient, and behind the last format nothing is computed of them.
-    Tape forward_only(tape_.ops(), tape_.arena(), tape_.replicas(), false);
-    const Stages whole = stages(forward_only, l, x, {kvq[2], kvq[0], kvq[1]});
-    return cls_output(l, first, stages(tape_, l, first, of_first, &whole));
+    const auto whole_stages = [&](Tape& tape, const Ragged& rows) {
+      const auto among = [&](Features features) { return features.ragged = rows, features; };
+      const LinearInput all_q{among(q.x), q.reader};
+      const Var of_all = linears(tape, std::array{all_q}, std::array{&query})[0];
+      return stages(tape, l, among(x), {of_all, kv[0], kv[1]});
+    };
+    if (formats_.input_tiles_over_rows() || (formats_.input_over_sequence() && tape_.observed())) {
+      Tape forward_only(tape_.ops(), tape_.arena(), tape_.replicas(), false);
+      const Stages whole = whole_stages(forward_only, batch_.ragged);
+      return cls_output(l, first, stages(tape_, l, first, of_first, &whole));
+    }
+    const size_t before = tape_.arena().mark();
+    const Stages s = stages(tape_, l, first, of_first);
+    if (formats_.input_over_sequence()) fill_zero_tiles(l, first, of_first, s, before, whole_stages);
+    return cls_output(l, first, s);
   }
 
-  struct Projections {
-    Var q, k, v;
-  };
-  // What the Linears of a layer read behind its projections, and what goes past the feed-forward ones.
-  struct Stages {
-    Features context, middle, wide;
-    Var residual = nullptr;
-  };
+  // Where a format of first rows wants something of all rows for tiles of zeros only: if there is such a tile, which as
+  // good as never happens, the stages of all rows are computed, then those of the first ones again, in the same places
+  // (the tape's tensors come in the same order from `before` on).
+  template <class WholeStages>
+  void fill_zero_tiles(size_t l, const Features& first, const Projections& of_first, const Stages& s, size_t before,
+                       const WholeStages& whole_stages) {
+    const BertLayer& layer = model_.layers[l];
+    Arena& arena = tape_.arena();
+    const size_t after = arena.mark();
+    const int32_t B = batch_.ragged.sequences;
+    Ragged rows = batch_.ragged, ones = batch_.single_rows;
+    NeedWhole need{.whole = batch_.ragged, .starts = arena.array<int32_t>(B + 1), .ones = arena.array<int32_t>(B + 1)};
+    rows.starts = need.starts, ones.starts = need.ones;
+    const std::pair<const Linear*, const Features*> inputs[] = {
+        {&layer.attention_output, &s.context}, {&layer.intermediate, &s.middle}, {&layer.output, &s.wide}};
+    for (const auto& [linear, stage] : inputs)
+      if (const Reader reader = quantized_reader(*linear); reader.slot.over_sequence)
+        need.rows[need.count++] = {reader.slot, stage->x->data};
+    if (!tape_.ops().need_whole(need)) return;
+    Tape forward_only(tape_.ops(), arena, tape_.replicas(), false);
+    const Stages whole = whole_stages(forward_only, rows);
+    const size_t end = arena.mark();
+    arena.rewind(before);
+    Tape again(tape_.ops(), arena, tape_.replicas(), tape_.recording());
+    Features first_again = first;
+    first_again.ragged = ones;
+    stages(again, l, first_again, of_first, &whole);
+    check(arena.mark() == after, "{} bytes where there were {}", arena.mark() - before, after - before);
+    arena.rewind(end);
+  }
 
   Features attend(Tape& tape, size_t l, const Ragged& queries, const Projections& p,
                   const std::vector<Reader>& readers) {

@@ -65,16 +65,15 @@ FormatTable::FormatTable(const Bert& model, const std::vector<std::vector<Linear
         if (j >= 0 && j < i && shares_input_with_[i] == i && equal_inputs(i, j))
           shares_input_with_[i] = shares_input_with_[j];
   const BertLayer& last = model.layers.back();
-  const auto over_sequence = [&](const Linear& linear, int operand) {
-    for (int r = 0; r < replicas_ && !linear.is_identity(); ++r)
-      if (reach(spec(r, linear.index, operand), Role::activation) == Reach::sequence) return true;
-    return false;
+  const auto plan = [&](const Linear& linear, int operand) {
+    return linear.is_identity() ? QuantSlot{} : slot(linear.index, operand);
   };
   for (const Linear* linear : {&last.attention_output, &last.intermediate, &last.output}) {
-    input_over_sequence_ |= over_sequence(*linear, kX);
-    output_over_sequence_ |= over_sequence(*linear, kY);
+    input_over_sequence_ |= plan(*linear, kX).over_sequence;
+    input_tiles_over_rows_ |= plan(*linear, kX).tiles_over_rows;
+    output_over_sequence_ |= plan(*linear, kY).over_sequence;
   }
-  output_over_sequence_ |= over_sequence(last.query, kY) || pruning_.over_batch();
+  output_over_sequence_ |= plan(last.query, kY).over_sequence || pruning_.over_batch();
 }
 
 void FormatTable::add_specs(const Bert& model, std::vector<LinearSpec> specs) {

@@ -25,8 +25,10 @@ class FormatTable {
   bool weights_scaled() const { return weights_scaled_; }        // by gamma
   // In the last layer only [CLS] goes on. A format there that looks over the sequence still has to see every row: of
   // the input of a Linear after the attention (forward only), or (then the shortcut is off) of the output of one. It is
-  // off too where pruning looks over the batch.
+  // off too where pruning looks over the batch. Where no tile of such an input holds several rows, it is only tiles of
+  // zeros that all rows matter to.
   bool input_over_sequence() const { return input_over_sequence_; }
+  bool input_tiles_over_rows() const { return input_tiles_over_rows_; }
   bool output_over_sequence() const { return output_over_sequence_; }
   // Floats of a flat buffer that holds what is quantized; the word embedding is behind all else.
   int64_t quantized_size(const Bert& model) const;
@@ -63,7 +65,7 @@ class FormatTable {
   const QuantSpec* specs_ = nullptr;    // the same on the device; null: nobody reads them (dry runs)
   std::vector<int> shares_input_with_;  // the first Linear of the same input whose x formats are equal in every replica
   bool weights_quantized_ = false, weights_scaled_ = false, words_together_ = false;
-  bool input_over_sequence_ = false, output_over_sequence_ = false;
+  bool input_over_sequence_ = false, input_tiles_over_rows_ = false, output_over_sequence_ = false;
 };
 
 }  // namespace mpq

@@ -71,6 +71,8 @@ class Listener final : public DryOps {
                op.x);
   }
 
+  bool need_whole(const NeedWhole&) override { return false; }  // as good as never
+
   // The last layer may have two: of all rows, for formats that look over a sequence, and of the first ones.
   void attention(const Attention& op) override {
     const int layer = std::min(attentions_++, layers_ - 1);
@@ -91,14 +93,10 @@ class Listener final : public DryOps {
   }
 
   void select_first(const SelectFirst& op) override {
-    const int from = made_by_.at(op.x.data);
-    if (operations_.back().kind == "first row" && operations_.back().inputs[0] == from) {  // of a quantized copy
-      made_by_[op.y.data] = static_cast<int>(operations_.size()) - 1;
-      return;
-    }
-    Operation o = begin(operations_[from].name, "first row", op.y, {op.x});
+    Operation o = begin(operations_[made_by_.at(op.x.data)].name, "first row", op.y, {op.x});
     o.x_bits = float_bits(op.y);
     end(o, op.y, {});
+    if (op.yq) made_by_[op.yq.data] = made_by_.at(op.y.data);
   }
 
   void quantize_copies(const QuantizedCopies& copies, const Tensor& x, const Ragged&) override {

@@ -90,6 +90,16 @@ HD Reach tile_reach(const QuantSpec& spec) {
       return reach(spec, Role::activation);
   });
 }
+// Width of the tiles of an activation's row that, where they hold nothing but zeros, are filled with a minimum over all
+// rows; 0: there are none.
+HD int64_t filled_tile_width(const QuantSpec& spec, int64_t cols) {
+  return visit(spec, [&](const auto& format) -> int64_t {
+    if constexpr (FillsZeroTiles<std::remove_cvref_t<decltype(format)>>)
+      if (format.reach(Role::activation) == Reach::sequence)
+        return format.tiles(Role::activation, {3, {1, 1, cols}}).tile_cols;
+    return 0;
+  });
+}
 // Storage of a weight [rows, cols], what its tiles share counted.
 double bits_per_value(const QuantSpec& spec, int64_t rows, int64_t cols);
 

@@ -31,6 +31,7 @@ class DryOps : public Ops {
   void adamw(const AdamW&) override {}
   void adamw_rows(const AdamWRows&) override {}
   void quantize_copies(const QuantizedCopies&, const Tensor&, const Ragged&) override {}
+  bool need_whole(const NeedWhole&) override { return true; }
   void add(const Tensor&, const Tensor&) override {}
   void fill(const Tensor&, float) override {}
   void apply_mask(const Tensor&, const Tensor&) override {}

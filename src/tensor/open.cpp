@@ -2,6 +2,7 @@
 
 #include "base/simd.h"
 #include "base/text.h"
+#include "tensor/cublaslt.h"
 #include "tensor/device.h"
 
 namespace mpq {
@@ -9,6 +10,8 @@ namespace mpq {
 std::unique_ptr<Device> open_cpu(Simd simd);  // kernels/open.cpp
 #ifdef MPQ_HAS_CUDA
 std::unique_ptr<Device> open_cuda(const std::string& name, Precision precision);  // cuda/open.cu
+#else
+std::string describe_cublaslt() { return "no cuBLASLt (built without CUDA)"; }
 #endif
 
 Precision parse_precision(const std::string& text) {

@@ -66,8 +66,10 @@ struct WholeCopy {
 };
 struct QuantizedCopy {
   QuantSlot slot;
-  Tensor xq;        // [rows, C]
-  WholeCopy whole;  // if set: formats that look over a sequence take its first row from there
+  Tensor xq;  // [rows, C]
+  // If set: formats that look over a sequence take its first row from there; those that look no further than for what
+  // fills tiles of zeros, only a row that has such a tile.
+  WholeCopy whole;
 };
 
 struct QuantizedCopies {
@@ -77,6 +79,18 @@ struct QuantizedCopies {
   void add(QuantizedCopy c) { copy[count++] = c; }
   const QuantizedCopy* begin() const { return copy; }
   const QuantizedCopy* end() const { return copy + count; }
+};
+
+// Whether all rows of a batch have to be seen where only the first ones of its sequences are quantized: if one of those
+// has a tile of zeros, which its format fills with a minimum over the sequence.
+struct NeedWhole {
+  struct FirstRows {
+    QuantSlot slot;
+    Tensor x;  // [B, C], before the format
+  } rows[3];
+  int count = 0;
+  Ragged whole;            // the batch
+  int32_t *starts, *ones;  // [B + 1], written: those of the batch and of its first rows, or zeros: batches without rows
 };
 
 // wq = quantize(w) for every weight and bias of a model, or for its embedding tables. Where the Linear's input is
@@ -266,7 +280,8 @@ struct PruneGrad {
 // y = first row of every sequence; the gradient puts zeros elsewhere, or adds to the first rows only.
 struct SelectFirst {
   Ragged ragged;
-  Tensor x, y;  // [T, C] [B, C]
+  Tensor x, y;    // [T, C] [B, C]
+  Tensor xq, yq;  // the same of a quantized copy of x, or empty
 };
 struct SelectFirstGrad {
   Ragged ragged;
@@ -456,6 +471,7 @@ class Ops {
   virtual void adamw(const AdamW&) = 0;
   virtual void adamw_rows(const AdamWRows&) = 0;
   virtual void quantize_copies(const QuantizedCopies&, const Tensor& x, const Ragged&) = 0;
+  virtual bool need_whole(const NeedWhole&) = 0;               // false: no, and the host knows already
   virtual void add(const Tensor& from, const Tensor& to) = 0;  // to += from
   virtual void fill(const Tensor& t, float value) = 0;
   virtual void apply_mask(const Tensor& mask, const Tensor& to) = 0;  // to = 0 where mask is 0

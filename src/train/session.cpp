@@ -241,10 +241,12 @@ Tensor Session::gradients(const BertBatch& batch, BertTensors& tensors, uint32_t
   tensors.dword = word_trained() ? tape.tensor({batch.segments.most, model_.config().hidden}) : Tensor{};
   const Tensor loss =
       training_loss(tape, model_, tensors, formats_, batch, {true, m.seeds, m.step, first, m.prune_seeds}, batch_rows);
+  if (formats_.weights_scaled())
+    tape.after_linears([&] {
+      const auto items = formats_.weight_grad_items(model_, tensors);
+      if (!items.empty()) ops.quantize_weights_grad({items});
+    });
   tape.backward();
-  const auto items =
-      formats_.weights_scaled() ? formats_.weight_grad_items(model_, tensors) : std::vector<QuantizeWeights::Item>{};
-  if (!items.empty()) ops.quantize_weights_grad({items});
   return loss;
 }
 
@@ -315,6 +317,7 @@ void Session::attach(const Split& split, StepOrder order, int64_t first_step) {
 
 // Before the next data set takes the memory of the one that is there: records read from that.
 void Session::detach() {
+  if (feeds_.empty()) return;
   replay_ = device_.replay();
   records_.clear();
   feeds_.clear();

@@ -1,0 +1,58 @@
+// Linears that are wide enough for cuBLASLt, in bf16: their operands are rounded in scratch memory, in slabs of rows.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cuda/cublaslt.h"
+#include "cuda/linear.cuh"
+#include "tensor/arena.h"
+
+namespace mpq {
+
+class WideLinears {
+ public:
+  // Scratch memory of the lane where they run: cuBLASLt's, then that of copies and of chunks' sums.
+  static constexpr size_t kScratch = CublasLt::kWorkspace + (size_t{288} << 20);
+
+  WideLinears(Precision precision, const Lane& lane) : precision_(precision), lane_(lane) {}
+
+  // Whether the Linears of one call go this way: by their sizes, the precision, the library and the GPU alone. The
+  // first that might loads the library.
+  bool take(std::span<const Linear1> ops);
+  bool take(std::span<const Linear1Grad> ops);
+
+  // y and saved of args' problems, as linear_kernel makes them.
+  void output(const LinearArgs& args, int problems, int replicas);
+  // dx, dw and dbias. dy is the gradient of the product's output.
+  void gradients(std::span<const Linear1Grad> ops, int replicas);
+
+  // Of the library, once it was asked for.
+  const std::string& text() const { return text_; }
+
+ private:
+  struct Size {
+    int64_t out, in;
+  };
+  struct Slab {
+    int replica;
+    int64_t first, rows;
+  };
+  static std::vector<Size> sizes_of(std::span<const Linear1> ops);
+  static std::vector<Size> sizes_of(std::span<const Linear1Grad> ops);
+  bool take(std::span<const Size> sizes);
+  static int64_t slab_rows(std::span<const Size> sizes);
+  Arena arena() const { return {lane_.scratch + CublasLt::kWorkspace, lane_.scratch_bytes - CublasLt::kWorkspace}; }
+  void output(const LinearArgs& args, int problems, const Slab& slab);
+  void gradients(std::span<const Linear1Grad> ops, const Slab& slab);
+  void input_grad(const Linear1Grad& op, bool accumulate, const uint16_t* dy, const uint16_t* w, const Slab& slab);
+  void weight_grad(const Linear1Grad& op, const uint16_t* dy, const uint16_t* x, Arena& arena, const Slab& slab);
+
+  Precision precision_;
+  Lane lane_;
+  bool opened_ = false;
+  std::unique_ptr<CublasLt> products_;
+  std::string text_;
+};
+
+}  // namespace mpq
