@@ -197,6 +197,10 @@ class Forward {
     tape.set_replicas(formats_.replicas());
     return read_again(tape, x, readers, x.rank);
   }
+  Tensor of_all_replicas(Tensor x) const {
+    x.replicas = formats_.replicas();
+    return x;
+  }
   bool parts_at(const BertLayer& l) const {
     return parting_ && (parting_ == &l.query || parting_ == &l.key || parting_ == &l.value);
   }
@@ -332,7 +336,7 @@ class Forward {
       const Stages whole = whole_stages(forward_only, batch_.ragged);
       return cls_output(l, first, stages(tape_, l, first, of_first, &whole));
     }
-    const size_t before = tape_.arena().mark();
+    const Before before{tape_.arena().mark(), tape_.replicas()};
     const Stages s = stages(tape_, l, first, of_first);
     if (formats_.input_over_sequence()) fill_zero_tiles(l, first, of_first, s, before, whole_stages);
     return cls_output(l, first, s);
@@ -341,8 +345,12 @@ class Forward {
   // Where a format of first rows wants something of all rows for tiles of zeros only: if there is such a tile, which as
   // good as never happens, the stages of all rows are computed, then those of the first ones again, in the same places
   // (the tape's tensors come in the same order from `before` on).
+  struct Before {
+    size_t mark;
+    int replicas;
+  };
   template <class WholeStages>
-  void fill_zero_tiles(size_t l, const Features& first, const Projections& of_first, const Stages& s, size_t before,
+  void fill_zero_tiles(size_t l, const Features& first, const Projections& of_first, const Stages& s, Before before,
                        const WholeStages& whole_stages) {
     const BertLayer& layer = model_.layers[l];
     Arena& arena = tape_.arena();
@@ -355,17 +363,17 @@ class Forward {
         {&layer.attention_output, &s.context}, {&layer.intermediate, &s.middle}, {&layer.output, &s.wide}};
     for (const auto& [linear, stage] : inputs)
       if (const Reader reader = quantized_reader(*linear); reader.slot.over_sequence)
-        need.rows[need.count++] = {reader.slot, stage->x->data};
+        need.rows[need.count++] = {reader.slot, of_all_replicas(stage->x->data)};
     if (!tape_.ops().need_whole(need)) return;
-    Tape forward_only(tape_.ops(), arena, tape_.replicas(), false);
+    Tape forward_only(tape_.ops(), arena, before.replicas, false);
     const Stages whole = whole_stages(forward_only, rows);
     const size_t end = arena.mark();
-    arena.rewind(before);
-    Tape again(tape_.ops(), arena, tape_.replicas(), tape_.recording());
+    arena.rewind(before.mark);
+    Tape again(tape_.ops(), arena, before.replicas, tape_.recording());
     Features first_again = first;
     first_again.ragged = ones;
     stages(again, l, first_again, of_first, &whole);
-    check(arena.mark() == after, "{} bytes where there were {}", arena.mark() - before, after - before);
+    check(arena.mark() == after, "{} bytes where there were {}", arena.mark() - before.mark, after - before.mark);
     arena.rewind(end);
   }
 
