@@ -9,7 +9,8 @@ KERNEL ?= _kernel
 SOURCES = git ls-files 'src/*.h' 'src/*.cpp' 'kernels/*.h' 'kernels/*.cpp' 'cuda/*.h' 'cuda/*.cuh' 'cuda/*.cu' \
   'data/*.h' 'data/*.cpp' 'tests/*.h' 'tests/*.cpp' 'tests/*.cu'
 
-.PHONY: all cuda cuda-programs configure setup demo test test-cuda sanitize-cuda profile bench check format asan reference interop install clean
+.PHONY: all cuda cuda-programs configure setup demo test quick test-cuda sanitize-cuda profile bench check format asan reference \
+  interop install clean
 all: configure
 	ninja -C $(BUILD) mpq
 	ln -sfn $(BUILD)/mpq mpq
@@ -31,6 +32,12 @@ test: setup
 	@$(MAKE) all
 	ninja -C $(BUILD) mpq_tests
 	ctest --test-dir $(BUILD) --output-on-failure -j2
+
+# Every experiment of the labs in small, into a scratch folder: that the scripts run from end to end.
+quick: setup
+	@$(MAKE) all
+	rm -rf $(BUILD)/quick
+	QUICK=1 RESULTS=$(BUILD)/quick/results WORK=$(BUILD)/quick/work experiments/all.sh
 
 cuda:
 	@$(MAKE) all CMAKE_FLAGS="$(CMAKE_FLAGS) -DMPQ_CUDA=ON"

@@ -13,10 +13,10 @@ show() {
     [[ ! -f $folder/table.md ]] || cat "$folder/table.md"
   fi
   printf '\n'
-  for figure in "$folder"/*.png; do
+  for figure in "$folder"/*.png "$folder"/*/*.png; do
     [[ ! -f $figure ]] || printf '![%s](%s)\n\n' "$(basename "$figure" .png)" "$figure"
   done
-  [[ ! -f $folder/provenance.txt ]] || sed -nE 's/^(date|commit|command|device): *(.*)/* \1: `\2`/p' "$folder/provenance.txt"
+  [[ ! -f $folder/provenance.txt ]] || sed -nE 's/^(date|commit|command|device|seconds): *(.*)/* \1: `\2`/p' "$folder/provenance.txt"
   printf '\n'
 }
 

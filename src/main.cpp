@@ -29,6 +29,7 @@ constexpr Command commands[] = {
     {"search", "the best low-bit formats: one study a family, beside the float control", run_search},
     {"sweep", "accuracy against width, post-training and with training", run_sweep},
     {"prune", "zeros in weights and activations: prune, fine-tune, or sweep", run_prune},
+    {"plot", "a figure of any table: means with intervals", run_plot},
     {"study", "what a storage holds: studies, trials, winners, TSV", run_study},
     {"formats", "the number formats and families", run_formats},
     {"inspect", "a model's operations: shapes, parameters, multiply-adds, bytes", run_inspect},

@@ -84,6 +84,15 @@ TEST_F(FigureTest, IntervalsAreDrawnWhereThereAreAny) {
   EXPECT_EQ(read_file(folder_ / "none.gp").find("yerrorbars"), std::string::npos);
 }
 
+TEST_F(FigureTest, NamesStandSideBySide) {
+  Figure figure{.title = "t", .x_title = "x", .y_title = "y", .x_names = {"a_b", "it's"}};
+  figure.curves.push_back({.name = "c", .x = {0, 1}, .y = {.5, .6}, .look = Curve::Look::marks});
+  write_figure(figure, folder_, "names");
+  const std::string script = read_file(folder_ / "names.gp");
+  EXPECT_NE(script.find("set xrange [-0.5:1.5]"), std::string::npos) << script;
+  EXPECT_NE(script.find("('a_b' 0, 'it''s' 1)"), std::string::npos) << script;
+}
+
 TEST_F(FigureTest, ManyCurvesAllLookDifferent) {
   Figure f{.title = "t", .x_title = "x", .y_title = "y"};
   for (int i = 0; i < 24; ++i) f.curves.push_back({.name = "c", .x = {0, 1}, .y = {0, 1}});

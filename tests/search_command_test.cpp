@@ -260,6 +260,34 @@ TEST_F(SearchCommandTest, OtherWaysToSearch) {
 
 constexpr const char* kSmallSpace = " --layers 1,2 --heads 1,2 --hidden 16 --ffn 16,32 ";
 
+// Watching the test split changes nothing but what is known of it.
+TEST_F(SearchCommandTest, AWatchedTestSplitSelectsNothing) {
+  const std::string recipe = "--family integer,log --trials 4 --epochs 2 --confirm 1 ";
+  ASSERT_EQ(search("plain", recipe).code, 0);
+  const Outcome watched = search("watched", recipe + "--watch-test --json");
+  ASSERT_EQ(watched.code, 0) << watched.err;
+  EXPECT_EQ(table("watched"), table("plain"));
+  EXPECT_FALSE(fs::exists(path("plain/selected.tsv")));
+  const auto lines = split(trim(file("watched/selected.tsv")), '\n');
+  EXPECT_EQ(lines.size(), 1u + 2 * 2) << file("watched/selected.tsv");
+  for (const auto& study : watched.result().at("results")) {
+    const auto name = study.at("family").get<std::string>();
+    double best = 0;
+    for (const FrozenTrial& t : trials("watched", name))
+      best = std::max(best, parse_double(t.user_attrs.at("mpq:test")).value());
+    const auto& on_test = study.at("best_on_test");
+    EXPECT_EQ(on_test.at("test_accuracy"), best) << name;
+    EXPECT_GE(best, study.at("test_accuracy").get<double>()) << name;
+    EXPECT_EQ(on_test.at("confirmed").size(), 1u);
+    if (on_test.at("trial") == study.at("winner")) {
+      EXPECT_EQ(on_test.at("confirmed"), study.at("confirmed"));
+    }
+  }
+  EXPECT_TRUE(fs::exists(path("watched/selection.gp")));
+  EXPECT_TRUE(fs::exists(path("watched/seeds.gp")));
+  EXPECT_EQ(search("both", "--family log --trials 1 --watch-test --select test").code, 2);
+}
+
 TEST_F(SearchCommandTest, ArchitecturesKilledAndContinuedEndWithTheSameTable) {
   const std::string what =
       "--space nas --sampler tpe,grid --trials 5 --parallel 2 --epochs 3 --checkpoint-every 6 "

@@ -45,5 +45,30 @@ TEST(SearchFigures, SayWhatWasSearchedAndWhichSplitSelected) {
   EXPECT_EQ(figure.curves.back().x, (std::vector<double>{3, 8})) << "to the largest trial";
 }
 
+TEST(SearchFigures, WinnersHaveIntervalsAndTheControlABand) {
+  const Figure figure = winners_figure({{"integer", 8, {.8, .82, .84}}, {"log", 4, {.7}}}, {"none", 32, {.9, .86}}, {});
+  ASSERT_EQ(figure.curves.size(), 3u);
+  EXPECT_EQ(figure.curves[0].x, (std::vector<double>{8}));
+  EXPECT_NEAR(figure.curves[0].y[0], .82, 1e-12);
+  EXPECT_NEAR(figure.curves[0].high[0] - .82, 4.302653 * .02 / std::sqrt(3), 1e-6);
+  EXPECT_TRUE(std::isnan(figure.curves[1].low[0])) << "one seed has no interval";
+  EXPECT_EQ(figure.curves[2].x, (std::vector<double>{4 / 1.1, 32 * 1.1}));
+  EXPECT_NEAR(figure.curves[2].y[1], .88, 1e-12);
+}
+
+// Validation prefers trial 2, test trial 0; the first of equals stays.
+TEST(SearchFigures, SelectionShowsTheClaimAndWhatValidationSelects) {
+  const std::vector<SearchSeries> one{{"a", {{.5, 8, .9}, {NAN, 8, NAN}, {.7, 8, .6}, {.7, 8, .8}}}};
+  Figure figure = selection_figure(one, .85, {});
+  ASSERT_EQ(figure.curves.size(), 3u);
+  EXPECT_EQ(figure.curves[0].y, (std::vector<double>{.9, .9, .9, .9}));
+  EXPECT_EQ(figure.curves[1].y, (std::vector<double>{.9, .9, .6, .6}));
+  EXPECT_EQ(figure.curves[2].y, (std::vector<double>{.85, .85}));
+  figure = selection_figure({one[0], {"b", {{.5, 8, .5}}}}, .85, {});
+  EXPECT_NEAR(figure.curves[0].y[3], .7, 1e-12) << "the mean of both, the shorter one where it ended";
+  EXPECT_NEAR(figure.curves[1].y[3], .55, 1e-12);
+  EXPECT_NE(figure.title.find("2 studies"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace mpq

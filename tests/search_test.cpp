@@ -283,7 +283,7 @@ TEST_P(Resume, EqualsUninterrupted) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Search, Resume,
-                         ::testing::Combine(::testing::Values("random", "tpe", "grid"), ::testing::Bool(),
+                         ::testing::Combine(::testing::ValuesIn(sampler_names()), ::testing::Bool(),
                                             ::testing::Values(1, 4)));
 
 TEST(Search, ResumeSuggestsAgainWhatWasNotStored) {  // killed between the number and the parameters
@@ -493,7 +493,7 @@ TEST(FurtherParameters, OfManyPointsNothingIsLaidOut) {
 
 // The same choices killed after any trial and continued.
 TEST(FurtherParameters, AResumedStudyGoesOnWithTheSameChoices) {
-  for (const char* sampler : {"tpe", "random", "grid"}) {
+  for (const std::string& sampler : sampler_names()) {
     const auto open = [&](Storage& storage) {
       return std::make_unique<Study>(
           storage,

@@ -70,6 +70,42 @@ TEST_F(TrainTest, InShardsItHasTheSameBitsWhateverTheThreadsAndInterruptions) {
   EXPECT_EQ(train("d", "--shards 3").code, 2);
 }
 
+// Side by side each seed has the bits that it has in other company, and the order's own seed those that it has alone.
+TEST_F(TrainTest, SeveralSeedsSideBySide) {
+  const std::string recipe = "--epochs 3 --layer-format \"encoder*=integer(width=6,frac=auto)\" --checkpoint-every 20 ";
+  ASSERT_EQ(train("alone", recipe).code, 0);
+  const Outcome two = train("two/%", recipe + "--seeds 2"), three = train("three/%", recipe + "--seeds 3");
+  ASSERT_EQ(three.code, 0) << three.err;
+  expect_same("alone", "three/42");
+  for (const char* seed : {"42", "43"}) expect_same(std::string("two/") + seed, std::string("three/") + seed);
+  EXPECT_FALSE(file("three/43/model.safetensors") == file("three/44/model.safetensors"));
+  double sum = 0;
+  int seeds = 0;
+  for (const std::string_view line : split(trim(three.out), '\n'))
+    if (const auto json = nlohmann::json::parse(line); json.contains("seed") && json.contains("test_accuracy"))
+      sum += json.at("test_accuracy").get<double>(), seeds += json.at("seed") == 42 + seeds;
+  EXPECT_EQ(seeds, 3) << three.out;
+  EXPECT_NEAR(three.result().at("test_accuracy").get<double>(), sum / 3, 1e-12);
+  EXPECT_LE(three.result().at("test_low"), three.result().at("test_accuracy"));
+  EXPECT_EQ(three.result().at("seeds"), 3);
+
+  // From bases of their own, and interrupted.
+  const std::string second = "--init {}/three/% --epochs 20 --checkpoint-every 20 --dropout 0.2 --seeds 3 ";
+  ASSERT_EQ(train("whole/%", second).code, 0);
+  const auto begun = [this] { return fs::exists(path("killed/44/training_state.json")); };
+  interrupt(start("train " + std::string(tiny) + second + "--out {}/killed/%"), SIGINT, begun);
+  const Outcome resumed = train("killed/%", second + "--resume");
+  ASSERT_EQ(resumed.code, 0) << resumed.err;
+  for (const char* seed : {"42", "43", "44"}) expect_same(std::string("whole/") + seed, std::string("killed/") + seed);
+  ASSERT_EQ(train("from_42", "--init {}/three/42 --epochs 20 --dropout 0.2").code, 0);
+  expect_same("from_42", "whole/42");
+
+  const Outcome shared = train("shared", "--seeds 2");
+  EXPECT_EQ(shared.code, 2);
+  EXPECT_NE(shared.err.find("a % in it stands for the seed"), std::string::npos) << shared.err;
+  EXPECT_EQ(train("halves/%", "--seeds 2 --shards 2").code, 2);
+}
+
 TEST_F(TrainTest, ATimeoutStopsItAndOnlyTheSameRunGoesOn) {
   const Outcome out_of_time = train("run", "--epochs 1000 --timeout 0.4");
   EXPECT_EQ(out_of_time.code, 0) << out_of_time.err;

@@ -14,6 +14,7 @@ int run_inspect(const Args& args);
 int run_linear(const Args& args);
 int run_lora(const Args& args);
 int run_merge(const Args& args);
+int run_plot(const Args& args);
 int run_predict(const Args& args);
 int run_pretrain(const Args& args);
 int run_prune(const Args& args);

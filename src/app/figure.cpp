@@ -60,6 +60,8 @@ std::string style(const Curve& curve, size_t index) {
       return fmt::format("with lines lc rgb 'black' dt {} lw 2", 2 + index % 4);
     case Curve::Look::points:  // half transparent
       return fmt::format("with points lc rgb '#80{}' pt {} ps 0.8", colours[i] + 1, point);
+    case Curve::Look::marks:
+      return fmt::format("with points lc rgb {} pt {} ps 1.2", colour_of(curve, index), point);
     case Curve::Look::step:
       return "with steps lc rgb '#BB2222' lw 3";
     case Curve::Look::line:
@@ -86,6 +88,13 @@ std::string plot_item(const std::string& data, const Curve& curve, size_t index,
 }
 
 std::string x_labels(const Figure& figure) {
+  if (!figure.x_names.empty()) {
+    std::vector<std::string> names;
+    for (size_t i = 0; i < figure.x_names.size(); ++i)
+      names.push_back(fmt::format("{} {}", quote(figure.x_names[i]), i));
+    return fmt::format("set xrange [-0.5:{}.5]\nset xtics rotate by 35 right noenhanced ({})\n", names.size() - 1,
+                       join(names, ", "));
+  }
   std::vector<std::string> labels;
   for (const double x : figure.x_labels) labels.push_back(fmt::format("{}", x));
   return labels.empty() ? "" : "set xtics (" + join(labels, ", ") + ")\n";

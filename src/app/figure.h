@@ -14,7 +14,9 @@
 namespace mpq {
 
 struct Curve {
-  enum class Look { line, step, points, control };  // control: a dashed black line, what the others are compared with
+  // marks: points alone; points: many, half transparent; control: a dashed black line, what the others are compared
+  // with
+  enum class Look { line, marks, step, points, control };
   enum class Spread { band, bars };
   std::string name;
   std::vector<double> x, y;
@@ -26,8 +28,9 @@ struct Curve {
 struct Figure {
   std::string title, x_title, y_title;  // axis titles with their units
   std::vector<Curve> curves;
-  bool logarithmic_x = false;    // to base 2
-  std::vector<double> x_labels;  // where the axis is labelled; empty: gnuplot's choice
+  bool logarithmic_x = false;             // to base 2
+  std::vector<double> x_labels;           // where the axis is labelled; empty: gnuplot's choice
+  std::vector<std::string> x_names = {};  // instead, what stands at 0, 1, 2 ...
 };
 
 // A point at x: the mean of the values, with its 95 % interval (mean_of) where there are several.

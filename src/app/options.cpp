@@ -82,4 +82,14 @@ std::string TrainArgs::recipe() const {
                      quantize_after > 0 ? fmt::format(" quantize-after {}", quantize_after) : "");
 }
 
+std::string for_seed(const std::string& path, uint64_t seed) {
+  std::string filled;
+  for (const char c : path) c == '%' ? void(filled += std::to_string(seed)) : filled.push_back(c);
+  return filled;
+}
+
+bool has_own_base(const TrainArgs& train) { return train.init.find('%') != std::string::npos; }
+
+std::string base_of(const TrainArgs& train, uint64_t seed) { return for_seed(train.init, seed); }
+
 }  // namespace mpq

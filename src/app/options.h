@@ -46,4 +46,9 @@ struct TrainArgs {
   std::string recipe() const;
 };
 
+// A % in a path stands for the seed: in --init a base of its own for each, in --out a folder.
+std::string for_seed(const std::string& path, uint64_t seed);
+bool has_own_base(const TrainArgs& train);
+std::string base_of(const TrainArgs& train, uint64_t seed);
+
 }  // namespace mpq

@@ -36,14 +36,6 @@ StudyOptions study_options(const PointPlan& plan) {
 
 }  // namespace
 
-bool has_own_base(const TrainArgs& train) { return train.init.find('%') != std::string::npos; }
-
-std::string base_of(const TrainArgs& train, uint64_t seed) {
-  std::string filled;
-  for (const char c : train.init) c == '%' ? void(filled += std::to_string(seed)) : filled.push_back(c);
-  return filled;
-}
-
 std::string start_recipe(Setup& setup, const TrainArgs& train, int seeds) {
   std::string start;
   for (int s = 0; s < (has_own_base(train) ? seeds : 1); ++s) {

@@ -12,9 +12,6 @@
 
 namespace mpq {
 
-// --init may hold a %, which stands for the seed: a base of its own for each.
-bool has_own_base(const TrainArgs& train);
-std::string base_of(const TrainArgs& train, uint64_t seed);
 // What `seeds` seeds start from, all bases named.
 std::string start_recipe(Setup& setup, const TrainArgs& train, int seeds);
 

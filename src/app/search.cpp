@@ -6,6 +6,7 @@
 #include "app/search_rounds.h"
 #include "base/file.h"
 #include "base/stop.h"
+#include "base/text.h"
 
 namespace mpq {
 namespace fs = std::filesystem;
@@ -28,6 +29,11 @@ nlohmann::ordered_json to_json(const std::vector<StudyResult>& results, const Se
       o["multiply_adds"] = winner.size.multiply_adds;
       o["architecture"] = winner.architecture;
       if (!r.confirmed.empty()) o["confirmed"] = r.confirmed;
+      if (r.best_on_test >= 0) {
+        const TrialPoint& best = r.trials[static_cast<size_t>(r.best_on_test)];
+        o["best_on_test"] = {
+            {"trial", r.best_on_test}, {"test_accuracy", *best.test}, {"confirmed", r.confirmed_on_test}};
+      }
     }
     list.push_back(o);
   }
@@ -53,7 +59,7 @@ void declare(CommandLine& line, SearchOptions& o) {
   line.option("lanes", o.lanes, "N",
               "sessions side by side on each device, with the same results: for models too small to fill a GPU",
               {.min = 1, .max = 64});
-  line.option("sampler", o.sampler, "tpe|random|grid[,...]",
+  line.option("sampler", o.sampler, join(sampler_names(), "|") + "[,...]",
               "how trials are proposed; of several, each has its studies");
   line.option("max-bits", o.max_bits, "B", "average bits, scales counted; trials over it are not trained",
               {.above = 0});
@@ -61,6 +67,9 @@ void declare(CommandLine& line, SearchOptions& o) {
   line.option("max-parameters", o.max_parameters, "N", "likewise of the model's parameters", {.min = 1});
   line.choice("select", o.select, {"valid", "test"},
               "the split that selects; test: the labs' way, train on everything, and optimistic");
+  line.flag("watch-test", o.watch_test,
+            "evaluate every trial on the test split too, to show what selecting on it would have claimed; it selects "
+            "nothing");
   line.option("confirm", o.confirm, "S", "train each winner again with S other seeds", {.min = 0, .max = 1000});
   line.option("storage", o.storage, "sqlite:///PATH", "Optuna's schema; default: study.db in --out");
   line.option("study", o.study, "NAME", "studies are called NAME-FAMILY");
@@ -125,6 +134,8 @@ int run_search(const Args& args) {
   if (!options.space.empty() && line.given("family"))
     throw UserError("--space and --family exclude each other", "a named space brings its family");
   check_names(options, line);
+  if (options.watch_test && options.select == "test")
+    throw UserError("--watch-test with --select test: that split selects", "leave one of them away");
   options.machine.apply();
   install_stop_signals();
   if (options.storage.empty()) options.storage = "sqlite:///" + (fs::path(options.out) / "study.db").string();
@@ -137,6 +148,8 @@ int run_search(const Args& args) {
   DataOptions data = options.data.options();
   data.merge_valid_into_train |= options.select == "test";
   const Setup setup(data, options.train);
+  if (options.watch_test && setup.data.test.row_count() == 0)
+    throw UserError("--watch-test: the data has no test split", "--test PATH brings one");
   if ((options.select == "valid" ? setup.data.valid : setup.data.test).row_count() == 0)
     throw UserError(fmt::format("--select {}: the data has no such split", options.select),
                     "--valid PATH|FRACTION or --test PATH bring one");

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 #include "app/architecture_space.h"
+#include "app/search_drawing.h"
 #include "app/table.h"
 #include "base/file.h"
 #include "base/statistics.h"
@@ -42,6 +44,7 @@ Cells winner_cells(const StudyResult& r, const SearchStyle& style) {
 Cells confirmed_cells(const std::vector<double>& values) {
   if (values.empty()) return {"-", "-", "-"};
   const Mean mean = mean_of(values);
+  if (values.size() == 1) return {fmt::format("{:.4f}", mean.mean), "-", "-"};
   return {fmt::format("{:.4f}", mean.mean), fmt::format("{:.4f}", mean.interval.low),
           fmt::format("{:.4f}", mean.interval.high)};
 }
@@ -62,6 +65,27 @@ Table table_of(const std::vector<StudyResult>& results, const SearchStyle& style
     append(row, {std::to_string(r.finished), fmt::format("{:.1f}", r.seconds)});
     if (confirmed) append(row, confirmed_cells(r.confirmed));
     table.add(row);
+  }
+  return table;
+}
+
+// The test accuracy that each split selects, and what is left of it with other seeds; no rows where test is not
+// watched.
+Table selection_of(const std::vector<StudyResult>& results, const SearchStyle& style) {
+  Table table{
+      {style.subject, "selected on", "trial", "valid", "test", "seeds: mean test", "seeds: 95% low", "seeds: 95% high"},
+      {}};
+  for (const StudyResult& r : results) {
+    if (r.is_control || r.best_on_test < 0) continue;
+    for (const auto& [split, number, seeds] :
+         {std::tuple{"valid", r.winner, &r.confirmed}, {"test", r.best_on_test, &r.confirmed_on_test}}) {
+      const TrialPoint& trial = r.trials[static_cast<size_t>(number)];
+      Cells row{r.study, split, std::to_string(number), fmt::format("{:.4f}", trial.accuracy),
+                percent_point(trial.test)};
+      const Cells confirmed = confirmed_cells(*seeds);
+      row.insert(row.end(), confirmed.begin(), confirmed.end());
+      table.add(row);
+    }
   }
   return table;
 }
@@ -93,16 +117,16 @@ Table winners_of(const std::vector<StudyResult>& results, const SearchStyle& sty
 }
 
 Table trials_of(const std::vector<StudyResult>& results, const SearchStyle& style) {
-  Table table{
-      {style.subject, "trial", "accuracy", "bits", "parameters", "multiply-adds", "architecture", "bits/parameter"},
-      {}};
+  Table table{{style.subject, "trial", "accuracy", "bits", "parameters", "multiply-adds", "architecture",
+               "bits/parameter", "test"},
+              {}};
   for (const StudyResult& r : results)
     for (size_t i = 0; i < r.trials.size(); ++i) {
       const TrialPoint& t = r.trials[i];
       table.add({r.study, std::to_string(i), std::isnan(t.accuracy) ? "-" : fmt::format("{:.6f}", t.accuracy),
                  fmt::format("{:.4f}", t.size.bits_per_weight), std::to_string(t.size.parameters),
-                 std::to_string(t.size.multiply_adds), t.architecture,
-                 fmt::format("{:.4f}", t.size.bits_per_parameter)});
+                 std::to_string(t.size.multiply_adds), t.architecture, fmt::format("{:.4f}", t.size.bits_per_parameter),
+                 t.test ? fmt::format("{:.6f}", *t.test) : "-"});
     }
   return table;
 }
@@ -125,29 +149,6 @@ void print_winner(const StudyResult& r, const SearchStyle& style) {
       fmt::print("  {:<50} {}\n", table.name, to_text(format));
 }
 
-SearchPoint point_of(const TrialPoint& trial, const SearchStyle& style) {
-  const double bits = style.whole_model ? trial.size.bits_per_parameter : trial.size.bits_per_weight;
-  return {trial.accuracy, style.architectures ? trial.size.megabytes() : bits};
-}
-
-bool draw(const std::vector<StudyResult>& results, const SearchStyle& style, const std::filesystem::path& folder) {
-  SearchTexts texts{.split = style.selection == "valid" ? "validation" : "test", .control = style.control};
-  if (style.architectures)
-    texts.studies = "study", texts.size = "size of the model in MB, every operand in its number format";
-  else if (style.whole_model)
-    texts.size = "average bits per parameter of the whole model, shared exponents and scales counted";
-  std::vector<SearchSeries> series;
-  SearchPoint control{0, 32};
-  for (const StudyResult& r : results) {
-    if (r.is_control && r.winner >= 0) control = point_of(r.trials[static_cast<size_t>(r.winner)], style);
-    if (r.is_control && style.architectures) continue;  // the line alone: its one trial is no search
-    series.push_back({r.study, {}});
-    for (const TrialPoint& t : r.trials) series.back().trials.push_back(point_of(t, style));
-  }
-  return write_figure(best_so_far_figure(series, control, texts), folder, "best_so_far") &
-         write_figure(pareto_figure(series, control, texts), folder, "pareto");
-}
-
 }  // namespace
 
 void report(const std::vector<StudyResult>& results, const std::optional<KnownBaseline>& baseline,
@@ -158,13 +159,18 @@ void report(const std::vector<StudyResult>& results, const std::optional<KnownBa
   write_file_atomic(folder / "table.md", to_markdown(table));
   write_file_atomic(folder / "winners.tsv", to_tsv(winners_of(results, style)));
   write_file_atomic(folder / "trials.tsv", to_tsv(trials_of(results, style)));
-  const bool drawn = draw(results, style, folder);
+  const Table selection = selection_of(results, style);
+  if (!selection.rows.empty()) write_file_atomic(folder / "selected.tsv", to_tsv(selection));
+  const std::vector<std::string> drawn = draw_search(results, style, folder);
   if (quiet) return;
   fmt::print("\n{}\n", to_text(table));
+  if (!selection.rows.empty()) fmt::print("{}\n", to_text(selection));
   for (const StudyResult& r : results)
     if (r.winner >= 0 && !r.is_control) print_winner(r, style);
+  std::string figures;
+  for (const std::string& name : drawn) figures += fmt::format(", {0}.svg and .png", name);
   fmt::print("\n{}: table.tsv, winners.tsv, trials.tsv{}\n", folder.string(),
-             drawn ? ", best_so_far.svg and .png, pareto.svg and .png" : ", figure data");
+             drawn.empty() ? ", figure data" : figures);
 }
 
 }  // namespace mpq

@@ -15,6 +15,7 @@ struct TrialPoint {
   double accuracy = 0;  // of the split that selects; NaN: none
   ModelSize size;
   std::string architecture;
+  std::optional<double> test;  // accuracy there, where validation selects and the test split is watched
 };
 
 struct StudyResult {
@@ -22,14 +23,16 @@ struct StudyResult {
   bool is_control = false;
   std::vector<TrialPoint> trials;  // by number
   int64_t finished = 0;
-  double seconds = 0;                   // of the trials
-  int64_t winner = -1;                  // trial number; -1: none
-  bool diverged = false;                // the winner did, as all others
-  int64_t correct = 0, rows = 0;        // of the winner on the split that selects
-  std::optional<double> test_accuracy;  // nothing where selection used the test split
-  std::optional<double> mcnemar;        // against the control, on the test rows
-  Candidate candidate;                  // the winner
-  std::vector<double> confirmed;        // test accuracies of the winner retrained with other seeds
+  double seconds = 0;                     // of the trials
+  int64_t winner = -1;                    // trial number; -1: none
+  bool diverged = false;                  // the winner did, as all others
+  int64_t correct = 0, rows = 0;          // of the winner on the split that selects
+  std::optional<double> test_accuracy;    // nothing where selection used the test split
+  std::optional<double> mcnemar;          // against the control, on the test rows
+  Candidate candidate;                    // the winner
+  std::vector<double> confirmed;          // test accuracies of the winner retrained with other seeds
+  int64_t best_on_test = -1;              // the trial that the watched test split would have selected; -1: not watched
+  std::vector<double> confirmed_on_test;  // its test accuracies, as `confirmed`
 
   double accuracy() const { return static_cast<double>(correct) / static_cast<double>(rows); }
 };

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <set>
 #include <thread>
 
 #include "app/point_study.h"
@@ -94,16 +95,16 @@ bool Search::run_round() {
       for (TrialJob& job : study->jobs([&](const FrozenTrial& trial) { print_trial(*study, trial); }))
         jobs.push_back(std::move(job));
     if (jobs.empty()) return any;
-    train(jobs, selection());
+    train(jobs, selection_and_watched());
   }
 }
 
-void Search::train(const std::vector<TrialJob>& jobs, const Split& split) {
+void Search::train(const std::vector<TrialJob>& jobs, const TrialSplits& splits) {
   const auto alive = [&] {
     for (auto& study : studies_) study->heartbeat();
     estimate();
   };
-  runner_.run(runner_.sessions(once_each(jobs)), split, alive);
+  runner_.run(runner_.sessions(once_each(jobs)), splits, alive);
   estimate();
 }
 
@@ -184,20 +185,29 @@ void Search::restore_lost_models(const std::vector<StudyResult>& results) {
   }
 }
 
-// The winners again with other seeds, on the test split: a wave a seed.
+// The winners again with other seeds, on the test split: a wave a seed. What a watched test split would have selected
+// too, once where that is the winner.
 void Search::confirm_winners(std::vector<StudyResult>& results) {
   for (uint64_t seed = options_.train.seed + 1; seed <= options_.train.seed + static_cast<uint64_t>(options_.confirm);
        ++seed) {
-    for (;;) {  // once more where a model has a second part
-      std::vector<TrialJob> jobs;
-      for (size_t i = 0; i < results.size(); ++i)
-        if (results[i].winner >= 0)
-          if (auto job = studies_[i]->confirmation(seed)) jobs.push_back(std::move(*job));
-      if (jobs.empty()) break;
-      train(jobs, setup_.data.test);
+    confirm_with(seed, results);
+    for (size_t i = 0; i < results.size(); ++i) {
+      StudyResult& r = results[i];
+      if (r.winner >= 0) r.confirmed.push_back(*studies_[i]->confirmed(r.winner, seed));
+      if (r.best_on_test >= 0) r.confirmed_on_test.push_back(*studies_[i]->confirmed(r.best_on_test, seed));
     }
+  }
+}
+
+void Search::confirm_with(uint64_t seed, std::vector<StudyResult>& results) {
+  for (;;) {  // once more where a model has a second part
+    std::vector<TrialJob> jobs;
     for (size_t i = 0; i < results.size(); ++i)
-      if (results[i].winner >= 0) results[i].confirmed.push_back(*studies_[i]->confirmed(seed));
+      for (const int64_t trial : std::set{results[i].winner, results[i].best_on_test})
+        if (trial >= 0)
+          if (auto job = studies_[i]->confirmation(trial, seed)) jobs.push_back(std::move(*job));
+    if (jobs.empty()) return;
+    train(jobs, setup_.data.test);
   }
 }
 

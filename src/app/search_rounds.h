@@ -21,13 +21,15 @@ class Search {
 
  private:
   bool run_round();
-  void train(const std::vector<TrialJob>& jobs, const Split& split);
+  void train(const std::vector<TrialJob>& jobs, const TrialSplits& splits);
   void print_trial(const SearchStudy& study, const FrozenTrial& trial);
   void estimate();
   bool others_run() const;
   void test_winners(std::vector<StudyResult>& results);
   void restore_lost_models(const std::vector<StudyResult>& results);
   void confirm_winners(std::vector<StudyResult>& results);
+  void confirm_with(uint64_t seed, std::vector<StudyResult>& results);
+  TrialSplits selection_and_watched() const { return {selection(), options_.watch_test ? &setup_.data.test : nullptr}; }
   const Split& selection() const { return test_selects_ ? setup_.data.test : setup_.data.valid; }
 
   const SearchOptions& options_;

@@ -41,6 +41,8 @@ double number(const FrozenTrial& t, const char* key) {
 fs::path float_folder(const fs::path& running) { return running.string() + "-float"; }
 constexpr const char* kSeconds = "seconds.txt";  // how long that took
 
+std::string confirmation_key(int64_t number, uint64_t seed) { return fmt::format("mpq:confirmed:{}:{}", number, seed); }
+
 }  // namespace
 
 SearchStudy::SearchStudy(const PlannedStudy& plan, const SearchOptions& options, WaveRunner& runner, Storage& storage,
@@ -134,6 +136,7 @@ void SearchStudy::finish(Trial& trial, Session& session, int replica, const Tria
   trial.set_user_attr("mpq:correct", result.correct);
   trial.set_user_attr("mpq:rows", result.rows);
   if (result.diverged) trial.set_user_attr("mpq:diverged", true);
+  if (result.also.rows > 0) trial.set_user_attr("mpq:test", result.also.accuracy().value());
   study_.tell(trial, result.value);
   std::erase_if(open_, [&](const Trial& other) { return other.number() == trial.number(); });
   drop_running(trial.number(), options_.train.seed);
@@ -148,7 +151,7 @@ bool SearchStudy::would_win(const Trial& trial, double value) const {
 
 // The trials of a study share one seed: equal parameters, equal result.
 void SearchStudy::repeat(Trial& trial, const FrozenTrial& same) {
-  for (const char* key : {"mpq:correct", "mpq:rows", "mpq:diverged"})
+  for (const char* key : {"mpq:correct", "mpq:rows", "mpq:diverged", "mpq:test"})
     if (const auto at = same.user_attrs.find(key); at != same.user_attrs.end())
       trial.set_user_attr(key, nlohmann::json::parse(at->second));
   trial.set_user_attr("mpq:same_as", same.number);
@@ -221,26 +224,33 @@ std::optional<TrialJob> SearchStudy::lost_model() const {
   });
 }
 
-std::string SearchStudy::confirmation_key(uint64_t seed) const {
-  return fmt::format("mpq:confirmed:{}:{}", study_.best_trial()->number, seed);
-}
-
-std::optional<double> SearchStudy::confirmed(uint64_t seed) const {
+std::optional<double> SearchStudy::confirmed(int64_t number, uint64_t seed) const {
   const StudyRecord record = storage_.read_study(study_.options().name);
-  const auto at = record.user_attrs.find(confirmation_key(seed));
+  const auto at = record.user_attrs.find(confirmation_key(number, seed));
   return at == record.user_attrs.end() ? std::nullopt : parse_double(at->second);
 }
 
-std::optional<TrialJob> SearchStudy::confirmation(uint64_t seed) {
-  if (confirmed(seed)) return {};
-  const FrozenTrial& winner = *study_.best_trial();
-  TrialJob next = job(winner, seed, [this, seed, &winner](Session&, int, const TrialResult& result) {
+std::optional<TrialJob> SearchStudy::confirmation(int64_t number, uint64_t seed) {
+  if (confirmed(number, seed)) return {};
+  const FrozenTrial& trial = study_.trials()[static_cast<size_t>(number)];
+  TrialJob next = job(trial, seed, [this, number, seed](Session&, int, const TrialResult& result) {
     const int64_t id = storage_.read_study(study_.options().name).id;
-    storage_.set_study_attr(id, AttributeKind::user, confirmation_key(seed), nlohmann::json(result.value).dump());
-    drop_running(winner.number, seed);
+    storage_.set_study_attr(id, AttributeKind::user, confirmation_key(number, seed),
+                            nlohmann::json(result.value).dump());
+    drop_running(number, seed);
   });
   next.name = fmt::format("confirming {} with seed {}", name(), seed);
   return next;
+}
+
+// The first of the best, as for winners.
+const FrozenTrial* SearchStudy::best_on_test() const {
+  const FrozenTrial* best = nullptr;
+  for (const FrozenTrial& t : study_.trials())
+    if (t.state == TrialState::complete && t.user_attrs.contains("mpq:test") &&
+        (!best || number(t, "mpq:test") > number(*best, "mpq:test")))
+      best = &t;
+  return best;
 }
 
 StudyResult SearchStudy::result() const {
@@ -248,19 +258,21 @@ StudyResult SearchStudy::result() const {
   for (const FrozenTrial& t : study_.trials()) {
     const double accuracy = t.state == TrialState::complete && !t.values.empty() ? t.values[0] : std::nan("");
     const auto architecture = t.user_attrs.find("mpq:architecture");
-    r.trials.push_back({.accuracy = accuracy,
-                        .size = {number(t, "mpq:bits"), number(t, "mpq:bits_per_parameter"),
-                                 static_cast<int64_t>(number(t, "mpq:parameters")),
-                                 static_cast<int64_t>(number(t, "mpq:multiply_adds"))},
-                        .architecture = architecture == t.user_attrs.end()
-                                            ? ""
-                                            : nlohmann::json::parse(architecture->second).get<std::string>()});
+    r.trials.push_back(
+        {.accuracy = accuracy,
+         .size = {number(t, "mpq:bits"), number(t, "mpq:bits_per_parameter"),
+                  static_cast<int64_t>(number(t, "mpq:parameters")),
+                  static_cast<int64_t>(number(t, "mpq:multiply_adds"))},
+         .architecture =
+             architecture == t.user_attrs.end() ? "" : nlohmann::json::parse(architecture->second).get<std::string>(),
+         .test = t.user_attrs.contains("mpq:test") ? std::optional(number(t, "mpq:test")) : std::nullopt});
     r.finished += t.finished();
     r.seconds += number(t, "mpq:seconds");
   }
-  const FrozenTrial* winner = study_.best_trial();
+  const FrozenTrial *winner = study_.best_trial(), *on_test = best_on_test();
   if (!winner) return r;
   r.winner = winner->number;
+  if (on_test) r.best_on_test = on_test->number;
   r.diverged = winner->user_attrs.contains("mpq:diverged");
   r.candidate = plan_.space->candidate(*winner);
   r.correct = static_cast<int64_t>(number(*winner, "mpq:correct"));

@@ -38,9 +38,9 @@ class SearchStudy {
   // Where the winner's model is kept; and what is next to train it again (the same bits) if it was lost.
   std::filesystem::path winner_model() const;
   std::optional<TrialJob> lost_model() const;
-  // The winner trained with another seed, on the test split: what is next, until the result is in confirmed().
-  std::optional<TrialJob> confirmation(uint64_t seed);
-  std::optional<double> confirmed(uint64_t seed) const;
+  // A finished trial trained with another seed, on the test split: what is next, until the result is in confirmed().
+  std::optional<TrialJob> confirmation(int64_t number, uint64_t seed);
+  std::optional<double> confirmed(int64_t number, uint64_t seed) const;
   StudyResult result() const;
 
  private:
@@ -59,7 +59,7 @@ class SearchStudy {
   std::filesystem::path running_folder(int64_t number, uint64_t seed) const;
   void drop_running(int64_t number, uint64_t seed) const;
   std::filesystem::path model_folder(int64_t number) const;
-  std::string confirmation_key(uint64_t seed) const;
+  const FrozenTrial* best_on_test() const;  // nullptr: it was not watched
 
   const PlannedStudy& plan_;
   const SearchOptions& options_;

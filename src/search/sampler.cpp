@@ -5,7 +5,9 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "search/grid_sampler.h"
+#include "search/halton_sampler.h"
 #include "search/random_sampler.h"
 #include "search/tpe_sampler.h"
 
@@ -14,6 +16,21 @@ namespace mpq {
 namespace {
 
 constexpr int64_t kLookedAt = int64_t{1} << 20, kMost = std::numeric_limits<int64_t>::max();
+
+using Options = const SamplerOptions&;
+using Space = const SearchSpace&;
+using Further = const FurtherParameters&;
+using Made = std::unique_ptr<Sampler>;
+
+constexpr struct {
+  const char* name;
+  Made (*make)(Options, Space, Further);
+} samplers[] = {
+    {"tpe", [](Options o, Space, Further) -> Made { return std::make_unique<TpeSampler>(o.seed, o.multivariate); }},
+    {"random", [](Options o, Space, Further) -> Made { return std::make_unique<RandomSampler>(o.seed); }},
+    {"grid", [](Options o, Space s, Further f) -> Made { return std::make_unique<GridSampler>(o.seed, s, f); }},
+    {"halton", [](Options o, Space, Further) -> Made { return std::make_unique<HaltonSampler>(o.seed); }},
+};
 
 }  // namespace
 
@@ -46,12 +63,18 @@ FrozenTrial nth_point(const SearchSpace& space, int64_t i) {
   return point;
 }
 
+std::vector<std::string> sampler_names() {
+  std::vector<std::string> names;
+  for (const auto& sampler : samplers) names.emplace_back(sampler.name);
+  return names;
+}
+
 std::unique_ptr<Sampler> make_sampler(const SamplerOptions& options, const SearchSpace& space,
                                       const FurtherParameters& further) {
-  if (options.name == "random") return std::make_unique<RandomSampler>(options.seed);
-  if (options.name == "grid") return std::make_unique<GridSampler>(options.seed, space, further);
-  if (options.name == "tpe") return std::make_unique<TpeSampler>(options.seed, options.multivariate);
-  throw UserError(fmt::format("--sampler '{}': no such sampler", options.name), "allowed: tpe, random, grid");
+  for (const auto& sampler : samplers)
+    if (options.name == sampler.name) return sampler.make(options, space, further);
+  throw UserError(fmt::format("--sampler '{}': no such sampler", options.name),
+                  "allowed: " + join(sampler_names(), ", "));
 }
 
 }  // namespace mpq

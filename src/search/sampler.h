@@ -50,10 +50,12 @@ class Sampler {
 };
 
 struct SamplerOptions {
-  std::string name = "tpe";  // random, grid, tpe
+  std::string name = "tpe";  // of sampler_names()
   uint32_t seed = 0;
   bool multivariate = true;  // tpe: all parameters jointly, as Optuna 5 does unless told otherwise
 };
+
+std::vector<std::string> sampler_names();
 
 // UserError for an unknown name, or a space that the sampler cannot search (grid: a continuous parameter).
 std::unique_ptr<Sampler> make_sampler(const SamplerOptions& options, const SearchSpace& space,

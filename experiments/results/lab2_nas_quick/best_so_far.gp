@@ -12,13 +12,13 @@ set autoscale xfix
 set offsets 0, 0, graph 0.05, graph 0.05
 set terminal svg size 900,540 dynamic enhanced background 'white' font 'sans,13'
 set output 'best_so_far.svg'
-plot 'best_so_far.tsv' every ::1::12 using 2:3 with linespoints lc rgb '#332288' dt 1 lw 2 pt 7 ps 0.8 pi 1 title 'nas-grid', \
-     'best_so_far.tsv' every ::13::24 using 2:3 with linespoints lc rgb '#CC6677' dt 2 lw 2 pt 5 ps 0.8 pi 1 title 'nas-random', \
-     'best_so_far.tsv' every ::25::36 using 2:3 with linespoints lc rgb '#117733' dt 4 lw 2 pt 9 ps 0.8 pi 1 title 'nas-tpe', \
-     'best_so_far.tsv' every ::37::38 using 2:3 with lines lc rgb 'black' dt 5 lw 2 title '--model 2,32,2,64'
+plot 'best_so_far.tsv' every ::1::8 using 2:3 with linespoints lc rgb '#332288' dt 1 lw 2 pt 7 ps 0.8 pi 1 title 'nas-grid', \
+     'best_so_far.tsv' every ::9::16 using 2:3 with linespoints lc rgb '#CC6677' dt 2 lw 2 pt 5 ps 0.8 pi 1 title 'nas-random', \
+     'best_so_far.tsv' every ::17::24 using 2:3 with linespoints lc rgb '#117733' dt 4 lw 2 pt 9 ps 0.8 pi 1 title 'nas-tpe', \
+     'best_so_far.tsv' every ::25::26 using 2:3 with lines lc rgb 'black' dt 5 lw 2 title '--model 2,32,2,64'
 set terminal pngcairo size 1350,810 background 'white' font 'sans,15' linewidth 1.5
 set output 'best_so_far.png'
-plot 'best_so_far.tsv' every ::1::12 using 2:3 with linespoints lc rgb '#332288' dt 1 lw 2 pt 7 ps 0.8 pi 1 title 'nas-grid', \
-     'best_so_far.tsv' every ::13::24 using 2:3 with linespoints lc rgb '#CC6677' dt 2 lw 2 pt 5 ps 0.8 pi 1 title 'nas-random', \
-     'best_so_far.tsv' every ::25::36 using 2:3 with linespoints lc rgb '#117733' dt 4 lw 2 pt 9 ps 0.8 pi 1 title 'nas-tpe', \
-     'best_so_far.tsv' every ::37::38 using 2:3 with lines lc rgb 'black' dt 5 lw 2 title '--model 2,32,2,64'
+plot 'best_so_far.tsv' every ::1::8 using 2:3 with linespoints lc rgb '#332288' dt 1 lw 2 pt 7 ps 0.8 pi 1 title 'nas-grid', \
+     'best_so_far.tsv' every ::9::16 using 2:3 with linespoints lc rgb '#CC6677' dt 2 lw 2 pt 5 ps 0.8 pi 1 title 'nas-random', \
+     'best_so_far.tsv' every ::17::24 using 2:3 with linespoints lc rgb '#117733' dt 4 lw 2 pt 9 ps 0.8 pi 1 title 'nas-tpe', \
+     'best_so_far.tsv' every ::25::26 using 2:3 with lines lc rgb 'black' dt 5 lw 2 title '--model 2,32,2,64'

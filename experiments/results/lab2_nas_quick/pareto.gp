@@ -13,15 +13,15 @@ set offsets 0, 0, graph 0.05, graph 0.05
 set logscale x 2
 set terminal svg size 900,540 dynamic enhanced background 'white' font 'sans,13'
 set output 'pareto.svg'
-plot 'pareto.tsv' every ::1::12 using 2:3 with points lc rgb '#80332288' pt 7 ps 0.8 title 'nas-grid', \
-     'pareto.tsv' every ::13::24 using 2:3 with points lc rgb '#80CC6677' pt 5 ps 0.8 title 'nas-random', \
-     'pareto.tsv' every ::25::36 using 2:3 with points lc rgb '#80117733' pt 9 ps 0.8 title 'nas-tpe', \
-     'pareto.tsv' every ::37::38 using 2:3 with steps lc rgb '#BB2222' lw 3 title 'Pareto front', \
-     'pareto.tsv' every ::39::40 using 2:3 with lines lc rgb 'black' dt 2 lw 2 title '--model 2,32,2,64'
+plot 'pareto.tsv' every ::1::8 using 2:3 with points lc rgb '#80332288' pt 7 ps 0.8 title 'nas-grid', \
+     'pareto.tsv' every ::9::16 using 2:3 with points lc rgb '#80CC6677' pt 5 ps 0.8 title 'nas-random', \
+     'pareto.tsv' every ::17::24 using 2:3 with points lc rgb '#80117733' pt 9 ps 0.8 title 'nas-tpe', \
+     'pareto.tsv' every ::25::29 using 2:3 with steps lc rgb '#BB2222' lw 3 title 'Pareto front', \
+     'pareto.tsv' every ::30::31 using 2:3 with lines lc rgb 'black' dt 2 lw 2 title '--model 2,32,2,64'
 set terminal pngcairo size 1350,810 background 'white' font 'sans,15' linewidth 1.5
 set output 'pareto.png'
-plot 'pareto.tsv' every ::1::12 using 2:3 with points lc rgb '#80332288' pt 7 ps 0.8 title 'nas-grid', \
-     'pareto.tsv' every ::13::24 using 2:3 with points lc rgb '#80CC6677' pt 5 ps 0.8 title 'nas-random', \
-     'pareto.tsv' every ::25::36 using 2:3 with points lc rgb '#80117733' pt 9 ps 0.8 title 'nas-tpe', \
-     'pareto.tsv' every ::37::38 using 2:3 with steps lc rgb '#BB2222' lw 3 title 'Pareto front', \
-     'pareto.tsv' every ::39::40 using 2:3 with lines lc rgb 'black' dt 2 lw 2 title '--model 2,32,2,64'
+plot 'pareto.tsv' every ::1::8 using 2:3 with points lc rgb '#80332288' pt 7 ps 0.8 title 'nas-grid', \
+     'pareto.tsv' every ::9::16 using 2:3 with points lc rgb '#80CC6677' pt 5 ps 0.8 title 'nas-random', \
+     'pareto.tsv' every ::17::24 using 2:3 with points lc rgb '#80117733' pt 9 ps 0.8 title 'nas-tpe', \
+     'pareto.tsv' every ::25::29 using 2:3 with steps lc rgb '#BB2222' lw 3 title 'Pareto front', \
+     'pareto.tsv' every ::30::31 using 2:3 with lines lc rgb 'black' dt 2 lw 2 title '--model 2,32,2,64'
