@@ -88,6 +88,18 @@ struct Shares {
 template <Precision kPrecision, int kWidth>
 using ForwardStream = RowStream<kPrecision, kWidth, 2, 2, kPrecision == Precision::fp32 ? 2 : 3, Parts<1, 2, 1>>;
 
+// Rows of context, and their copies.
+struct ContextRows {
+  HeadRows<true> rows;
+  const Head<true>& head;
+  const ElementCopies& copies;
+
+  __device__ __forceinline__ void store(int i, int column, float4 x) const {
+    rows.store(i, column, x);
+    if (i < rows.count) store_copies(copies, head.replica, head.query_row + i, head.head * rows.width + column, x);
+  }
+};
+
 template <Precision kPrecision, int kWidth>
 struct ForwardShared {
   typename ForwardStream<kPrecision, kWidth>::Shared rows;
@@ -98,7 +110,7 @@ struct ForwardShared {
 // Grid (tiles of queries, heads, replicas).
 template <Precision kPrecision, int kWidth>
 __global__ void __launch_bounds__(kTileThreads, kPrecision == Precision::bf16 ? 3 : 2)
-    attention_kernel(const __grid_constant__ Attention op, int stride) {
+    attention_kernel(const __grid_constant__ Attention op, const __grid_constant__ ElementCopies copies, int stride) {
   begin_kernel();
   extern __shared__ uint4 memory[];
   using Shared = ForwardShared<kPrecision, kWidth>;
@@ -137,15 +149,16 @@ __global__ void __launch_bounds__(kTileThreads, kPrecision == Precision::bf16 ? 
     const float2 stats = shared.shares.template weigh<kPrecision>(row);
     if (place.first + row < head.queries) *head.stats(op, place.first + row) = stats;
   }
-  merge_and_store<kPrecision, kWidth>(shared.rows, sums, head.of_queries(op.context), place.first,
+  const ContextRows context{head.of_queries(op.context), head, copies};
+  merge_and_store<kPrecision, kWidth>(shared.rows, sums, context, place.first,
                                       [&](int warp, int row) { return shared.shares.weight[warp][row]; });
 }
 
-void attention_tiles(const Attention& op, Precision precision, cudaStream_t stream) {
+void attention_tiles(const Attention& op, const ElementCopies& copies, Precision precision, cudaStream_t stream) {
   check(op.dropout.p <= 0 || op.kept, "attention with dropout needs room for what it keeps");
   for_tile(op, precision, [&](auto at, auto width) {
     const dim3 grid(tiles_of(op.queries, kTileRows), op.heads, op.context.replicas);
-    launch(attention_kernel<at, width>, grid, kTileThreads, sizeof(ForwardShared<at, width>), stream, op,
+    launch(attention_kernel<at, width>, grid, kTileThreads, sizeof(ForwardShared<at, width>), stream, op, copies,
            stride_of(op));
   });
 }
@@ -154,13 +167,15 @@ void attention_tiles(const Attention& op, Precision precision, cudaStream_t stre
 }  // namespace attention
 
 void CudaOps::attention(const Attention& op) {
-  if (op.queries.longest == 1)
-    attention_first(op, main_.stream);
-  else if (attention::has_tiles(op))
-    attention::attention_tiles(op, precision_, main_.stream);
+  const bool first = op.queries.longest == 1, tiles = attention::has_tiles(op);
+  const ElementCopies copies = first || tiles ? ElementCopies(op.quantized) : ElementCopies();
+  if (first)
+    attention_first(op, copies, main_.stream);
+  else if (tiles)
+    attention::attention_tiles(op, copies, precision_, main_.stream);
   else
     attention_any(op, main_.stream);
-  if (op.quantized.count > 0) mpq::quantize_copies(op.quantized, op.context, op.queries, main_);
+  if (copies.count == 0) mpq::quantize_copies(op.quantized, op.context, op.queries, main_);
 }
 
 }  // namespace mpq

@@ -135,7 +135,8 @@ __device__ __forceinline__ void absorb(Seen& seen, const float (&score)[2], cons
 // Grid (sequences, heads x slices, replicas).
 template <bool Vector, int kWidth>
 __global__ void __launch_bounds__(kFirstThreads, 1)
-    attention_first_kernel(const __grid_constant__ Attention op, int stride) {
+    attention_first_kernel(const __grid_constant__ Attention op, const __grid_constant__ ElementCopies copies,
+                           int stride) {
   begin_kernel();
   __shared__ Slices slices;
   __shared__ float2 softmax[kFirstWarps];  // maximum, sum of exponentials
@@ -173,6 +174,7 @@ __global__ void __launch_bounds__(kFirstThreads, 1)
   }
   const float inverse = 1.0f / block_sum;
   head.of_queries(op.context).first[first_column + column] = value * inverse;
+  store_copies(copies, head.replica, head.query_row, head.head * width + first_column + column, value * inverse);
   if (first_column + column == 0) *head.stats(op, 0) = {block_top, inverse};
 }
 
@@ -308,10 +310,10 @@ dim3 grid_of(const Attention& op, int64_t parts) {
 }  // namespace
 }  // namespace attention
 
-void attention_first(const Attention& op, cudaStream_t stream) {
+void attention_first(const Attention& op, const ElementCopies& copies, cudaStream_t stream) {
   using namespace attention;
   for_reading(op, [&](auto vector, auto width) {
-    launch(attention_first_kernel<vector, width>, grid_of(op, 1), kFirstThreads, 0, stream, op, stride_of(op));
+    launch(attention_first_kernel<vector, width>, grid_of(op, 1), kFirstThreads, 0, stream, op, copies, stride_of(op));
   });
 }
 

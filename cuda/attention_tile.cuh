@@ -116,11 +116,11 @@ class Merge {
   float4 at_[kTileWarps][16][kFours + 2];
 };
 
-// Writes the sum over the shares of weight(warp, row of its 16) * sums to rows first ... All threads call it; `memory`
-// is shared and nobody will use it any more.
-template <Precision kPrecision, int kWidth, class Memory, class Weight>
-__device__ __forceinline__ void merge_and_store(Memory& memory, const Sums<kWidth>& sums, const HeadRows<true>& out,
-                                                int first, Weight weight) {
+// Writes the sum over the shares of weight(warp, row of its 16) * sums to rows first ... of `out`, HeadRows or what
+// stores like them. All threads call it; `memory` is shared and nobody will use it any more.
+template <Precision kPrecision, int kWidth, class Memory, class Rows, class Weight>
+__device__ __forceinline__ void merge_and_store(Memory& memory, const Sums<kWidth>& sums, const Rows& out, int first,
+                                                Weight weight) {
   static_assert(sizeof(Memory) >= sizeof(Merge<kWidth>));
   Merge<kWidth>& merge = reinterpret_cast<Merge<kWidth>&>(memory);
   constexpr int kFours = Merge<kWidth>::kFours, kAtOnce = kTileThreads / kFours;

@@ -31,7 +31,7 @@ __global__ void __launch_bounds__(kRows* kWarp, kBlocks<kGroups>)
   scale_and_shift(s, op.gamma.f32(r), op.beta.f32(r), cols);
   s.drop(dropout_key(op.dropout, r), cols, place.position, op.dropout.first + place.sequence);
   s.store(op.x.f32(r) + at, cols);
-  if constexpr (kCopies) quantize_row_copies(op.quantized, op.x.f32(r), r, row, cols, op.ragged, counters);
+  if constexpr (kCopies) quantize_row_copies(op.quantized, s, op.x.f32(r), r, row, cols, op.ragged, counters);
 }
 
 // Sum over the rows of a block; `rows` [kChunkRows][cols] is its shared memory. Every thread must call.

@@ -33,12 +33,12 @@ struct RowsSum {
 #pragma unroll
       for (int i = 0; i < 4; ++i) sum[i] += value[k][i];
   }
-  // row_of(i) of i = 0 ... many - 1.
+  // row_of(i) of i = first ... last - 1.
   template <class RowOf>
-  __device__ __forceinline__ void add(int many, RowOf row_of) {
-    for (int base = 0; base < many; base += kWarp) {
-      const int i = base + threadIdx.x, left = min(kWarp, many - base);
-      const int rows = i < many ? row_of(i) : -1;
+  __device__ __forceinline__ void add(int first, int last, RowOf row_of) {
+    for (int base = first; base < last; base += kWarp) {
+      const int i = base + threadIdx.x, left = min(kWarp, last - base);
+      const int rows = i < last ? row_of(i) : -1;
       int from = 0;
       for (; from + 16 <= left; from += 16) add_batch<16>(rows, from);
       for (; from < left; from += 4) add_batch<4>(rows, from);
@@ -56,17 +56,51 @@ struct Tables {
   ChunkSums sums;
   int column_blocks, position_blocks;  // the first blocks; those of words follow
 
-  // The part of a row that this warp sums, of the `block`-th block of its kind: a row and a group of its columns.
+  // The part of a row that a warp sums, of the `block`-th block of its kind: a row and a group of its columns.
   struct Part {
     int row, column;
     RowsSum sum;
   };
-  __device__ __forceinline__ Part part(int block) const {
+  __device__ __forceinline__ Part part(int block, int warp) const {
     const int cols = static_cast<int>(op.dx.cols()), groups = (cols + kColumns - 1) / kColumns;
-    const int item = block * kWarps + threadIdx.y, column = item % groups * kColumns;
+    const int item = block * kWarps + warp, column = item % groups * kColumns;
     return {item / groups, column, {op.dx.f32(blockIdx.z) + column, cols, min(kColumns, cols - column)}};
   }
 };
+
+// The rows of `to` that a block sums, a warp each: row_of(row, i) of i = 0 ... many(row) - 1. A sum of kMany and more
+// is the sum of kWarps parts, by all warps: a text has a thousand times [MASK] or "the".
+constexpr int kMany = 128;
+template <class Many, class RowOf>
+__device__ void sum_rows(const Tables& t, int block, const Tensor& to, int rows, Many many_of, RowOf row_of) {
+  const auto store = [&](const Tables::Part& part) {
+    part.sum.store(to.f32(blockIdx.z) + part.row * part.sum.stride + part.column);
+  };
+  const int row = t.part(block, threadIdx.x % kWarps).row, count = row < rows ? many_of(row) : -1;  // a lane, a warp's
+  const int many = __shfl_sync(kAllLanes, count, threadIdx.y);
+  if (many >= 0 && many < kMany) {
+    Tables::Part mine = t.part(block, threadIdx.y);
+    mine.sum.add(0, many, [&](int i) { return row_of(mine.row, i); });
+    store(mine);
+  }
+  uint32_t left = __ballot_sync(kAllLanes, threadIdx.x < kWarps && count >= kMany);
+  __shared__ float sums[kWarps][kColumns];
+  for (; left != 0; left &= left - 1) {
+    const int warp = __ffs(left) - 1, all = __shfl_sync(kAllLanes, count, warp), share = (all + kWarps - 1) / kWarps;
+    const int first = threadIdx.y * share;
+    Tables::Part part = t.part(block, warp);
+    part.sum.add(first, min(first + share, all), [&](int i) { return row_of(part.row, i); });
+    __syncthreads();  // the sums before have been read
+#pragma unroll
+    for (int i = 0; i < 4; ++i) sums[threadIdx.y][threadIdx.x + i * kWarp] = part.sum.sum[i];
+    __syncthreads();
+    if (threadIdx.y != 0) continue;
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      for (int y = 1; y < kWarps; ++y) part.sum.sum[i] += sums[y][threadIdx.x + i * kWarp];
+    store(part);
+  }
+}
 
 // dgamma, dbeta and dtype: every token is of type 0 (one text, no pair).
 __device__ void column_block(const Tables& t, int block) {
@@ -83,24 +117,20 @@ __device__ void column_block(const Tables& t, int block) {
 }
 
 __device__ void position_block(const Tables& t, int block) {
-  Tables::Part part = t.part(block);
-  const Tensor& to = t.op.dposition;
   const Ragged& ragged = t.op.forward.ragged;
-  if (part.row >= to.rows()) return;
-  part.sum.add(ragged.sequences, [&](int b) {
-    const int row = ragged.starts[b] + part.row;
-    return row < ragged.starts[b + 1] ? row : -1;
-  });
-  part.sum.store(to.f32(blockIdx.z) + part.row * part.sum.stride + part.column);
+  sum_rows(
+      t, block, t.op.dposition, static_cast<int>(t.op.dposition.rows()), [&](int) { return ragged.sequences; },
+      [&](int position, int b) {
+        const int row = ragged.starts[b] + position;
+        return row < ragged.starts[b + 1] ? row : -1;
+      });
 }
 
 __device__ void word_block(const Tables& t, int block) {
-  Tables::Part part = t.part(block);
   const TokenSegments& segments = t.op.segments;
-  if (part.row >= *segments.count) return;
-  const int32_t begin = segments.starts[part.row], end = segments.starts[part.row + 1];
-  part.sum.add(end - begin, [&](int i) { return segments.order[begin + i]; });
-  part.sum.store(t.op.dword.f32(blockIdx.z) + part.row * part.sum.stride + part.column);
+  sum_rows(
+      t, block, t.op.dword, *segments.count, [&](int s) { return segments.starts[s + 1] - segments.starts[s]; },
+      [&](int s, int i) { return segments.order[segments.starts[s] + i]; });
 }
 
 __global__ void __launch_bounds__(kWarps* kWarp) embed_tables_kernel(const __grid_constant__ Tables t) {

@@ -32,6 +32,7 @@ __global__ void __launch_bounds__(kThreadsOf<Shape>, kBlocksOf<Shape, kPrecision
     const ActivatedFour a = activate(p.activation, x + bias);
     if (p.saved) store_four<Shape::kWhole>(p.saved, r, row, col, a.saved);
     store_four<Shape::kWhole>(p.y, r, row, col, a.y);
+    store_copies(p.copies, r, row, col, a.y);
   });
 }
 
@@ -58,6 +59,7 @@ LinearProblem problem_of(const Linear1& op) {
   p.saved = matrices(op.saved);
   p.activation = op.activation;
   p.dropout = op.dropout;
+  p.copies = ElementCopies(op.quantized);
   return p;
 }
 void launch_finish(const LinearProblem& problem, const Linear1& op, cudaStream_t stream) {
@@ -105,9 +107,10 @@ void CudaOps::linear(std::span<const Linear1> ops) {
   for (const Linear1& op : ops)
     if (op.y_format) quantize_in_place(op.y_format, op.y_rank, op.y, op.ragged, main_);
   add_adapters(ops, main_);
-  for (const Linear1& op : ops) {
+  for (size_t i = 0; i < ops.size(); ++i) {
+    const Linear1& op = ops[i];
     if (finishes_apart(op) && !op.adapter) launch_finish(rest_of(op), op, main_.stream);
-    if (op.quantized.count > 0) mpq::quantize_copies(op.quantized, op.y, op.ragged, main_);
+    if (args.problem[i].copies.count == 0) mpq::quantize_copies(op.quantized, op.y, op.ragged, main_);
   }
 }
 
@@ -115,7 +118,7 @@ void CudaOps::activate(const Linear1& op) {
   LinearProblem problem = rest_of(op);
   problem.x = matrices(op.x);
   launch_finish(problem, op, main_.stream);
-  if (op.quantized.count > 0) mpq::quantize_copies(op.quantized, op.y, op.ragged, main_);
+  mpq::quantize_copies(op.quantized, op.y, op.ragged, main_);
 }
 
 }  // namespace mpq

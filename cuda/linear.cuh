@@ -4,6 +4,7 @@
 
 #include "cuda/activation.cuh"
 #include "cuda/cuda_ops.h"
+#include "cuda/element_copies.cuh"
 #include "cuda/staged_gemm.cuh"
 
 namespace mpq {
@@ -28,6 +29,7 @@ struct LinearProblem {
   Matrices x{}, w{}, bias{}, saved{}, y{};
   Activation activation = Activation::none;
   Dropout dropout{};
+  ElementCopies copies{};  // of y
 };
 struct LinearArgs {
   Ragged ragged;

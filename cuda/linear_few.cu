@@ -39,6 +39,7 @@ __global__ void __launch_bounds__(kThreads) linear_few_kernel(const __grid_const
   const Activated a = finish(p, args.ragged, r, row0 + lane, col, product);
   if (p.saved) p.saved.row(r, row0 + lane)[col] = a.saved;
   p.y.row(r, row0 + lane)[col] = a.y;
+  store_copies(p.copies, r, row0 + lane, col, a.y);
 }
 
 // A block computes 32 columns of dx for kInputRows rows; its warps share out the outputs, four at a time.

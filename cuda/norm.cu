@@ -33,7 +33,7 @@ __global__ void __launch_bounds__(kRows* kWarp, kBlocks<kGroups>)
   standardize(s, stats);
   scale_and_shift(s, op.gamma.f32(r), op.beta.f32(r), cols);
   s.store(op.x.f32(r) + at, cols);
-  if constexpr (kCopies) quantize_row_copies(op.quantized, op.x.f32(r), r, row, cols, op.ragged, counters);
+  if constexpr (kCopies) quantize_row_copies(op.quantized, s, op.x.f32(r), r, row, cols, op.ragged, counters);
 }
 
 template <int kGroups>

@@ -57,10 +57,34 @@ __device__ __forceinline__ void layer_norm_grad(Row<kGroups>& dx, const Row<kGro
   for (int i = 0; i < 4 * kGroups; ++i) dx.value[i] = (dx.value[i] - fmaf(xhat.value[i], b, a)) * rstd;
 }
 
-// The copies of a row that its warp has just written, as far as quantize_row_copy makes them.
-__device__ __forceinline__ void quantize_row_copies(const QuantizedCopies& copies, const float* x, int replica, int row,
-                                                    int cols, const Ragged& ragged, uint32_t* counters) {
-  for (int i = 0; i < copies.count; ++i) quantize_row_copy(copies, i, x, replica, row, cols, ragged, counters);
+// A copy of the values whose format looks at one at a time.
+template <int kGroups>
+__device__ __forceinline__ void store_copy(const QuantizedCopy& copy, const Row<kGroups>& x, int replica, int row,
+                                           int cols) {
+  Row<kGroups> xq;
+#pragma unroll
+  for (int g = 0; g < kGroups; ++g) {
+    const float* v = x.value + 4 * g;
+    const float4 four = quantize_elements(copy.slot, replica, {v[0], v[1], v[2], v[3]});
+    xq.value[4 * g] = four.x, xq.value[4 * g + 1] = four.y, xq.value[4 * g + 2] = four.z, xq.value[4 * g + 3] = four.w;
+  }
+  xq.store(copy.xq.f32(replica) + int64_t{row} * cols, cols);
+}
+
+// The copies of a row that its warp has in registers and has just written to x, as far as quantize_row_copy makes them.
+template <int kGroups>
+__device__ __forceinline__ void quantize_row_copies(const QuantizedCopies& copies, const Row<kGroups>& values,
+                                                    const float* x, int replica, int row, int cols,
+                                                    const Ragged& ragged, uint32_t* counters) {
+#pragma unroll 1
+  for (int i = 0; i < copies.count; ++i) {
+    if constexpr (kGroups <= 4)  // more values would not stay in registers
+      if (copies.copy[i].slot.elementwise) {
+        store_copy(copies.copy[i], values, replica, row, cols);
+        continue;
+      }
+    quantize_row_copy(copies, i, x, replica, row, cols, ragged, counters);
+  }
 }
 
 #endif

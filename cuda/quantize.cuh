@@ -60,6 +60,19 @@ __device__ __forceinline__ bool last_to_fill(const ZeroTiles& mine, const RowsTo
   return waiting != 0;
 }
 
+// Of formats that look at one value at a time. Not inlined, as quantize_row.
+static __device__ __noinline__ float4 quantize_elements(const QuantSlot& slot, int replica, float4 x) {
+  return visit(spec_of(slot, replica), [&](const auto& format) {
+    using F = std::remove_cvref_t<decltype(format)>;
+    if constexpr (TileFormat<F> || std::is_same_v<F, None>)
+      return x;
+    else if constexpr (TrainedFormat<F>)
+      return chain(format.rule(trained_of(slot, replica)), 1.0f)(x);
+    else
+      return chain(format.rule(), 1.0f)(x);
+  });
+}
+
 static __device__ __noinline__ void copy_row(const float* from, float* to, int cols) {
   map_row([](const auto& v) { return v; }, from, to, cols);
 }

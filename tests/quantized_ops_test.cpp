@@ -110,6 +110,72 @@ TEST_P(QuantizedOpsTest, CopiesAreEachSequenceAlone) {
   }
 }
 
+// Formats that look at one value at a time: a GPU makes such copies where the values are, of many rows and of single
+// ones, but for heads of odd widths.
+TEST_P(QuantizedOpsTest, CopiesOfOneValueAtATime) {
+  const std::vector<std::string> texts = {"integer(width=8,frac=4)", "none",
+                                          "minifloat_ieee(width=8,exponent=4,bias=7)", "log(width=5,bias=7)",
+                                          "binary_residual(levels=2)"};
+  std::vector<Problem> problems = {{.lengths = {70, 1, 17}, .C = 96, .heads = 3},
+                                   {.lengths = {70, 1, 17}, .C = 64, .heads = 1, .cls_only = true},
+                                   {.lengths = {3, 1, 40}, .C = 30, .heads = 3},
+                                   {.lengths = {3, 1, 40}, .C = 30, .heads = 3, .cls_only = true},
+                                   {.lengths = {2, 9}, .C = 300, .heads = 3}};
+  for (Problem& problem : problems) {
+    SCOPED_TRACE(problem.text());
+    rig_->reset();
+    problem.replicas = {0, 1, 2, 3, 4};
+    DeviceSide d(*rig_, problem);
+    const naive::Rows expected_rows = problem.cls_only ? naive::Rows(problem.ones()) : problem.rows();
+    const Ragged keys = d.ragged(), rows = problem.cls_only ? d.ragged(problem.ones()) : keys;
+    const int64_t C = problem.C;
+    const Shape all{keys.rows, C}, some{rows.rows, C};
+    std::vector<std::pair<Tensor, Tensor>> pairs;
+    const auto copies_of = [&](const Tensor& x) {
+      QuantizedCopies copies;
+      copies.add({slot(texts), d.out(some)});
+      pairs.emplace_back(x, copies.copy[0].xq);
+      return copies;
+    };
+    Linear1 linear{.ragged = rows,
+                   .x = d.in("x", some),
+                   .w = d.in("w", {C, C}, 0.2f),
+                   .bias = d.in("bias", {C}),
+                   .activation = Activation::gelu,
+                   .saved = d.out(some),
+                   .y = d.out(some)};
+    linear.quantized = copies_of(linear.y);
+    rig_->ops().linear({&linear, 1});
+    Attention attention{.keys = keys,
+                        .queries = rows,
+                        .heads = problem.heads,
+                        .q = d.in("q", some),
+                        .k = d.in("k", all),
+                        .v = d.in("v", all),
+                        .stats = d.out({rows.rows, problem.heads, 2}),
+                        .context = d.out(some)};
+    attention.quantized = copies_of(attention.context);
+    rig_->ops().attention(attention);
+    ResidualNorm norm{.ragged = rows,
+                      .y = d.in("y", some),
+                      .gamma = d.in("gamma", {C}),
+                      .beta = d.in("beta", {C}),
+                      .epsilon = kEpsilon,
+                      .mean = d.out({rows.rows}),
+                      .rstd = d.out({rows.rows}),
+                      .x = d.out(some)};
+    norm.sum = norm.y;
+    norm.quantized = copies_of(norm.x);
+    rig_->ops().residual_norm(norm);
+    rig_->expect_guards_intact();
+    for (size_t i = 0; i < pairs.size(); ++i)
+      for (int r = 0; r < d.R; ++r)
+        EXPECT_TRUE(same_bits(rig_->read(pairs[i].second, r), quantized_alone(parse_format(texts[r]), 3, expected_rows,
+                                                                              C, rig_->read(pairs[i].first, r))))
+            << texts[r] << ", producer " << i;
+  }
+}
+
 // More sequences than a GPU's lane has counters for; every third row is a tile of zeros.
 TEST_P(QuantizedOpsTest, CopiesOfManySequences) {
   const Problem problem{.lengths = std::vector<int32_t>(33000, 2), .C = 16};

@@ -149,6 +149,32 @@ TEST_F(SweepTest, FamiliesWithoutAWidthArePoints) {
   EXPECT_EQ(sweep.result().at("points").size(), 4u) << "float, log of 4 bits (32 there are none), ternary, mxint";
 }
 
+TEST_F(SweepTest, OnePartAtATimeIsEvalWithThatLayersFormat) {
+  ASSERT_EQ(train("base", "--model 2,32,2,64 --lr 2e-3 --epochs 3").code, 0);
+  const std::string sweep = "--init {}/base --mode ptq --format \"integer(width=%,frac=1)\" --widths 2,3 ";
+  const std::vector<std::string> parts{"encoder.layer.0.*", "encoder.layer.1.*", "pooler.dense", "classifier"};
+  ASSERT_EQ(mpq(command("layers", sweep + "--each layer")).code, 0);
+  const auto points = rows("layers/points.tsv");
+  ASSERT_EQ(points.size(), 1 + 2 * parts.size());
+  for (size_t i = 1; i < points.size(); ++i) {
+    const std::string& part = points[i][2];
+    EXPECT_EQ(part, parts[(i - 1) % parts.size()]);
+    const Outcome one =
+        mpq("eval --json --checkpoint {}/base --data synthetic --rows 400 --max-tokens 32 --layer-format '" + part +
+            "=" + points[i][1] + "'");
+    ASSERT_EQ(one.code, 0) << one.err;
+    EXPECT_EQ(fmt::format("{:.5f}", one.result().at("accuracy").get<double>()), points[i][7]) << part;
+  }
+  EXPECT_NE(file("layers/accuracy_by_part.gp").find("'pooler.dense' 2"), std::string::npos);
+
+  ASSERT_EQ(mpq(command("linears", sweep + "--each linear")).code, 0);
+  ASSERT_EQ(mpq(command("alone", sweep + "--each linear --replicas 1")).code, 0);
+  EXPECT_EQ(rows("linears/points.tsv").size(), 1 + 2 * 14u);
+  for (const char* name : {"/points.tsv", "/table.tsv", "/formats.tsv", "/accuracy_by_part.tsv"})
+    EXPECT_EQ(file(std::string("linears") + name), file(std::string("alone") + name)) << name;
+  EXPECT_EQ(mpq(command("tables", sweep + "--each table")).code, 2);
+}
+
 TEST_F(SweepTest, ImpossibleSweepsAreRefused) {
   const auto refused = [&](const std::string& more, const std::string& said) {
     const Outcome outcome = mpq(command("sweep", more));

@@ -216,6 +216,30 @@ TEST_P(WaveTest, SessionsAreCutByNumberAndByMemory) {
   }
 }
 
+// Untrained, models that differ in formats only are one model up to there. What trains something has its own.
+TEST_P(WaveTest, TrialsWithoutTrainingShareTheirBase) {
+  train_.epochs = 0;
+  const std::string residual = "binary_residual(levels=2)", only_classifier[] = {"binary()", other, over_sequence};
+  std::vector<TrialJob> all = jobs({plain, residual, "binary()", "none", other, over_sequence});
+  for (TrialJob& job : all)
+    if (std::count(std::begin(only_classifier), std::end(only_classifier), job.name))
+      std::fill(job.formats.begin(), job.formats.end() - 1, LinearSpec{});
+  const WaveRunner one = runner(1);
+  for (const TrialJob& job : all) run(one, {{{job}, 0}});
+  const auto expected = std::exchange(left_, {});
+  SmallDevice roomy(*device_, SIZE_MAX);  // three replicas suit it
+  const WaveRunner shared({&roomy}, *setup_, train_, 0);
+  const auto sessions = shared.sessions(all);
+  EXPECT_EQ(sizes(sessions), (std::vector<size_t>{1, 1, 3, 1})) << "residual; plain; the head's; what sees all rows";
+  run(shared, sessions);
+  EXPECT_EQ(left_, expected);
+  all = jobs(
+      {"integer(width=8,frac=1)", "integer(width=8,frac=2)", "integer(width=8,frac=3)", "integer(width=8,frac=4)"});
+  EXPECT_EQ(sizes(shared.sessions(all)), (std::vector<size_t>{3, 1}));
+  for (TrialJob& job : all) std::fill(job.formats.begin(), job.formats.end() - 1, LinearSpec{});
+  EXPECT_EQ(sizes(shared.sessions(all)), (std::vector<size_t>{4})) << "more suit it where they share a layer";
+}
+
 TEST_P(WaveTest, OneThatDivergesLeavesTheOthersAlone) {
   const auto expected = alone({plain, other});
   const WaveRunner three = runner(3);

@@ -17,6 +17,8 @@ void declare(CommandLine& line, SweepOptions& o) {
   line.option("family", o.family, "all|NAME[,NAME]", "curves of one point: each family with its first choice");
   line.list("layer-format", o.layers, "NAME=FORMAT",
             "number format of one Linear, or of those that a shell pattern names, on every curve; may be repeated");
+  line.choice("each", o.each, {"model", "layer", "linear"},
+              "what has the format: the whole model; or one layer, or one Linear, at a time, the others in float");
   line.option("widths", o.widths, "N[,N]", "the widths; a format that has no such width leaves it out");
   line.choice("mode", o.mode, {"both", "ptq", "qat"}, "evaluate the base with the format, train on with it, or both");
   line.option("seeds", o.seeds, "N", "--seed and the next ones; order of the rows and dropout",

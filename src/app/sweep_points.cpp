@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "app/point_study.h"
 #include "base/error.h"
@@ -65,35 +66,54 @@ std::vector<CurvePoint> formats_of_curve(const std::string& curve, const std::ve
 
 }  // namespace
 
-std::string SweepPoint::name() const { return fmt::format("{} {} seed {}", trained ? "qat" : "ptq", format, seed); }
+std::string SweepPoint::name() const {
+  return fmt::format("{} {}{} seed {}", trained ? "qat" : "ptq", format, part.empty() ? "" : " in " + part, seed);
+}
 
-std::vector<SweepPoint> sweep_points(const SweepOptions& options) {
+std::vector<std::string> parts_of(const SweepOptions& options, const Bert& model) {
+  if (options.each == "model") return {""};
+  std::vector<std::string> parts;
+  for (const Linear* linear : model.linears()) {
+    const bool in_layer = linear->index < std::ssize(model.linears()) - 2;  // pooler and classifier are behind them
+    std::string part = linear->name.substr(linear->name.starts_with("bert.") ? 5 : 0);
+    if (options.each == "layer" && in_layer) part = part.substr(0, part.find('.', part.find("layer.") + 6)) + ".*";
+    if (parts.empty() || parts.back() != part) parts.push_back(part);
+  }
+  return parts;
+}
+
+std::vector<SweepPoint> sweep_points(const SweepOptions& options, const std::vector<std::string>& parts) {
   const bool ptq = options.mode != "qat", qat = options.mode != "ptq";
   if (options.train.init.empty())
     throw UserError("a sweep starts from a trained model", "name it with --init DIR; mpq train --out DIR makes one");
   if (qat && options.train.epochs == 0)
     throw UserError("--epochs 0: nothing is trained", "--mode ptq evaluates without training");
-  std::vector<CurvePoint> formats{{"none", "none", 0}};
+  std::vector<CurvePoint> formats;
   const std::vector<int> widths = parse_widths(options.widths);
   for (const std::string& curve : curves_of(options))
     for (const CurvePoint& format : formats_of_curve(curve, widths)) formats.push_back(format);
   std::vector<SweepPoint> points;
+  std::set<std::string> names;
+  const auto add = [&](const SweepPoint& point) {
+    if (!names.insert(point.name()).second)
+      throw UserError(fmt::format("the format {} is asked for twice", point.format), "once is enough");
+    points.push_back(point);
+  };
   for (int s = 0; s < options.seeds; ++s)
     for (const bool trained : {false, true}) {
       if (trained ? !qat : !ptq || (s > 0 && !has_own_base(options.train))) continue;
+      const uint64_t seed = options.train.seed + static_cast<uint64_t>(s);
+      add({trained, "none", 0, "none", seed});
       for (const CurvePoint& f : formats)
-        points.push_back({trained, f.curve, f.width, f.text, options.train.seed + static_cast<uint64_t>(s)});
+        for (const std::string& part : parts) add({trained, f.curve, f.width, f.text, seed, part});
     }
-  for (size_t i = 0; i < points.size(); ++i)
-    for (size_t j = 0; j < i; ++j)
-      if (points[i].name() == points[j].name())
-        throw UserError(fmt::format("the format {} is asked for twice", points[i].format), "once is enough");
   return points;
 }
 
 OpenFormats formats_of(const SweepPoint& point, const SweepOptions& options, const Bert& model) {
-  FormatArgs args{.format = point.format};
-  if (point.curve != "none") args.layers = options.layers;
+  FormatArgs args{.format = point.part.empty() ? point.format : "none"};
+  if (!point.is_control()) args.layers = options.layers;
+  if (!point.part.empty()) args.layers.push_back(point.part + "=" + point.format);
   return args.parse(model, ClosedFormats(model.linears().size()));
 }
 

@@ -13,17 +13,16 @@
 namespace mpq {
 namespace {
 
-bool is_control(const SweepPoint& point) { return point.curve == "none"; }
 std::string mode_of(const SweepPoint& point) { return point.trained ? "qat" : "ptq"; }
 
 bool has_test(const std::vector<SweepResult>& results) {
   return std::any_of(results.begin(), results.end(), [](const SweepResult& r) { return r.test.has_value(); });
 }
 
-const SweepMean* control_of(const std::vector<SweepMean>& means, bool trained) {
-  for (const SweepMean& m : means)
-    if (is_control(m.point) && m.point.trained == trained) return &m;
-  return nullptr;
+// A column says what has the format, where that is not the whole model.
+std::vector<std::string> with_part(bool parts, std::vector<std::string> row, const std::string& part) {
+  if (parts) row.insert(row.begin() + 2, part.empty() ? "-" : part);
+  return row;
 }
 
 double mean(const std::vector<double>& values) { return mean_of(values).mean; }
@@ -31,28 +30,37 @@ std::string accuracy_text(std::optional<double> accuracy) { return accuracy ? fm
 
 Table table_of(const std::vector<SweepMean>& means, bool test) {
   const std::string split = test ? "test" : "valid";
-  Table table{{"mode", "format", "width", "bits/weight", "seeds", split, "95% low", "95% high", "minus float", "valid"},
+  const bool parts = has_parts(means);
+  Table table{with_part(parts,
+                        {"mode", "format", "width", "bits/weight", "seeds", split, "95% low", "95% high", "minus float",
+                         "valid"},
+                        "in"),
               {}};
   for (const SweepMean& m : means) {
     const Mean mean = mean_of(m.accuracies);
     const bool known = std::isfinite(mean.interval.low);
     const SweepMean* control = control_of(means, m.point.trained);
-    table.add({mode_of(m.point), m.point.curve, m.point.width > 0 ? std::to_string(m.point.width) : "-",
-               fmt::format("{:.2f}", m.bits), std::to_string(m.accuracies.size()), fmt::format("{:.4f}", mean.mean),
-               known ? fmt::format("{:.4f}", mean.interval.low) : "-",
-               known ? fmt::format("{:.4f}", mean.interval.high) : "-",
-               control ? fmt::format("{:+.4f}", mean.mean - mpq::mean(control->accuracies)) : "-",
-               m.valid.empty() ? "-" : fmt::format("{:.4f}", mpq::mean(m.valid))});
+    table.add(with_part(parts,
+                        {mode_of(m.point), m.point.curve, m.point.width > 0 ? std::to_string(m.point.width) : "-",
+                         fmt::format("{:.2f}", m.bits), std::to_string(m.accuracies.size()),
+                         fmt::format("{:.4f}", mean.mean), known ? fmt::format("{:.4f}", mean.interval.low) : "-",
+                         known ? fmt::format("{:.4f}", mean.interval.high) : "-",
+                         control ? fmt::format("{:+.4f}", mean.mean - mpq::mean(control->accuracies)) : "-",
+                         m.valid.empty() ? "-" : fmt::format("{:.4f}", mpq::mean(m.valid))},
+                        m.point.part));
   }
   return table;
 }
 
 Table points_of(const std::vector<SweepResult>& results) {
-  Table table{{"mode", "format", "width", "seed", "bits", "valid", "test", "diverged"}, {}};
+  const bool parts = has_parts(means_of(results));
+  Table table{with_part(parts, {"mode", "format", "width", "seed", "bits", "valid", "test", "diverged"}, "in"), {}};
   for (const SweepResult& r : results)
-    table.add({mode_of(r.point), r.point.format, std::to_string(r.point.width), std::to_string(r.point.seed),
-               fmt::format("{:.4f}", r.bits), accuracy_text(r.valid), accuracy_text(r.test),
-               r.diverged ? "yes" : "no"});
+    table.add(with_part(
+        parts,
+        {mode_of(r.point), r.point.format, std::to_string(r.point.width), std::to_string(r.point.seed),
+         fmt::format("{:.4f}", r.bits), accuracy_text(r.valid), accuracy_text(r.test), r.diverged ? "yes" : "no"},
+        r.point.part));
   return table;
 }
 
@@ -60,22 +68,9 @@ Table formats_of(const std::vector<SweepResult>& results, const Bert& model) {
   Table table{{"point", "layer", "format"}, {}};
   const std::vector<std::string> names = format_names(model);
   for (const SweepResult& r : results)
-    for (size_t i = 0; i < r.formats.size() && !is_control(r.point); ++i)
+    for (size_t i = 0; i < r.formats.size() && !r.point.is_control(); ++i)
       table.add({r.point.name(), names[i], r.formats[i]});
   return table;
-}
-
-std::string control_name(bool trained, double epochs) {
-  return trained ? fmt::format("float32, {} more epoch{} (control)", epochs, epochs == 1 ? "" : "s")
-                 : "float32, the base";
-}
-
-std::vector<double> different_bits(const std::vector<SweepMean>& means) {
-  std::vector<double> bits;
-  for (const SweepMean& m : means) bits.push_back(m.bits);
-  std::sort(bits.begin(), bits.end());
-  bits.erase(std::unique(bits.begin(), bits.end()), bits.end());
-  return bits;
 }
 
 }  // namespace
@@ -87,7 +82,8 @@ std::vector<SweepMean> means_of(const std::vector<SweepResult>& results) {
     for (const SweepResult& r : results) {
       if (r.point.trained != trained) continue;
       const auto same = [&](const SweepMean& m) {
-        return m.point.trained == trained && m.point.format == r.point.format && m.point.curve == r.point.curve;
+        return m.point.trained == trained && m.point.format == r.point.format && m.point.curve == r.point.curve &&
+               m.point.part == r.point.part;
       };
       auto at = std::find_if(means.begin(), means.end(), same);
       if (at == means.end()) at = means.insert(means.end(), {r.point, r.bits, {}, {}});
@@ -97,27 +93,14 @@ std::vector<SweepMean> means_of(const std::vector<SweepResult>& results) {
   return means;
 }
 
-Figure sweep_figure(const std::vector<SweepMean>& means, const SweepOptions& options, bool test) {
-  Figure figure{.title = "What accuracy each width keeps, post-training (PTQ) and with training (QAT)",
-                .x_title = "average bits per Linear weight, shared exponents and scales counted",
-                .y_title = fmt::format("{} accuracy (mean, 95 % interval over seeds)", test ? "test" : "validation"),
-                .logarithmic_x = true};
-  const std::vector<double> bits = different_bits(means);
-  if (bits.size() <= 12) figure.x_labels = bits;
-  for (const SweepMean& m : means) {
-    if (is_control(m.point)) continue;
-    const std::string name = (m.point.trained ? "QAT " : "PTQ ") + m.point.curve;
-    auto curve =
-        std::find_if(figure.curves.begin(), figure.curves.end(), [&](const Curve& c) { return c.name == name; });
-    if (curve == figure.curves.end())
-      curve = figure.curves.insert(curve, {.name = name, .spread = Curve::Spread::bars});
-    add_mean(*curve, m.bits, m.accuracies);
-  }
-  for (const bool trained : {false, true})
-    if (const SweepMean* control = control_of(means, trained))
-      figure.curves.push_back(
-          control_line(control_name(trained, options.train.epochs), bits.front(), bits.back(), control->accuracies));
-  return figure;
+const SweepMean* control_of(const std::vector<SweepMean>& means, bool trained) {
+  for (const SweepMean& m : means)
+    if (m.point.is_control() && m.point.trained == trained) return &m;
+  return nullptr;
+}
+
+bool has_parts(const std::vector<SweepMean>& means) {
+  return std::any_of(means.begin(), means.end(), [](const SweepMean& m) { return !m.point.part.empty(); });
 }
 
 nlohmann::ordered_json to_json(const std::vector<SweepResult>& results) {
@@ -126,6 +109,7 @@ nlohmann::ordered_json to_json(const std::vector<SweepResult>& results) {
     const Mean mean = mean_of(m.accuracies);
     nlohmann::ordered_json o{{"mode", mode_of(m.point)},  {"format", m.point.format},   {"width", m.point.width},
                              {"bits_per_weight", m.bits}, {"accuracies", m.accuracies}, {"mean", mean.mean}};
+    if (!m.point.part.empty()) o["in"] = m.point.part;
     if (std::isfinite(mean.interval.low)) o["low"] = mean.interval.low, o["high"] = mean.interval.high;
     list.push_back(o);
   }
@@ -143,10 +127,11 @@ void report(const std::vector<SweepResult>& results, const SweepOptions& options
   write_file_atomic(folder / "table.md", to_markdown(table));
   write_file_atomic(folder / "points.tsv", to_tsv(points_of(results)));
   write_file_atomic(folder / "formats.tsv", to_tsv(formats_of(results, model)));
-  const bool drawn = write_figure(sweep_figure(means, options, test), folder, "accuracy_by_width");
+  const std::string name = has_parts(means) ? "accuracy_by_part" : "accuracy_by_width";
+  const bool drawn = write_figure(sweep_figure(means, options, test), folder, name);
   if (quiet) return;
   fmt::print("\n{}\n{}: table.tsv, points.tsv, formats.tsv, {}\n", to_text(table), folder.string(),
-             drawn ? "accuracy_by_width.svg and .png" : "figure data");
+             drawn ? name + ".svg and .png" : "figure data");
 }
 
 }  // namespace mpq

@@ -23,7 +23,8 @@ PointPlan plan_of(const SweepOptions& o, Setup& setup) {
                  .points = {},
                  .running = o.out + "/running/",
                  .replicas = o.replicas};
-  for (const SweepPoint& p : sweep_points(o)) plan.points.push_back({p.name(), p.seed, p.trained});
+  for (const SweepPoint& p : sweep_points(o, parts_of(o, Bert(setup.config))))
+    plan.points.push_back({p.name(), p.seed, p.trained});
   return plan;
 }
 
@@ -42,7 +43,7 @@ std::optional<double> accuracy(const FrozenTrial& trial, const char* key) {
 Sweep::Sweep(const SweepOptions& options, Setup& setup, const Devices& devices, Storage& storage)
     : PointStudy(plan_of(options, setup), options.train, setup, devices, storage),
       options_(options),
-      points_(sweep_points(options)) {}
+      points_(sweep_points(options, parts_of(options, *model()))) {}
 
 void Sweep::print_plan(const Devices& devices) const {
   print_devices(devices);

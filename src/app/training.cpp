@@ -71,7 +71,7 @@ SessionOptions session_options(const TrainArgs& train, const DataOptions& data) 
 
 void start_weights(Session& session, const Setup& setup) {
   if (!setup.init) session.initialise();
-  for (int r = 0; r < session.replicas(); ++r) {
+  for (int r = 0; r < session.parameter_sets(); ++r) {
     if (setup.init)
       start_weights(session, r, *setup.init);
     else if (session.replica(r).pruning.weights)

@@ -24,6 +24,12 @@ void take_in(TrialJob& job, const TrialJob& twin, double share) {
 
 }  // namespace
 
+bool TrialSetting::evaluates_base(const TrialJob& job) const {
+  const auto trains = [](const LinearSpec& spec) { return trained_count(spec.x) > 0; };
+  return train_of(job).epochs == 0 && job.start.empty() && !pruning_of(job) && !job.model->adapters &&
+         std::none_of(job.formats.begin(), job.formats.end(), trains);
+}
+
 std::vector<TrialJob> once_each(const std::vector<TrialJob>& jobs) {
   std::vector<TrialJob> once;
   std::vector<int> twins;

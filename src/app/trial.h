@@ -69,8 +69,12 @@ struct TrialSetting {
   Pruning pruning_of(const TrialJob& job) const {
     return job.pruning || !setup.init ? job.pruning : setup.init->pruning;
   }
+  // Untrained, it is a base model in other formats, and shares the base with others.
+  bool evaluates_base(const TrialJob& job) const;
   SessionOptions session_options(const TrialJob& job) const {
-    return mpq::session_options(train_of(job), setup.data_options);
+    SessionOptions options = mpq::session_options(train_of(job), setup.data_options);
+    options.one_model = evaluates_base(job);
+    return options;
   }
 };
 

@@ -8,11 +8,13 @@
 #include "app/trial_session.h"
 #include "base/crew.h"
 #include "base/text.h"
+#include "nn/model_formats.h"
 
 namespace mpq {
 namespace fs = std::filesystem;
 namespace {
 
+constexpr size_t kSharing = 16;         // replicas that suit any device where layers below them are computed once
 constexpr double kShareOfMemory = 0.9;  // the rest is for what no session counts: graphs, libraries, other processes
 
 // 0: over a row at most; 1: over a sequence; 2: over the batch. Each has sessions of its own: the last layer runs
@@ -24,14 +26,31 @@ int looks_over(const TrialJob& job, const Pruning& pruning) {
                      [&](const LinearSpec& spec) { return over(spec.x) || over(spec.y); });
 }
 
+// Layers below the first format: what is shared with others of the same base. -1: it has a model of its own.
+int float_layers(const TrialJob& job, bool evaluates_base) {
+  if (!evaluates_base) return -1;
+  for (const EmbeddingTable& table : job.model->tables())
+    if (spec_of(job.formats, table) != LinearSpec{}) return 0;
+  const auto formatted = [&](const BertLayer& l) {
+    const auto linears = {&l.query, &l.key, &l.value, &l.attention_output, &l.intermediate, &l.output};
+    return std::any_of(linears.begin(), linears.end(), [&](const Linear* linear) {
+      return !linear->is_identity() && job.formats[linear->index] != LinearSpec{};
+    });
+  };
+  const std::vector<BertLayer>& layers = job.model->layers;
+  return static_cast<int>(std::find_if(layers.begin(), layers.end(), formatted) - layers.begin());
+}
+
 struct Placed {
   TrialJob job;
   int64_t step;
-  int looks_over;
+  int looks_over, float_layers;
   size_t architecture;  // the number of the first job that has it
 
   // Equal: they may share a session. Ascending: the order of the sessions.
-  auto key() const { return std::tuple(-step, looks_over, architecture, job.epochs.value_or(-1), job.start.empty()); }
+  auto key() const {
+    return std::tuple(-step, looks_over, float_layers, architecture, job.epochs.value_or(-1), job.start.empty());
+  }
 };
 
 size_t architecture_of(const std::vector<TrialJob>& jobs, const BertConfig& config) {
@@ -46,6 +65,7 @@ WaveRunner::WaveRunner(std::vector<Device*> devices, const Setup& setup, const T
     : devices_(std::move(devices)),
       setting_{setup, train},
       most_(static_cast<size_t>(std::max(1, replicas > 0 ? replicas : devices_.at(0)->replicas_at_once()))),
+      most_sharing_(replicas > 0 ? most_ : std::max(most_, kSharing)),
       lanes_(lanes) {}
 
 std::vector<SessionJobs> WaveRunner::sessions(std::vector<TrialJob> jobs) const {
@@ -54,14 +74,15 @@ std::vector<SessionJobs> WaveRunner::sessions(std::vector<TrialJob> jobs) const 
   for (const TrialJob& job : jobs) {
     const auto kept = read_kept(setting_, job);
     placed.push_back({job, kept ? kept->state.optimizer.step : 0, looks_over(job, setting_.pruning_of(job)),
-                      architecture_of(jobs, job.model->config())});
+                      float_layers(job, setting_.evaluates_base(job)), architecture_of(jobs, job.model->config())});
   }
   std::stable_sort(placed.begin(), placed.end(), [](const Placed& a, const Placed& b) { return a.key() < b.key(); });
   std::vector<SessionJobs> sessions;
   for (auto at = placed.begin(); at != placed.end();) {
     SessionJobs session{.step = at->step};
     const auto end = std::find_if(at, placed.end(), [&](const Placed& p) { return p.key() != at->key(); });
-    for (auto p = at; p != end && session.jobs.size() < share; ++p) session.jobs.push_back(p->job);
+    const size_t most = std::min(share, at->float_layers > 0 ? most_sharing_ : most_);
+    for (auto p = at; p != end && session.jobs.size() < most; ++p) session.jobs.push_back(p->job);
     const size_t count = fitting(*at->job.model, setting_.replicas(session.jobs), setting_.session_options(at->job));
     session.jobs.erase(session.jobs.begin() + static_cast<std::ptrdiff_t>(count), session.jobs.end());
     at += static_cast<std::ptrdiff_t>(session.jobs.size());
@@ -119,7 +140,8 @@ std::vector<Evaluation> WaveRunner::evaluate_kept(const std::vector<fs::path>& f
   while (all.size() < folders.size()) {
     const Bert model(checkpoints[all.size()].config);
     std::vector<Replica> replicas;  // the next ones of one architecture
-    for (size_t i = all.size(); i < folders.size() && checkpoints[i].config == model.config(); ++i)
+    for (size_t i = all.size();
+         i < folders.size() && replicas.size() < most_ && checkpoints[i].config == model.config(); ++i)
       replicas.push_back({.formats = checkpoints[i].formats, .pruning = checkpoints[i].pruning});
     replicas.resize(fitting(model, replicas, options));
     Session session(*devices_[0], model, replicas, options);
@@ -144,7 +166,7 @@ size_t WaveRunner::fitting(const Bert& model, std::span<const Replica> replicas,
   const Device& device = tightest();
   const size_t free = device.free_bytes();
   const auto budget = static_cast<size_t>(kShareOfMemory / lanes_ * static_cast<double>(free));
-  for (size_t n = std::min(most_, replicas.size());;) {
+  for (size_t n = replicas.size();;) {
     const size_t needed = Session::memory(device, model, {replicas.begin(), replicas.begin() + n}, options);
     if (needed <= budget) return n;
     if (n == 1)

@@ -21,9 +21,9 @@ class WaveRunner {
   WaveRunner(std::vector<Device*> devices, const Setup& setup, const TrainArgs& train, int replicas, int lanes = 1);
 
   // The sessions that train these jobs. Together are those of one architecture whose states stand at the same step and
-  // that train for as many epochs; those whose formats look over a sequence (they would slow down a whole session) have
-  // sessions of their own, the last. No session has more than a device's share of the jobs. UserError if the memory is
-  // too small for one of them.
+  // that train for as many epochs; of those that only evaluate the base, those that share as many float layers. Those
+  // whose formats look over a sequence (they would slow down a whole session) have sessions of their own, the last. No
+  // session has more than a device's share of the jobs. UserError if the memory is too small for one of them.
   std::vector<SessionJobs> sessions(std::vector<TrialJob> jobs) const;
   // Trains the sessions, evaluates them on the splits, and calls every job's `finished`. Each device has a thread of
   // its own; `alive` and `finished` are called in the caller's. Where one device fails the others stop, and their
@@ -50,7 +50,7 @@ class WaveRunner {
 
   std::vector<Device*> devices_;
   TrialSetting setting_;
-  size_t most_;  // replicas a session
+  size_t most_, most_sharing_;  // replicas a session; where they share layers
   int lanes_;
 };
 

@@ -9,6 +9,7 @@ namespace mpq {
 void plan_for(QuantSlot& slot, const QuantSpec& spec) {
   slot.over_sequence |= reach(spec, Role::activation) == Reach::sequence;
   slot.tiles_over_rows |= tile_reach(spec) == Reach::sequence;
+  slot.elementwise &= reach(spec, Role::activation) == Reach::element;
   slot.surveys = std::max(slot.surveys, surveys(spec));
 }
 

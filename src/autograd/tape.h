@@ -35,6 +35,8 @@ class Tape {
   Ops& ops() const { return ops_; }
   Arena& arena() const { return arena_; }
   int replicas() const { return replicas_; }
+  // Of what is computed from here on. What is there already, of one replica, is then read by all of them.
+  void set_replicas(int replicas) { replicas_ = replicas; }
   bool recording() const { return recording_; }
 
   // Called before each product of Linears, with what it is about to multiply.

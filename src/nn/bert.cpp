@@ -1,5 +1,6 @@
 #include "nn/bert.h"
 
+#include <algorithm>
 #include <array>
 
 #include "base/text.h"
@@ -168,6 +169,7 @@ class Forward {
   }
 
   Var run() {
+    if (t_.values.replicas > 1 && t_.values.replica_stride == 0) go_together();
     Features x = embeddings();
     for (size_t l = 0; l < model_.layers.size(); ++l) x = layer(x, l);
     const Linear &pooler = model_.pooler, &classifier = model_.classifier;
@@ -181,15 +183,36 @@ class Forward {
   }
 
  private:
+  // Replicas of the same parameters are one until their formats differ.
+  void go_together() {
+    const auto differs = [&](const auto& row) { return formats_.differs(row.index); };
+    if (std::any_of(model_.tables().begin(), model_.tables().end(), differs)) return;
+    tape_.set_replicas(1);
+    const auto& linears = model_.linears();  // in the order they run
+    const auto at = std::find_if(linears.begin(), linears.end(), [&](const Linear* l) { return differs(*l); });
+    if (at != linears.end()) parting_ = *at;
+  }
+  // What each replica reads of x, of which there is one.
+  Features part(Tape& tape, const Features& x, std::span<const Reader> readers) const {
+    tape.set_replicas(formats_.replicas());
+    return read_again(tape, x, readers, x.rank);
+  }
+  Tensor of_all_replicas(Tensor x) const {
+    x.replicas = formats_.replicas();
+    return x;
+  }
+  bool parts_at(const BertLayer& l) const {
+    return parting_ && (parting_ == &l.query || parting_ == &l.key || parting_ == &l.value);
+  }
   // `whole`: of [CLS] rows, what the Linear would read in all rows.
   Reader quantized_reader(const Linear& linear, const Features* whole = nullptr) const {
     Reader reader = formats_.reader(t_, linear);
     if (whole) reader.whole = {whole->read[0], batch_.ragged.starts};
     return reader;
   }
-  // Of what is to be pruned first the producer makes no quantized copy.
+  // Of what is to be pruned first, or where replicas part, the producer makes no quantized copy.
   Reader reader(const Linear& linear, const Features* whole = nullptr) const {
-    return formats_.pruning().any({&linear}) ? Reader{} : quantized_reader(linear, whole);
+    return formats_.pruning().any({&linear}) || &linear == parting_ ? Reader{} : quantized_reader(linear, whole);
   }
   PruneTerms pruning(const Linear& linear, const Features* whole = nullptr) const {
     constexpr int first_site = 1 << 16;  // dropout's lie below
@@ -200,6 +223,7 @@ class Forward {
   }
   // What the Linear reads of x.
   Features input(Tape& tape, const Features& x, const Linear& linear, const Features* whole = nullptr) const {
+    if (&linear == parting_) return part(tape, x, std::array{quantized_reader(linear, whole)});
     if (!formats_.pruning().any({&linear})) return x;
     return prune(tape, x, std::array{pruning(linear, whole)})[0];
   }
@@ -241,8 +265,11 @@ class Forward {
   static int site(size_t l) { return static_cast<int>(3 * l); }
   std::vector<Reader> attention_readers(size_t l) const {
     const BertLayer& layer = model_.layers[l];
-    if (prunes_attention(layer)) return {};
-    return {reader(layer.query), reader(layer.key), reader(layer.value)};
+    if (prunes_attention(layer) || parts_at(layer)) return {};
+    return all_attention_readers(layer);
+  }
+  std::vector<Reader> all_attention_readers(const BertLayer& layer) const {
+    return {quantized_reader(layer.query), quantized_reader(layer.key), quantized_reader(layer.value)};
   }
   // The gradients of a norm are computed together; where only one of its parameters is frozen, nobody reads that one's.
   Tensor norm_grad(const Parameter* p, const Parameter* other) const {
@@ -279,8 +306,9 @@ class Forward {
   };
 
   // In the last layer only the first rows ([CLS]) go on, unless an output's format looks over the sequence.
-  Features layer(const Features& x, size_t l) {
+  Features layer(const Features& below, size_t l) {
     const BertLayer& layer = model_.layers[l];
+    const Features x = parts_at(layer) ? part(tape_, below, all_attention_readers(layer)) : below;
     const LinearTerms query = terms(layer.query), key = terms(layer.key), value = terms(layer.value);
     const auto [q, k, v] = attention_inputs(tape_, x, layer);
     const bool last = l + 1 == model_.layers.size(), masked = bool(batch_.masked);
@@ -308,7 +336,7 @@ class Forward {
       const Stages whole = whole_stages(forward_only, batch_.ragged);
       return cls_output(l, first, stages(tape_, l, first, of_first, &whole));
     }
-    const size_t before = tape_.arena().mark();
+    const Before before{tape_.arena().mark(), tape_.replicas()};
     const Stages s = stages(tape_, l, first, of_first);
     if (formats_.input_over_sequence()) fill_zero_tiles(l, first, of_first, s, before, whole_stages);
     return cls_output(l, first, s);
@@ -317,8 +345,12 @@ class Forward {
   // Where a format of first rows wants something of all rows for tiles of zeros only: if there is such a tile, which as
   // good as never happens, the stages of all rows are computed, then those of the first ones again, in the same places
   // (the tape's tensors come in the same order from `before` on).
+  struct Before {
+    size_t mark;
+    int replicas;
+  };
   template <class WholeStages>
-  void fill_zero_tiles(size_t l, const Features& first, const Projections& of_first, const Stages& s, size_t before,
+  void fill_zero_tiles(size_t l, const Features& first, const Projections& of_first, const Stages& s, Before before,
                        const WholeStages& whole_stages) {
     const BertLayer& layer = model_.layers[l];
     Arena& arena = tape_.arena();
@@ -331,17 +363,17 @@ class Forward {
         {&layer.attention_output, &s.context}, {&layer.intermediate, &s.middle}, {&layer.output, &s.wide}};
     for (const auto& [linear, stage] : inputs)
       if (const Reader reader = quantized_reader(*linear); reader.slot.over_sequence)
-        need.rows[need.count++] = {reader.slot, stage->x->data};
+        need.rows[need.count++] = {reader.slot, of_all_replicas(stage->x->data)};
     if (!tape_.ops().need_whole(need)) return;
-    Tape forward_only(tape_.ops(), arena, tape_.replicas(), false);
+    Tape forward_only(tape_.ops(), arena, before.replicas, false);
     const Stages whole = whole_stages(forward_only, rows);
     const size_t end = arena.mark();
-    arena.rewind(before);
-    Tape again(tape_.ops(), arena, tape_.replicas(), tape_.recording());
+    arena.rewind(before.mark);
+    Tape again(tape_.ops(), arena, before.replicas, tape_.recording());
     Features first_again = first;
     first_again.ragged = ones;
     stages(again, l, first_again, of_first, &whole);
-    check(arena.mark() == after, "{} bytes where there were {}", arena.mark() - before, after - before);
+    check(arena.mark() == after, "{} bytes where there were {}", arena.mark() - before.mark, after - before.mark);
     arena.rewind(end);
   }
 
@@ -402,6 +434,7 @@ class Forward {
   const FormatTable& formats_;
   const BertBatch& batch_;
   const DropoutState& dropout_;
+  const Linear* parting_ = nullptr;  // where replicas that went together part
 };
 
 }  // namespace

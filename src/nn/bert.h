@@ -106,7 +106,7 @@ class Bert {
 
 // The numbers one step works with, for R replicas.
 struct BertTensors {
-  Tensor values;                               // flat [R][size] masters
+  Tensor values;                               // flat [R][size] masters; stride 0: one set of them for all replicas
   Tensor quantized;                            // flat [R][dense size, or size]: weights, biases, tables; or empty
   Tensor grads;                                // flat [R][dense size]; or empty
   Tensor dword;                                // [most, C] compact; or empty
@@ -143,7 +143,8 @@ class FormatTable;  // nn/format_table.h
 Features masked_rows(Tape& tape, const Bert& model, const BertTensors& tensors, const FormatTable& formats,
                      const BertBatch& batch, const DropoutState& dropout);
 
-// Logits [B, classes].
+// Logits [B, classes]. Of replicas that share their parameters one computes for all what lies below the first Linear
+// whose formats differ.
 Var forward(Tape& tape, const Bert& model, const BertTensors& tensors, const FormatTable& formats,
             const BertBatch& batch, const DropoutState& dropout);
 

@@ -101,6 +101,13 @@ bool FormatTable::any(int row, int operand) const {
   return false;
 }
 
+bool FormatTable::differs(int row) const {
+  for (int r = 1; r < replicas_; ++r)
+    for (const int operand : {kX, kW, kB, kY})
+      if (!(spec(r, row, operand) == spec(0, row, operand))) return true;
+  return false;
+}
+
 Reader FormatTable::reader(const BertTensors& t, const Linear& linear) const {
   if (linear.is_identity() || !any(linear.index, kX)) return {};
   Reader reader{.slot = slot(shares_input_with_[linear.index], kX)};

@@ -38,6 +38,8 @@ class FormatTable {
     return table_[(replica * rows_ + row) * 4 + operand];
   }
 
+  bool differs(int row) const;  // in any operand, between any replicas
+
   Reader reader(const BertTensors& t, const Linear& linear) const;  // empty slot if all are `none`
   LinearTerms terms(const BertTensors& t, const Linear& linear) const;
   // What the embeddings look their rows up in.

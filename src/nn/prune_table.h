@@ -18,6 +18,7 @@ class PruneTable {
   bool weights() const { return weights_; }        // whether any replica prunes weights
   bool over_batch() const { return over_batch_; }  // or has thresholds of a whole batch
 
+  bool any() const { return weights_ || !table_.empty(); }
   // Whether any replica prunes the input of any of these.
   bool any(std::initializer_list<const Linear*> linears) const;
   PruneSlot slot(const Linear& linear) const;

@@ -50,8 +50,9 @@ struct QuantSlot {
   const QuantSpec* specs = nullptr;
   int64_t stride = 0;
   Tensor trained;
-  // Some replica's format looks over a whole sequence (reach); its very tiles hold several rows (tile_reach).
-  bool over_sequence = false, tiles_over_rows = false;
+  // Some replica's format looks over a whole sequence (reach); its very tiles hold several rows (tile_reach). All look
+  // at one value at a time.
+  bool over_sequence = false, tiles_over_rows = false, elementwise = true;
   int surveys = 0;  // the most passes over its whole tensor that some replica's format begins with
   HD explicit operator bool() const { return specs != nullptr; }
 };

@@ -35,6 +35,8 @@ Session::Session(Device& device, const Bert& model, std::vector<Replica> replica
       masks_(replicas_.size()) {
   options_ = Memory::with_eval_rows(device, model, formats_, options);
   const int64_t steps = steps_of(replicas_);
+  check(!options.one_model || (!options.training && !formats_.pruning().any() && !model.adapters),
+        "replicas of one model are trained, pruned or adapted");
   for (const Replica& r : replicas_)
     check(std::max<int64_t>(1, r.schedule.steps) == steps, "replicas of {} and {} steps", r.schedule.steps, steps);
   reserve(steps);
@@ -74,7 +76,9 @@ void Session::fill_tables(int64_t steps) {
   copy(m.prune_specs, formats_.pruning().table());
   formats_.place(m.specs, m.prune_specs);
   Ops& ops = device_.ops();
-  ops.fill(m.tensors.values, 0.0f);
+  Tensor values = m.tensors.values;
+  values.replicas = parameter_sets();
+  ops.fill(values, 0.0f);
   if (m.mask) ops.fill(m.mask, 1.0f);
   constexpr int64_t no_step = -1;  // what evaluation draws by
   device_.copy_in(m.eval_step, &no_step, sizeof(no_step));
@@ -96,7 +100,9 @@ void Session::fill_tables(int64_t steps) {
     device_.copy_in(m.prune_seeds + r, &replicas_[r].pruning.seed, sizeof(uint64_t));
     for (const Linear* linear : model_.linears()) {
       float trained[4] = {0, 0, 0, 1};
-      initial_trained(replicas_[r].formats[linear->index].x, trained);
+      const QuantSpec& x = replicas_[r].formats[linear->index].x;
+      check(!options_.one_model || trained_count(x) == 0, "{} trains something of its replica's own", to_text(x));
+      initial_trained(x, trained);
       set(r, *linear->trained, trained);
     }
     if (model_.adapters) set_adapters(r);
@@ -125,7 +131,7 @@ void Session::initialise() {
   for (const Parameter& p : model_.parameters().all()) {
     if (is_extra(p)) continue;
     std::map<uint64_t, std::vector<float>> by_seed;
-    for (int r = 0; r < replicas(); ++r) {
+    for (int r = 0; r < parameter_sets(); ++r) {
       const auto [values, fresh] = by_seed.try_emplace(replicas_[r].seed);
       if (fresh) values->second = initial_values(p, replicas_[r].seed, model_.config().initializer_range);
       set(r, p, values->second);

@@ -33,6 +33,9 @@ struct SessionOptions {
   double clip = 1.0;       // of the gradient's global norm; 0: off
   bool decay_all = false;  // weight decay on every parameter, biases and LayerNorms included
   bool training = true;    // false: no gradients, no optimizer state
+  // One set of parameters for all replicas, which differ in formats (that train nothing). Without training, pruning and
+  // adapters.
+  bool one_model = false;
   // 2: a batch's gradient is the sum of two halves' (StepOrder::half), each computed as if alone: the same bits from
   // one device and from two. AdamW is then dense everywhere.
   int shards = 1;
@@ -61,6 +64,7 @@ class Session {
   const Replica& replica(int r) const { return replicas_[r]; }
   const Bert& model() const { return model_; }
   int64_t step() const { return step_; }
+  int parameter_sets() const { return options_.one_model ? 1 : replicas(); }  // the first so many replicas have one
   int eval_rows() const { return options_.eval_rows; }
   int64_t nodes() const { return replay_->nodes(); }  // of a recorded step, where the device records
 

@@ -33,7 +33,8 @@ void Session::Memory::allocate(Arena arena, const Bert& model, const FormatTable
   const int64_t size = set.size(), dense = set.dense_size(), vocabulary = model.word->shape[0];
   specs = parameters.array<QuantSpec>(static_cast<int64_t>(formats.table().size()));
   prune_specs = parameters.array<PruneSpec>(static_cast<int64_t>(formats.pruning().table().size()));
-  tensors.values = flat(size, R);
+  tensors.values = flat(size, options.one_model ? 1 : R);
+  if (options.one_model) tensors.values.replicas = R, tensors.values.replica_stride = 0;
   if (formats.pruning().weights()) mask = flat(dense, R);
   if (const int64_t quantized = formats.quantized_size(model)) tensors.quantized = flat(quantized, R);
   seeds = parameters.array<uint64_t>(R);
