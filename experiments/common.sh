@@ -39,9 +39,10 @@ begin() {
   local variable
   settings=
   for variable in QUICK DATA VOCAB ROWS DEVICE PRECISION SEEDS BASE $2; do
-    [[ -z ${!variable:-} ]] || settings+="$variable=$(printf %q "${!variable}") "
+    [[ -z ${!variable:-} ]] || settings+="$variable=$(quoted "${!variable}") "
   done
-  settings+="experiments/$1.sh${*:3}"
+  settings+="experiments/$1.sh"
+  for variable in "${@:3}"; do settings+=" $(quoted "$variable")"; done
   data=(--data "$DATA" --device "$DEVICE" --precision "$PRECISION" ${VOCAB:+--tokenizer "$VOCAB"} ${ROWS:+--rows "$ROWS"})
   start=(${BASE:+--init "$BASE"}) recipe=()
   if [[ -n $QUICK ]]; then
@@ -54,6 +55,9 @@ begin() {
   rm -f "$work"/{runs,means}.tsv
   trap end EXIT
 }
+
+# As one would type it.
+quoted() { [[ $1 =~ ^[A-Za-z0-9_.,:/=+%-]+$ ]] && echo "$1" || echo "${1@Q}"; }
 
 # key TEXT...: a number for what decides results: these texts, the program, the pretrained base.
 key() {

@@ -8,8 +8,8 @@
 
 namespace mpq {
 
-// best_so_far and pareto; seeds: the winners, where they were trained again with other seeds; selection, where the test split was
-// watched. Returns the names of those that gnuplot drew.
+// best_so_far and pareto; seeds: the winners, where they were trained again with other seeds; selection, where the test
+// split was watched. Returns the names of those that gnuplot drew.
 std::vector<std::string> draw_search(const std::vector<StudyResult>& results, const SearchStyle& style,
                                      const std::filesystem::path& folder);
 
