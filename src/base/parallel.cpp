@@ -145,6 +145,9 @@ void set_threads(int threads) {
 
 int threads() { return the_pool().size(); }
 
+Alone::Alone() : before_(std::exchange(inside_task, true)) {}
+Alone::~Alone() { inside_task = before_; }
+
 void parallel_for(int64_t tasks, const std::function<void(int64_t)>& task) {
   if (!inside_task && tasks > 1 && the_pool().size() > 1 && the_pool().run(tasks, task)) return;
   for (int64_t i = 0; i < tasks; ++i) task(i);

@@ -15,4 +15,16 @@ int threads();
 // here.
 void parallel_for(int64_t tasks, const std::function<void(int64_t task)>& task);
 
+// While it lives, its thread does by itself what it hands to parallel_for: for work beside somebody else's.
+class Alone {
+ public:
+  Alone();
+  ~Alone();
+  Alone(const Alone&) = delete;
+  Alone& operator=(const Alone&) = delete;
+
+ private:
+  bool before_;
+};
+
 }  // namespace mpq
