@@ -105,7 +105,7 @@ void TrainingRun::start() {
   }
 }
 
-// Where the folders are of two steps, a kill came between them.
+// Where the folders are of two steps, a kill came in the moment between their names.
 void TrainingRun::resume() {
   for (size_t r = 0; r < models_.size(); ++r) states_[r] = read_state(r);
   session_.begin(states_[0].optimizer.step);
@@ -198,42 +198,47 @@ std::vector<RunResult> TrainingRun::evaluate() {
   return results;
 }
 
+// A kill between two folders that take their places would leave them of two steps: all are written before.
 void TrainingRun::write(bool unfinished) {
+  check_targets(models_);
+  std::vector<std::unique_ptr<AtomicFolder>> folders;
   for (size_t r = 0; r < models_.size(); ++r) {
     if (models_[r].folder.empty()) continue;
+    const AtomicFolder& folder = *folders.emplace_back(std::make_unique<AtomicFolder>(models_[r].folder));
     states_[r].options = fingerprint(r);
     if (unfinished) states_[r].optimizer = session_->optimizer_state(static_cast<int>(r));
-    write_model(r, unfinished ? &states_[r] : nullptr);
-    if (!unfinished) write_curve(r);
+    write_model(folder, r, unfinished ? &states_[r] : nullptr);
+    if (!unfinished) write_curve(folder, r);
     states_[r].optimizer = {};
   }
+  AtomicFolder::commit_all(folders);
 }
 
-void TrainingRun::write_model(size_t r, const TrainingState* state) {
+void TrainingRun::write_model(const AtomicFolder& folder, size_t r, const TrainingState* state) {
   const CheckpointInfo info = setup_.checkpoint_info();
   const int replica = static_cast<int>(r);
   if (!model_.adapters)
-    write_checkpoint(models_[r].folder, *session_, replica, *setup_.data.tokenizer, info, state);
+    write_checkpoint(folder, *session_, replica, *setup_.data.tokenizer, info, state);
   else if (state || !recipe_.merge)
-    write_adapter(models_[r].folder, *session_, replica, info, base_of(recipe_.train, models_[r].seed), state);
+    write_adapter(folder, *session_, replica, info, base_of(recipe_.train, models_[r].seed), state);
   else
-    write_merged(r, info);
+    write_merged(folder, r, info);
 }
 
-void TrainingRun::write_merged(size_t r, const CheckpointInfo& info) {
+void TrainingRun::write_merged(const AtomicFolder& folder, size_t r, const CheckpointInfo& info) {
   const Bert plain(setup_.config);
   const Replica replica{.formats = replicas_[r].formats, .pruning = of_activations(replicas_[r].pruning)};
   Session merged(*devices_[0], plain, {replica}, {.max_tokens = setup_.data_options.max_tokens, .training = false});
   merge_adapters(*session_, static_cast<int>(r), merged);
-  write_checkpoint(models_[r].folder, merged, 0, *setup_.data.tokenizer, info);
+  write_checkpoint(folder, merged, 0, *setup_.data.tokenizer, info);
 }
 
-void TrainingRun::write_curve(size_t r) const {
+void TrainingRun::write_curve(const AtomicFolder& folder, size_t r) const {
   const TrainingState& state = states_[r];
   std::string text = "step\tloss\tnorm\n";
   for (size_t i = 0; i < state.loss.size(); ++i)
     text += fmt::format("{}\t{:.9g}\t{:.9g}\n", i + 1, state.loss[i], state.norm[i]);
-  write_file_atomic(std::filesystem::path(models_[r].folder) / "loss.tsv", text);
+  write_file_atomic(folder.path() / "loss.tsv", text);
 }
 
 // Everything that decides the bits of a model; equal fingerprints may continue each other.

@@ -76,9 +76,9 @@ class TrainingRun {
   TrainingState read_state(size_t r);
   void see(const Progressed& done);
   void write(bool unfinished);
-  void write_model(size_t r, const TrainingState* state);
-  void write_merged(size_t r, const CheckpointInfo& info);
-  void write_curve(size_t r) const;
+  void write_model(const AtomicFolder& folder, size_t r, const TrainingState* state);
+  void write_merged(const AtomicFolder& folder, size_t r, const CheckpointInfo& info);
+  void write_curve(const AtomicFolder& folder, size_t r) const;
   std::string fingerprint(size_t r) const;
   std::string name(size_t r) const;  // "", or " of the seed 43", where there are several
 

@@ -110,16 +110,25 @@ AtomicFolder::~AtomicFolder() {
   if (!temporary_.empty()) fs::remove_all(temporary_, ignored);
 }
 
-void AtomicFolder::commit() {
+void AtomicFolder::sync() const {
   for (const auto& entry : fs::recursive_directory_iterator(temporary_)) {
     if (!entry.is_regular_file()) continue;
     Descriptor d{::open(entry.path().c_str(), O_RDONLY)};
     if (d.fd < 0 || ::fsync(d.fd) != 0) fail_io("sync", entry.path());
   }
   sync_folder(temporary_);
+}
+
+void AtomicFolder::commit() {
+  sync();
   // Both names change hands at once; the destructor then removes the old folder.
   if (::renameat2(AT_FDCWD, temporary_.c_str(), AT_FDCWD, target_.c_str(), RENAME_EXCHANGE) != 0) rename_over_target();
   sync_folder(parent_of(target_));
+}
+
+void AtomicFolder::commit_all(std::span<const std::unique_ptr<AtomicFolder>> folders) {
+  for (const auto& folder : folders) folder->sync();
+  for (const auto& folder : folders) folder->commit();
 }
 
 // For a target that is not there yet, and for file systems that cannot exchange names.

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <ostream>
 #include <span>
 #include <string>
@@ -45,8 +46,11 @@ class AtomicFolder {
   AtomicFolder& operator=(const AtomicFolder&) = delete;
   const std::filesystem::path& path() const { return temporary_; }
   void commit();
+  // Several as nearly at once as may be: all are on the disk before the first takes its place.
+  static void commit_all(std::span<const std::unique_ptr<AtomicFolder>> folders);
 
  private:
+  void sync() const;
   void rename_over_target();
   std::filesystem::path target_, temporary_;
 };

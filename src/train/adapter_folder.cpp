@@ -223,11 +223,16 @@ void write_adapter(const fs::path& folder, Session& session, int replica, const 
                    const std::string& base, const TrainingState* state) {
   check_checkpoint_target(folder);
   AtomicFolder target(folder);
+  write_adapter(target, session, replica, info, base, state);
+  target.commit();
+}
+
+void write_adapter(const AtomicFolder& target, Session& session, int replica, const CheckpointInfo& info,
+                   const std::string& base, const TrainingState* state) {
   write_config(target.path(), session, replica, base);
   write_weights(target.path(), session, replica);
   write_info(target.path(), session, replica, info);
   if (state) write_training_state(target.path(), session.model(), *state);
-  target.commit();
 }
 
 Pruning of_activations(Pruning pruning) {

@@ -29,8 +29,11 @@ AdapterFolder read_adapter(const std::filesystem::path& folder, Checkpoint& base
 // Sets a replica's adapters; its rank and the model's plan are those of the folder.
 void load_adapter(Session& session, int replica, const AdapterFolder& adapter);
 
-// Replaces `folder` whole. `base` is where the base was read: peft looks for it there.
+// Replaces `folder` whole. `base` is where the base was read: peft looks for it there. Or into a folder that the caller
+// commits.
 void write_adapter(const std::filesystem::path& folder, Session& session, int replica, const CheckpointInfo& info,
+                   const std::string& base, const TrainingState* state = nullptr);
+void write_adapter(const AtomicFolder& target, Session& session, int replica, const CheckpointInfo& info,
                    const std::string& base, const TrainingState* state = nullptr);
 
 // Makes `plain`, a session of the same model without adapters, say what the replica says: w + scale (a^T b)^T for every

@@ -248,6 +248,12 @@ void write_checkpoint(const fs::path& folder, Session& session, int replica, con
                       const CheckpointInfo& info, const TrainingState* state) {
   check_checkpoint_target(folder);
   AtomicFolder target(folder);
+  write_checkpoint(target, session, replica, tokenizer, info, state);
+  target.commit();
+}
+
+void write_checkpoint(const AtomicFolder& target, Session& session, int replica, const Tokenizer& tokenizer,
+                      const CheckpointInfo& info, const TrainingState* state) {
   write_bert_config(target.path() / kConfig, {session.model().config(), info.labels, tokenizer.special().pad},
                     session.model().head());
   write_weights(target.path(), session, replica);
@@ -255,7 +261,6 @@ void write_checkpoint(const fs::path& folder, Session& session, int replica, con
   write_masks(target.path(), session.model(), session.masks(replica));
   tokenizer.save(target.path(), info.max_tokens);
   if (state) write_training_state(target.path(), session.model(), *state);
-  target.commit();
 }
 
 namespace {

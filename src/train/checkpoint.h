@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/file.h"
 #include "data/dataset.h"
 #include "train/session.h"
 
@@ -66,8 +67,11 @@ struct CheckpointInfo {
 // For before a long run; write_checkpoint checks it too.
 void check_checkpoint_target(const std::filesystem::path& folder);
 
-// Replaces `folder` whole; a reader or a crash finds the old one or the new one.
+// Replaces `folder` whole; a reader or a crash finds the old one or the new one. Or into a folder that the caller
+// commits.
 void write_checkpoint(const std::filesystem::path& folder, Session& session, int replica, const Tokenizer& tokenizer,
+                      const CheckpointInfo& info, const TrainingState* state = nullptr);
+void write_checkpoint(const AtomicFolder& target, Session& session, int replica, const Tokenizer& tokenizer,
                       const CheckpointInfo& info, const TrainingState* state = nullptr);
 
 // The files that other kinds of folders share. What mpq.json says of formats and of how texts are cut, if there is one,
