@@ -1,5 +1,6 @@
 #include "app/options.h"
 
+#include "app/recipe_options.h"
 #include "base/error.h"
 #include "base/parallel.h"
 #include "base/stop.h"
@@ -63,12 +64,7 @@ void TrainArgs::add_to(CommandLine& line) {
   line.option("init", init, "DIR", "start from this checkpoint (the model's shape is then the checkpoint's)");
   line.option("epochs", epochs, "N", "passes over the training split; 0: no training", {.min = 0, .max = 1e6});
   line.option("batch", batch, "N", "reviews a step", {.min = 1, .max = 1 << 20});
-  line.option("lr", lr, "RATE", "peak learning rate of AdamW", {.max = 1, .above = 0});
-  line.option("warmup", warmup, "SHARE", "share of the steps that warm up linearly", {.min = 0, .max = 1});
-  line.choice("decay", decay, {"linear", "constant", "cosine"}, "learning rate after the warm-up");
-  line.option("weight-decay", weight_decay, "RATE", "decoupled weight decay", {.min = 0, .max = 1});
-  line.option("dropout", dropout, "P", "hidden and attention dropout", {.min = 0, .below = 1});
-  line.option("clip", clip, "NORM", "clip the global gradient norm; 0: do not", {.min = 0});
+  add_recipe(line, *this);
   line.option("quantize-after", quantize_after, "SHARE", "share of the steps that train in float, before the formats",
               {.min = 0, .below = 1});
   line.option("seed", seed, "N", "seeds initialisation, order and dropout", {.max = 4294967295.0});

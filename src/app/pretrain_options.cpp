@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "app/recipe_options.h"
 #include "base/error.h"
 
 namespace mpq {
@@ -31,12 +32,7 @@ void PretrainOptions::add_to(CommandLine& line) {
               "tiny, mini, small, medium, base, or layers,hidden,heads,ffn; random weights unless --init");
   line.option("init", init, "DIR", "start from this checkpoint, a masked language model or a classifier");
   line.option("epochs", plan.epochs, "N", "passes over the texts; 0: only measure", {.min = 0, .max = 1e6});
-  line.option("lr", lr, "RATE", "peak learning rate of AdamW", {.max = 1, .above = 0});
-  line.option("warmup", warmup, "SHARE", "share of the steps that warm up linearly", {.min = 0, .max = 1});
-  line.choice("decay", decay, {"linear", "constant", "cosine"}, "learning rate after the warm-up");
-  line.option("weight-decay", weight_decay, "RATE", "decoupled weight decay", {.min = 0, .max = 1});
-  line.option("dropout", dropout, "P", "hidden and attention dropout", {.min = 0, .below = 1});
-  line.option("clip", clip, "NORM", "clip the global gradient norm; 0: do not", {.min = 0});
+  add_recipe(line, *this);
   line.option("seed", seed, "N", "seeds initialisation, masks, order and dropout", {.max = 4294967295.0});
   line.option("checkpoint-every", checkpoint_every, "STEPS", "write a resumable checkpoint; 0: at the end only",
               {.min = 0});
