@@ -1,6 +1,7 @@
 // The rows of attention: one head of one sequence of one replica, its tiles, its dropout.
 #pragma once
 #include "cuda/dropout.cuh"
+#include "cuda/opaque.cuh"
 
 namespace mpq::attention {
 
@@ -114,7 +115,7 @@ struct Head {
 
 // The same key, or its twenty round keys stay in registers all through the caller's loop.
 __device__ __forceinline__ DropoutKey opaque(DropoutKey key) {
-  asm volatile("" : "+r"(key.k0), "+r"(key.k1));
+  key.k0 = mpq::opaque(key.k0), key.k1 = mpq::opaque(key.k1);
   return key;
 }
 

@@ -3,6 +3,7 @@
 // stands where in a fragment is the same.
 #pragma once
 #include "cuda/gemm.cuh"
+#include "cuda/opaque.cuh"
 
 namespace mpq {
 
@@ -13,16 +14,6 @@ constexpr int kStageDepth = 32;
 // Where k stands among the 16 of a step: a lane's four neighbours become the pairs t and t + 4 of a fragment (Terms).
 // Its bits change places: sums of numbers without a common bit may be taken apart.
 __device__ __forceinline__ int place_of_k(int k) { return k / 16 * 16 + k % 4 / 2 * 8 + k % 16 / 4 * 2 + k % 2; }
-
-// Or the compiler computes what the loop only adds to anew in every round.
-template <class T>
-__device__ __forceinline__ T opaque(T x) {
-  if constexpr (sizeof(T) == 8)
-    asm volatile("" : "+l"(x));
-  else
-    asm volatile("" : "+r"(x));
-  return x;
-}
 
 // An operand's share of a stage, kWidth rows or columns wide: first on its way, in the registers of kThreads threads,
 // then in shared memory.
