@@ -15,7 +15,11 @@ void expect_rules(float x) {
   const float log2 = rounded_log2(x);
   ASSERT_EQ(floor_log2(x), std::floor(log2)) << std::hexfloat << x;
   ASSERT_EQ(ceil_log2(x), std::ceil(log2)) << std::hexfloat << x;
-  ASSERT_EQ(round_log2(x), std::nearbyint(log2)) << std::hexfloat << x;
+  const int nearest = static_cast<int>(std::nearbyint(log2));
+  ASSERT_EQ(power_of_two(round_log2(binade(x))), std::ldexp(1.0f, nearest)) << std::hexfloat << x;
+  if (x < 0x1p-126f) return;
+  ASSERT_EQ(power_of_two(floor_log2(normal_binade(x))), exp2i(floor_log2(x))) << std::hexfloat << x;
+  ASSERT_EQ(power_of_two(ceil_log2(normal_binade(x))), exp2i(ceil_log2(x))) << std::hexfloat << x;
 }
 
 TEST(Log2, AroundEveryPowerOfTwoAndEveryMidpoint) {
@@ -41,13 +45,20 @@ TEST(Log2, Subnormals) {
 TEST(Log2, EndsOfTheLine) {
   EXPECT_EQ(floor_log2(INFINITY), log2_of_infinity);
   EXPECT_EQ(ceil_log2(INFINITY), log2_of_infinity);
-  EXPECT_EQ(round_log2(INFINITY), log2_of_infinity);
+  EXPECT_EQ(power_of_two(round_log2(binade(INFINITY))), INFINITY);
   EXPECT_LT(ceil_log2(0.0f), -149);
 }
 
 TEST(Exp2i, EqualsLdexp) {
   for (int e = -300; e <= 300; ++e) EXPECT_EQ(exp2i(e), std::ldexp(1.0f, e)) << e;
   EXPECT_EQ(exp2i(log2_of_infinity), INFINITY);
+}
+
+TEST(TwiceInverse, HalfOfItDividesByPowersOfTwo) {
+  for (int e = -126; e <= 127; ++e) EXPECT_EQ(twice_inverse(exp2i(e)), std::ldexp(1.0f, 1 - e)) << e;
+  for (int e = -149; e < -126; ++e) EXPECT_GT(twice_inverse(exp2i(e)), 0x1p127f) << e;
+  EXPECT_EQ(twice_inverse(0.0f), INFINITY);
+  EXPECT_EQ(twice_inverse(INFINITY), 0.0f);
 }
 
 TEST(KeepNearZero, MixesInFloatingPoint) {

@@ -52,15 +52,16 @@ struct BlockFp {
   static constexpr bool fill_zero_tiles = true;
 
   struct Rule {
-    float power, scale, top;  // 2^e, 2^M, 2^M - 1
+    float power, scale, unit, top;  // 2^e, 2^(M-e), 2^-M, 2^M - 1
     HD float operator()(float x) const {
-      const float k = clamp(rintf((magnitude(x) + log2_epsilon) / power * scale), 0.0f, top);
-      return keep_near_zero(x, with_sign(power * (k / scale), x + log2_epsilon));
+      const float k = clamp(rintf((magnitude(x) + log2_epsilon) * scale), 0.0f, top);
+      return keep_near_zero(x, with_sign(power * (k * unit), x + log2_epsilon));
     }
   };
   HD Rule rule(float max) const {
-    const int e = clamp(ceil_log2(max), -bias, (1 << exponent) - 1 - bias);
-    return {exp2i(e), exp2i(width - 1), static_cast<float>((int64_t{1} << (width - 1)) - 1)};
+    const float power = exp2i(clamp(ceil_log2(max), -bias, (1 << exponent) - 1 - bias));
+    return {power, twice_inverse(power) * normal_exp2i(width - 2), normal_exp2i(1 - width),
+            normal_exp2i(width - 1) - 1.0f};
   }
 };
 

@@ -51,13 +51,13 @@ struct Integer {
     float scale, step, lo, hi;
     bool floor;
     HD float operator()(float x) const {
-      const float v = x * scale;
-      return clamp(floor ? floorf(v) : rintf(v), lo, hi) * step;
+      const float v = x * scale, nearest = rintf(v);
+      return clamp(nearest - (floor && nearest > v ? 1.0f : 0.0f), lo, hi) * step;
     }
   };
   HD Rule rule() const {
-    const int64_t half = int64_t{1} << (width - 1);
-    return {exp2i(frac), exp2i(-frac), -static_cast<float>(half), static_cast<float>(half - 1), floor != 0};
+    const float half = normal_exp2i(width - 1);
+    return {normal_exp2i(frac), normal_exp2i(-frac), -half, half - 1.0f, floor != 0};
   }
 };
 

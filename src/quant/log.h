@@ -37,16 +37,15 @@ struct Log {
   int bits() const { return width; }
 
   struct Rule {
-    float c;
-    int e_min, e_max;
+    float c, least, most;
     HD float operator()(float x) const {
-      const float v = x + c, q = exp2i(clamp(round_log2(magnitude(x) + c), e_min, e_max));
-      return v > 0.0f ? q : v < 0.0f ? -q : v;  // x = -c gives the only zero; NaN stays NaN
+      const float v = x + c, q = clamp(power_of_two(round_log2(binade(magnitude(x) + c))), least, most);
+      return magnitude(v) > 0.0f ? with_sign(q, v) : v;  // x = -c gives the only zero; NaN stays NaN
     }
   };
-  HD static Rule rule(int width, int bias, float c) { return {c, -bias, (1 << (width - 1)) - 1 - bias}; }
+  HD static Rule rule(int width, int bias, float c) { return {c, exp2i(-bias), exp2i((1 << (width - 1)) - 1 - bias)}; }
   HD Rule rule() const {
-    return rule(width, bias, static_cast<float>(ldexp(0.1, -bias)));  // rounded once, from double, as in MASE
+    return rule(width, bias, static_cast<float>(0.1 * double_exp2i(-bias)));  // rounded once, from double, as in MASE
   }
 };
 

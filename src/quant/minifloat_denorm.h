@@ -37,17 +37,19 @@ struct MinifloatDenorm {
   int bits() const { return width; }
 
   struct Rule {
-    float scale, top;  // 2^M, 2^M - 1
-    int e_min, e_max;
+    float half_scale, unit, top;  // 2^(M-1), 2^-M, 2^M - 1
+    float least, most;            // 2^e
     HD float operator()(float x) const {
-      const float v = magnitude(x), power = exp2i(clamp(ceil_log2(v + log2_epsilon), e_min, e_max));
-      const float k = clamp(rintf(v / power * scale), 0.0f, top);
-      return keep_near_zero(x, with_sign(power * (k / scale), x + log2_epsilon));
+      const float v = magnitude(x);
+      const float power = clamp(power_of_two(ceil_log2(normal_binade(v + log2_epsilon))), least, most);
+      const float k = clamp(rintf(v * twice_inverse(power) * half_scale), 0.0f, top);
+      return keep_near_zero(x, with_sign(power * (k * unit), x + log2_epsilon));
     }
   };
   HD Rule rule() const {
     const int mantissa = width - exponent - 1;
-    return {exp2i(mantissa), static_cast<float>((int64_t{1} << mantissa) - 1), -bias, (1 << exponent) - 1 - bias};
+    return {normal_exp2i(mantissa - 1), normal_exp2i(-mantissa), normal_exp2i(mantissa) - 1.0f, exp2i(-bias),
+            exp2i((1 << exponent) - 1 - bias)};
   }
 };
 

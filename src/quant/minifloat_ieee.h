@@ -36,21 +36,22 @@ struct MinifloatIeee {
   int bits() const { return width; }
 
   struct Rule {
-    float scale, top;  // 2^M, 2^M - 1
-    int e_min, e_max;  // at e_min: subnormals
+    float scale, unit, top;  // 2^M, 2^-M, 2^M - 1
+    float least, most;       // 2^e; at the least one: subnormals
     HD float operator()(float x) const {
       const float v = magnitude(x);
-      const int e = clamp(floor_log2(v + log2_epsilon), e_min, e_max);
-      const bool normal = e != e_min;
-      const float power = exp2i(e), m = v / power * scale;
-      const float k = clamp(rintf(normal ? m - scale : m * 0.5f), 0.0f, top);
-      const float mantissa = normal ? 1.0f + k / scale : k / scale * 2.0f;
+      const float power = clamp(power_of_two(floor_log2(normal_binade(v + log2_epsilon))), least, most);
+      const bool normal = power > least;
+      const float half = v * twice_inverse(power) * (0.25f * scale);  // subnormals count in steps of two
+      const float k = clamp(rintf(normal ? half * 2.0f - scale : half), 0.0f, top) * unit;
+      const float mantissa = normal ? 1.0f + k : k * 2.0f;
       return keep_near_zero(x, with_sign(power * mantissa, x + log2_epsilon));
     }
   };
   HD static Rule rule(int width, int exponent, int bias) {
     const int mantissa = width - exponent - 1;
-    return {exp2i(mantissa), static_cast<float>((int64_t{1} << mantissa) - 1), -bias, (1 << exponent) - 1 - bias};
+    const float scale = normal_exp2i(mantissa);
+    return {scale, normal_exp2i(-mantissa), scale - 1.0f, exp2i(-bias), exp2i((1 << exponent) - 1 - bias)};
   }
   HD Rule rule() const { return rule(width, exponent, bias); }
 };

@@ -38,14 +38,16 @@ struct MxintHardware {
   HD Tiles tiles(Role, const QuantShape& shape) const { return dividing_tiles(tile, shape); }
 
   struct Rule {
-    float power, lo, hi;
-    HD float operator()(float x) const { return power * clamp(floorf(x / power), lo, hi); }
+    float power, inverse, rest;  // 2^e; its inverse, which takes two factors if e = -128
+    float lo, hi;
+    HD float operator()(float x) const { return power * clamp(floorf(x * inverse * rest), lo, hi); }
   };
   HD Rule rule(float max) const {
     const int reach = 1 << (exponent - 1);
     const int e = clamp(ceil_log2(max) - reach, -reach, (1 << exponent) - 1 - reach);
-    const int64_t half = int64_t{1} << (width - 1);
-    return {exp2i(e), -static_cast<float>(half), static_cast<float>(half - 1)};
+    const bool far = e < -127;
+    const float half = normal_exp2i(width - 1);
+    return {exp2i(e), exp2i(far ? 127 : -e), far ? 2.0f : 1.0f, -half, half - 1.0f};
   }
 };
 

@@ -12,10 +12,10 @@ enum SharedScale : int32_t { scale_floor, scale_ceil, scale_rceil, scale_even };
 // conversion instructions do; Mishra et al., arXiv 2506.08027).
 HD int shared_exponent(float max, int rule, int emax, float top, int fraction_bits) {
   const bool by_quotient = rule == scale_rceil;
-  const auto [floor, mantissa] = binade(by_quotient ? max / top : max);
-  const bool rounds_up = mantissa >= (1 << 23) - (1 << (22 - fraction_bits));
-  const bool up = rule == scale_even ? rounds_up : rule != scale_floor && mantissa != 0;
-  const int power = floor + (up ? 1 : 0), e = by_quotient ? (power < 127 ? power : 127) : power - emax;
+  const Binade of = binade(by_quotient ? max / top : max);
+  const bool rounds_up = of.mantissa() >= (1 << 23) - (1 << (22 - fraction_bits));
+  const bool up = rule == scale_even ? rounds_up : rule != scale_floor && of.mantissa() != 0;
+  const int power = of.exponent() + (up ? 1 : 0), e = by_quotient ? (power < 127 ? power : 127) : power - emax;
   return e > -127 ? e : -127;
 }
 

@@ -13,11 +13,8 @@ struct SmallFloat {
     a = a < top ? a : top;
     const int exponent = static_cast<int>(to_bits(a) >> 23) - 127;
     const int step = (exponent > smallest ? exponent : smallest) - mantissa;
-    return rintf(a * power(-step)) * power(step);
+    return rintf(a * normal_exp2i(-step)) * normal_exp2i(step);
   }
-
- private:
-  HD static float power(int e) { return from_bits(static_cast<uint32_t>(e + 127) << 23); }  // of a normal number
 };
 
 }  // namespace mpq
