@@ -57,7 +57,7 @@ __device__ __forceinline__ void layer_norm_grad(Row<kGroups>& dx, const Row<kGro
   for (int i = 0; i < 4 * kGroups; ++i) dx.value[i] = (dx.value[i] - fmaf(xhat.value[i], b, a)) * rstd;
 }
 
-// A copy of the values whose format looks at one at a time.
+// A copy of the values, if this replica's format looks at one at a time.
 template <int kGroups>
 __device__ __forceinline__ void store_copy(const QuantizedCopy& copy, const Row<kGroups>& x, int replica, int row,
                                            int cols) {
@@ -79,7 +79,7 @@ __device__ __forceinline__ void quantize_row_copies(const QuantizedCopies& copie
 #pragma unroll 1
   for (int i = 0; i < copies.count; ++i) {
     if constexpr (kGroups <= 4)  // more values would not stay in registers
-      if (copies.copy[i].slot.elementwise) {
+      if (elementwise(spec_of(copies.copy[i].slot, replica))) {
         store_copy(copies.copy[i], values, replica, row, cols);
         continue;
       }

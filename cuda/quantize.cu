@@ -67,7 +67,7 @@ __global__ void __launch_bounds__(kSurveyThreads)
 }
 
 // `counted`: as in row_by_row.
-__global__ void __launch_bounds__(kQuantizeThreads)
+__global__ void __launch_bounds__(kQuantizeThreads, kQuantizeBlocks)
     quantize_sequences_kernel(const __grid_constant__ Sequences all, bool counted, uint32_t* counters) {
   begin_kernel();
   const Sequence s(all);

@@ -60,17 +60,24 @@ __device__ __forceinline__ bool last_to_fill(const ZeroTiles& mine, const RowsTo
   return waiting != 0;
 }
 
-// Of formats that look at one value at a time. Not inlined, as quantize_row.
-static __device__ __noinline__ float4 quantize_elements(const QuantSlot& slot, int replica, float4 x) {
-  return visit(spec_of(slot, replica), [&](const auto& format) {
+// Whether the format looks at one value at a time.
+__device__ __forceinline__ bool elementwise(const QuantSpec& spec) {
+  return visit(spec, [](const auto& format) { return !TileFormat<std::remove_cvref_t<decltype(format)>>; });
+}
+// Of such formats. Not inlined, as quantize_row.
+static __device__ __noinline__ float4 quantize_elements(const QuantSpec& spec, const float* trained, float4 x) {
+  return visit(spec, [&](const auto& format) {
     using F = std::remove_cvref_t<decltype(format)>;
     if constexpr (TileFormat<F> || std::is_same_v<F, None>)
       return x;
     else if constexpr (TrainedFormat<F>)
-      return chain(format.rule(trained_of(slot, replica)), 1.0f)(x);
+      return chain(format.rule(trained), 1.0f)(x);
     else
       return chain(format.rule(), 1.0f)(x);
   });
+}
+__device__ __forceinline__ float4 quantize_elements(const QuantSlot& slot, int replica, float4 x) {
+  return quantize_elements(spec_of(slot, replica), trained_of(slot, replica), x);
 }
 
 static __device__ __noinline__ void copy_row(const float* from, float* to, int cols) {
@@ -121,10 +128,10 @@ __device__ __forceinline__ RowsTogether rows_together(const QuantizedCopies& cop
           counters + 2 * ((replica * copies.count + i) * ragged.sequences + sequence)};
 }
 
-// Row `row` of copy i of x [rows, cols] by one warp, if its format is row_by_row. counters: sequence_counters. Not
-// inlined either, so that none of its registers outlive a call in between.
-static __device__ __noinline__ void quantize_row_copy(const QuantizedCopies& copies, int i, const float* x, int replica,
-                                                      int row, int cols, const Ragged& ragged, uint32_t* counters) {
+// Row `row` of copy i of x [rows, cols] by one warp, if its format is row_by_row. counters: sequence_counters.
+static __device__ __forceinline__ void quantize_row_copy(const QuantizedCopies& copies, int i, const float* x,
+                                                         int replica, int row, int cols, const Ragged& ragged,
+                                                         uint32_t* counters) {
   const QuantizedCopy& copy = copies.copy[i];
   const QuantSpec& spec = spec_of(copy.slot, replica);
   const int rank = copies.features_rank;

@@ -6,6 +6,7 @@
 namespace mpq {
 
 constexpr int kQuantizeThreads = 256;
+constexpr int kQuantizeBlocks = 3;                     // a multiprocessor should hold
 constexpr int kRowsAtOnce = kQuantizeThreads / kWarp;  // of a block: a warp each
 
 struct Part {
@@ -68,51 +69,55 @@ __device__ void quantize_block_tiles(const TileRules<F>& rules, const TileMap& m
   }
 }
 
-// body(row) for this warp's rows.
+// body(offset, values) for this warp's rows, tiles of `width` columns. Rows side by side in memory are one long row
+// where their tiles are its tiles too: so a warp has as much under way with short rows as with long ones.
 template <class Body>
-__device__ void for_rows_of(const Part& part, int rows, const Body& body) {
-  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+__device__ void for_rows_of(const Part& part, const RowList& list, int rows, int cols, int width, const Body& body) {
+  const int warps = part.count * kRowsAtOnce, warp = part.index * kRowsAtOnce + warp_id();
+  const bool apart = list.rows || cols % width != 0;
+  const int together = apart ? 1 : max(1, min(RowFours::kValues / cols, (rows + warps - 1) / warps));
+  const int all = list.size(rows);
 #pragma unroll 1
-  for (int row = part.index * kRowsAtOnce + warp; row < rows; row += part.count * kRowsAtOnce) body(row);
+  for (int row = warp * together; row < all; row += warps * together)
+    body(int64_t{list[row]} * cols, min(together, all - row) * cols);
 }
 
 // A tensor whose format asks for a statistic of all of it: then tiles of rows, or nothing but the rule it gives.
 template <class F, class ForRows>
 __device__ void quantize_surveyed(TileRules<F> rules, int width, int64_t size, const Part& part, const float* x,
-                                  float* y, int cols, const ForRows& for_rows) {
+                                  float* y, const ForRows& for_rows) {
   const auto value = surveyed<WidestStatistic<F>>(part.survey, size);
   if constexpr (AsksForTensor<F>) {
     rules.tensor = value;
     ZeroTiles zeros{false};
-    for_rows([&](int64_t at) { quantize_row_tiles(rules, width, x + at, y + at, cols, zeros); });
+    for_rows(width, [&](int64_t at, int values) { quantize_row_tiles(rules, width, x + at, y + at, values, zeros); });
   } else {
     const auto map = rules.chain_of(value);
-    for_rows([&](int64_t at) { map_row(map, x + at, y + at, cols); });
+    for_rows(1, [&](int64_t at, int values) { map_row(map, x + at, y + at, values); });
   }
 }
 
 // y = quantized x times factor for a tensor of that shape as MASE sees it, of less than 2^31 values; y may be x. Blocks
 // of kQuantizeThreads; all the tensor's blocks call it with the same arguments but part.index.
-static __device__ void quantize_tensor(const QuantSpec& spec, Role role, const QuantShape& shape, const float* trained,
-                                       float factor, const float* x, float* y, const Part& part,
-                                       const RowList& list = {}) {
-  const int cols = static_cast<int>(shape.d[shape.rank - 1]);
+static __device__ __forceinline__ void quantize_tensor(const QuantSpec& spec, Role role, const QuantShape& shape,
+                                                       const float* trained, float factor, const float* x, float* y,
+                                                       const Part& part, const RowList& list = {}) {
+  const int cols = static_cast<int>(shape.cols());
   const int rows = cols == 0 ? 0 : static_cast<int>(shape.size() / cols);
   if (rows == 0) return;
-  const auto for_rows = [&](const auto& body) {
-    for_rows_of(part, list.size(rows), [&](int i) { body(static_cast<int64_t>(list[i]) * cols); });
-  };
+  const auto for_rows = [&](int width, const auto& body) { for_rows_of(part, list, rows, cols, width, body); };
   visit(spec, [&](const auto& format) {
     using F = std::remove_cvref_t<decltype(format)>;
     if constexpr (TileFormat<F>) {
       const TileMap map(format.tiles(role, shape));
       const TileRules<F> rules{format, map.fold, factor};
       if constexpr (requires { format.over_tensor(); })
-        if (format.over_tensor())
-          return quantize_surveyed(rules, map.tile_cols, shape.size(), part, x, y, cols, for_rows);
+        if (format.over_tensor()) return quantize_surveyed(rules, map.tile_cols, shape.size(), part, x, y, for_rows);
       ZeroTiles zeros{FillsZeroTiles<F> && !list.rows};
       if (map.tile_rows == 1)
-        for_rows([&](int64_t at) { quantize_row_tiles(rules, map.tile_cols, x + at, y + at, cols, zeros); });
+        for_rows(map.tile_cols, [&](int64_t at, int values) {
+          quantize_row_tiles(rules, map.tile_cols, x + at, y + at, values, zeros);
+        });
       else if constexpr (!TileStatistic<F>::Parts::ordered)
         quantize_block_tiles(rules, map, part, x, y, zeros);
       if (!zeros.wait) return;
@@ -122,7 +127,7 @@ static __device__ void quantize_tensor(const QuantSpec& spec, Role role, const Q
                              kQuantizeThreads);
     } else {
       const auto map_all = [&](const auto& rule) {
-        for_rows([&](int64_t at) { map_row(chain(rule, factor), x + at, y + at, cols); });
+        for_rows(1, [&](int64_t at, int values) { map_row(chain(rule, factor), x + at, y + at, values); });
       };
       if constexpr (TrainedFormat<F>)
         map_all(format.rule(trained));

@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(kSurveyThreads)
 }
 
 // grid (blocks of all items, 1, R); every item is one tensor of quantize_tensor.
-__global__ void __launch_bounds__(kQuantizeThreads)
+__global__ void __launch_bounds__(kQuantizeThreads, kQuantizeBlocks)
     quantize_weights_kernel(const __grid_constant__ WeightTable table, const __grid_constant__ WeightSurveys surveys,
                             uint32_t* counters) {
   begin_kernel();
@@ -88,9 +88,11 @@ __global__ void __launch_bounds__(kQuantizeThreads)
     item.dtrained[replica][3] = *gamma != 0 ? static_cast<float>(sum[0] / *gamma) : 0.0f;
 }
 
-int64_t blocks_to_quantize(const WeightItem& item) {
+// A row a warp; where replicas fill the GPU anyway several, as a block takes its time to find out what it is for.
+int64_t blocks_to_quantize(const WeightItem& item, int replicas) {
   constexpr int64_t kMost = 4096;
-  return std::min(ceil_div(item.only.rows ? item.only.most : item.rows, kRowsAtOnce), kMost);
+  const int64_t rows = item.only.rows ? item.only.most : item.rows;
+  return std::min(ceil_div(rows, (replicas < 8 ? 1 : 4) * kRowsAtOnce), kMost);
 }
 int64_t blocks_with_gamma(const WeightItem& item) {
   return item.inputs ? ceil_div(int64_t{item.rows} * item.cols, kChunk) : 0;
@@ -119,8 +121,9 @@ void CudaOps::quantize_weights(const QuantizeWeights& op) {
   int passes = 0;
   for (const QuantizeWeights::Item& item : op.items) passes = std::max(passes, item.slot.surveys);
   const Lane& lane = op.at_once ? main_ : fork();  // linear joins
-  for_weight_tables(op.items, blocks_to_quantize, [&](const WeightTable& table) {
-    const int replicas = op.items[0].wq.replicas;
+  const int replicas = op.items[0].wq.replicas;
+  const auto blocks = [&](const WeightItem& item) { return blocks_to_quantize(item, replicas); };
+  for_weight_tables(op.items, blocks, [&](const WeightTable& table) {
     check(2 * replicas * table.count <= Lane::kCounters, "{} replicas of {} weights", replicas, table.count);
     const WeightSurveys surveys = survey_weights(table, passes, replicas, lane);
     launch(quantize_weights_kernel, grid_of(table, replicas), kQuantizeThreads, 0, lane.stream, table, surveys,

@@ -28,7 +28,7 @@ struct TileRules {
   using Value = typename Statistic::Value;
   using TensorValue = typename TensorStatistic<F>::Value;
 
-  const F& format;
+  F format;  // a copy: loads through a reference would wait behind the stores of y, which may be anywhere
   bool fold;
   float factor;
   TensorValue tensor = {};
@@ -122,6 +122,8 @@ __device__ void fill_waiting_zeros(const Map& map, float* y, int size, int threa
 // are under way before the first is stored: what is read may be what is written, so the compiler would not load ahead.
 class RowFours {
  public:
+  static constexpr int kFlight = 4, kValues = 4 * kFlight * kWarp;  // loads of a lane under way; values of the warp
+
   __device__ __forceinline__ RowFours(const float* x, int cols)
       : from_(reinterpret_cast<const float4*>(x)), at_(lane_id()), fours_(cols / 4) {
 #pragma unroll
@@ -138,7 +140,6 @@ class RowFours {
   }
 
  private:
-  static constexpr int kFlight = 4;
   __device__ __forceinline__ float4 load(int ahead) const {
     const int at = at_ + ahead * kWarp;
     return at < fours_ ? from_[at] : float4{};
@@ -246,7 +247,7 @@ __device__ void quantize_row_tiles(const TileRules<F>& rules, int width, const f
   }
   if constexpr (!S::Parts::ordered) {
     const int lanes = width / 4;
-    const bool even = width % 4 == 0 && (lanes & (lanes - 1)) == 0 && cols % width == 0;
+    const bool even = width % 4 == 0 && (lanes & (lanes - 1)) == 0 && (cols & (width - 1)) == 0;
     if (!even || !aligned(x) || !aligned(y)) {
       const TileMap map(Tiles{1, 1, cols, 1, width, rules.fold});
       return quantize_tiles(rules, map, warp_team(width), x, y, zeros, JoinLanes{});

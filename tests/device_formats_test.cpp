@@ -199,6 +199,7 @@ TEST_P(DeviceFormatsTest, OddShapes) {
       for (Values values : kAllValues) compare_activations(rows, C, rank, values);
   for (Values values : kAllValues) {
     compare_weights(5, 23, values);
+    compare_weights(70, 40, values);
     compare_weights(33, 768, values);
     compare_weights(257, 1, values);
   }

@@ -13,15 +13,12 @@ enum class Reach : uint8_t {
   sequence
 };  // an element; tiles inside one row; tiles over rows, or the tensor
 
-// A tensor as MASE sees it: [O], [N, I] or [B, S, I].
+// A tensor as MASE sees it: [O], [N, I] or [B, S, I]. No index is a variable: so a GPU has it in registers.
 struct QuantShape {
   int rank = 0;
   int64_t d[3] = {1, 1, 1};
-  HD int64_t size() const {
-    int64_t n = 1;
-    for (int i = 0; i < rank; ++i) n *= d[i];
-    return n;
-  }
+  HD int64_t size() const { return (rank > 0 ? d[0] : 1) * (rank > 1 ? d[1] : 1) * (rank > 2 ? d[2] : 1); }
+  HD int64_t cols() const { return rank == 3 ? d[2] : rank == 2 ? d[1] : d[0]; }
 };
 
 // rows x cols of one tile; 0 = the whole dimension. A larger tile is clipped to the dimension.
@@ -42,7 +39,7 @@ struct Tiles {
 
 // The tensor as [batches, rows, cols], cut into tiles of that size.
 HD Tiles cut(const QuantShape& s, const Block& tile) {
-  Tiles t{s.rank == 3 ? s.d[0] : 1, s.rank >= 2 ? s.d[s.rank - 2] : 1, s.d[s.rank - 1]};
+  Tiles t{s.rank == 3 ? s.d[0] : 1, s.rank == 3 ? s.d[1] : s.rank == 2 ? s.d[0] : 1, s.cols()};
   t.tile_rows = tile.rows == 0 || tile.rows > t.rows ? t.rows : tile.rows;
   t.tile_cols = tile.cols == 0 || tile.cols > t.cols ? t.cols : tile.cols;
   return t;
@@ -74,8 +71,8 @@ HD Tiles dividing_tiles(const Block& tile, const QuantShape& shape) {
 // Rows run along the last dimension, whatever the role. 0: a whole row; else blocks from each row's start, the last one
 // of a row as long as what is left.
 HD Tiles row_tiles(int32_t block, const QuantShape& shape) {
-  Tiles t = cut({2, {1, shape.d[shape.rank - 1]}}, {1, block});
-  for (int i = 0; i + 1 < shape.rank; ++i) t.rows *= shape.d[i];
+  Tiles t = cut({2, {1, shape.cols()}}, {1, block});
+  t.rows = (shape.rank > 1 ? shape.d[0] : 1) * (shape.rank > 2 ? shape.d[1] : 1);
   return t;
 }
 // The value of a key per=: which values share a scale.
