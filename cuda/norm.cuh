@@ -78,12 +78,13 @@ __device__ __forceinline__ void quantize_row_copies(const QuantizedCopies& copie
                                                     const Ragged& ragged, uint32_t* counters) {
 #pragma unroll 1
   for (int i = 0; i < copies.count; ++i) {
+    const Reach far = reach(copies.copy[i].slot, replica);
     if constexpr (kGroups <= 4)  // more values would not stay in registers
-      if (elementwise(spec_of(copies.copy[i].slot, replica))) {
+      if (far == Reach::element) {
         store_copy(copies.copy[i], values, replica, row, cols);
         continue;
       }
-    quantize_row_copy(copies, i, x, replica, row, cols, ragged, counters);
+    quantize_row_copy(copies, i, far, x, replica, row, cols, ragged, counters);
   }
 }
 

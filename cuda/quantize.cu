@@ -15,10 +15,10 @@ __global__ void __launch_bounds__(kQuantizeThreads)
                          const __grid_constant__ Ragged ragged, uint32_t* counters) {
   begin_kernel();
   const int replica = static_cast<int>(blockIdx.z);
-  const int row = static_cast<int>(blockIdx.x * kRowsAtOnce + threadIdx.x / kWarp);
+  const int row = static_cast<int>(blockIdx.x * kRowsAtOnce + threadIdx.x / kWarp), i = static_cast<int>(blockIdx.y);
   if (row >= rows_of(ragged)) return;
-  quantize_row_copy(copies, static_cast<int>(blockIdx.y), x.f32(replica), replica, row, static_cast<int>(x.cols()),
-                    ragged, counters);
+  quantize_row_copy(copies, i, reach(copies.copy[i].slot, replica), x.f32(replica), replica, row,
+                    static_cast<int>(x.cols()), ragged, counters);
 }
 
 // Copies of sequences, each of which several blocks work for: blockIdx.x counts them sequence by sequence, blockIdx.y

@@ -27,8 +27,8 @@ __device__ __forceinline__ const float* trained_of(const QuantSlot& slot, int re
 __device__ __forceinline__ QuantShape one_row(int rank, int cols) {
   return rank == 3 ? QuantShape{3, {1, 1, cols}} : QuantShape{2, {1, cols, 1}};
 }
-__device__ __forceinline__ bool looks_over_sequence(const QuantSpec& spec) {
-  return reach(spec, Role::activation) == Reach::sequence;
+__device__ __forceinline__ Reach reach(const QuantSlot& slot, int replica) {
+  return reach(spec_of(slot, replica), Role::activation);
 }
 // Whether a minimum over all tiles of a sequence shows in what its tiles of zeros become.
 __device__ __forceinline__ bool fills_zero_tiles(const QuantSpec& spec) { return filled_tile_width(spec, 1) > 0; }
@@ -60,20 +60,16 @@ __device__ __forceinline__ bool last_to_fill(const ZeroTiles& mine, const RowsTo
   return waiting != 0;
 }
 
-// Whether the format looks at one value at a time.
-__device__ __forceinline__ bool elementwise(const QuantSpec& spec) {
-  return visit(spec, [](const auto& format) { return !TileFormat<std::remove_cvref_t<decltype(format)>>; });
-}
-// Of such formats. Not inlined, as quantize_row.
+// Of formats that look at one value at a time. Not inlined, as quantize_row.
 static __device__ __noinline__ float4 quantize_elements(const QuantSpec& spec, const float* trained, float4 x) {
   return visit(spec, [&](const auto& format) {
     using F = std::remove_cvref_t<decltype(format)>;
     if constexpr (TileFormat<F> || std::is_same_v<F, None>)
       return x;
     else if constexpr (TrainedFormat<F>)
-      return chain(format.rule(trained), 1.0f)(x);
+      return chain(format.rule(trained), Nothing{})(x);
     else
-      return chain(format.rule(), 1.0f)(x);
+      return chain(format.rule(), Nothing{})(x);
   });
 }
 __device__ __forceinline__ float4 quantize_elements(const QuantSlot& slot, int replica, float4 x) {
@@ -97,7 +93,7 @@ static __device__ __noinline__ void quantize_row(const QuantSpec& spec, int rank
       if (x != xq) map_row([](const auto& v) { return v; }, x, xq, cols);
     } else if constexpr (TileFormat<F>) {
       const Tiles tiles = format.tiles(Role::activation, one_row(rank, cols));
-      TileRules<F> rules{format, tiles.fold, 1.0f};
+      TileRules<F, Nothing> rules{format, tiles.fold, {}};
       if constexpr (AsksForTensor<F>)
         if (over_tensor(format)) rules.tensor = warp_statistic<TensorStatistic<F>>(x, cols);  // the row is all of it
       __syncwarp();
@@ -110,9 +106,9 @@ static __device__ __noinline__ void quantize_row(const QuantSpec& spec, int rank
           fill_waiting_zeros(rules.chain_of(from_bits(zero_fill(least))), all.xq, all.rows * cols, lane_id(), kWarp);
         }
     } else if constexpr (TrainedFormat<F>) {
-      map_row(chain(format.rule(trained), 1.0f), x, xq, cols);
+      map_row(chain(format.rule(trained), Nothing{}), x, xq, cols);
     } else {
-      map_row(chain(format.rule(), 1.0f), x, xq, cols);
+      map_row(chain(format.rule(), Nothing{}), x, xq, cols);
     }
   });
   __syncwarp();
@@ -128,17 +124,18 @@ __device__ __forceinline__ RowsTogether rows_together(const QuantizedCopies& cop
           counters + 2 * ((replica * copies.count + i) * ragged.sequences + sequence)};
 }
 
-// Row `row` of copy i of x [rows, cols] by one warp, if its format is row_by_row. counters: sequence_counters.
-static __device__ __forceinline__ void quantize_row_copy(const QuantizedCopies& copies, int i, const float* x,
-                                                         int replica, int row, int cols, const Ragged& ragged,
-                                                         uint32_t* counters) {
+// Row `row` of copy i of x [rows, cols] by one warp, if its format, which reaches that far, is row_by_row. counters:
+// sequence_counters.
+static __device__ __forceinline__ void quantize_row_copy(const QuantizedCopies& copies, int i, Reach far,
+                                                         const float* x, int replica, int row, int cols,
+                                                         const Ragged& ragged, uint32_t* counters) {
   const QuantizedCopy& copy = copies.copy[i];
   const QuantSpec& spec = spec_of(copy.slot, replica);
   const int rank = copies.features_rank;
   const int64_t at = int64_t{row} * cols;
   float* xq = copy.xq.f32(replica);
   RowsTogether all;
-  if (copy.slot.over_sequence && looks_over_sequence(spec)) {
+  if (far == Reach::sequence) {
     const bool by_row = row_by_row(spec, rank, counters || copy.whole);
     if (copy.whole) {
       const float* instead = copy.whole.xq.f32(replica) + int64_t{copy.whole.starts[row]} * cols;

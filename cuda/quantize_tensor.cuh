@@ -55,9 +55,9 @@ struct JoinBlock {
 };
 
 // Tiles over rows: small ones by a few lanes each, large ones by the block.
-template <class F>
-__device__ void quantize_block_tiles(const TileRules<F>& rules, const TileMap& map, const Part& part, const float* x,
-                                     float* y, ZeroTiles& zeros) {
+template <class F, class Factor>
+__device__ void quantize_block_tiles(const TileRules<F, Factor>& rules, const TileMap& map, const Part& part,
+                                     const float* x, float* y, ZeroTiles& zeros) {
   const int thread = static_cast<int>(threadIdx.x);
   if (map.tile_size() > 1024) {
     const Team team{kQuantizeThreads, part.index, part.count, 0, thread};
@@ -83,8 +83,8 @@ __device__ void for_rows_of(const Part& part, const RowList& list, int rows, int
 }
 
 // A tensor whose format asks for a statistic of all of it: then tiles of rows, or nothing but the rule it gives.
-template <class F, class ForRows>
-__device__ void quantize_surveyed(TileRules<F> rules, int width, int64_t size, const Part& part, const float* x,
+template <class F, class Factor, class ForRows>
+__device__ void quantize_surveyed(TileRules<F, Factor> rules, int width, int64_t size, const Part& part, const float* x,
                                   float* y, const ForRows& for_rows) {
   const auto value = surveyed<WidestStatistic<F>>(part.survey, size);
   if constexpr (AsksForTensor<F>) {
@@ -110,7 +110,7 @@ static __device__ __forceinline__ void quantize_tensor(const QuantSpec& spec, Ro
     using F = std::remove_cvref_t<decltype(format)>;
     if constexpr (TileFormat<F>) {
       const TileMap map(format.tiles(role, shape));
-      const TileRules<F> rules{format, map.fold, factor};
+      const TileRules<F, float> rules{format, map.fold, factor};
       if constexpr (requires { format.over_tensor(); })
         if (format.over_tensor()) return quantize_surveyed(rules, map.tile_cols, shape.size(), part, x, y, for_rows);
       ZeroTiles zeros{FillsZeroTiles<F> && !list.rows};

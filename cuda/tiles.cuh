@@ -5,24 +5,32 @@
 
 namespace mpq {
 
+// In place of a term or factor that changes nothing: the compiler leaves no addition of -0 out, nor a factor of 1.
+struct Nothing {};
+__device__ __forceinline__ float plus(float x, float zero) { return __fadd_rn(x, zero); }
+__device__ __forceinline__ float plus(float x, Nothing) { return x; }
+__device__ __forceinline__ float times(float x, float factor) { return __fmul_rn(x, factor); }
+__device__ __forceinline__ float times(float x, Nothing) { return x; }
+
 // What a value goes through. `zero` as in kernels/quantize.cpp: -0 changes nothing, +0 turns -0 into +0 (MASE's fold),
 // NaN makes all NaN. Each operation is rounded by itself.
-template <class Rule>
+template <class Rule, class Zero, class Factor>
 struct Chain {
   Rule rule;
-  float zero, factor;
-  __device__ float operator()(float x) const { return __fmul_rn(__fadd_rn(rule(x), zero), factor); }
+  Zero zero;
+  Factor factor;
+  __device__ float operator()(float x) const { return times(plus(rule(x), zero), factor); }
   __device__ float4 operator()(const float4& v) const {
     return {(*this)(v.x), (*this)(v.y), (*this)(v.z), (*this)(v.w)};
   }
 };
-template <class Rule>
-__device__ Chain<Rule> chain(const Rule& rule, float factor) {
-  return {rule, -0.0f, factor};
+template <class Rule, class Factor>
+__device__ Chain<Rule, Nothing, Factor> chain(const Rule& rule, Factor factor) {
+  return {rule, {}, factor};
 }
 
 // A format, and what all tiles of a tensor share.
-template <class F>
+template <class F, class Factor>
 struct TileRules {
   using Statistic = TileStatistic<F>;
   using Value = typename Statistic::Value;
@@ -30,13 +38,13 @@ struct TileRules {
 
   F format;  // a copy: loads through a reference would wait behind the stores of y, which may be anywhere
   bool fold;
-  float factor;
+  Factor factor;
   TensorValue tensor = {};
 
   __device__ auto chain_of(const Value& tile) const {
     using Rule = decltype(rule_of(format, tile, tensor));
     const float zero = Statistic::spoils(tile) ? from_bits(0x7fc00000u) : fold ? 0.0f : -0.0f;
-    return Chain<Rule>{rule_of(format, tile, tensor), zero, factor};
+    return Chain<Rule, float, Factor>{rule_of(format, tile, tensor), zero, factor};
   }
   // `fill` stands in for a maximum of zero, where the format wants that.
   __device__ Value filled(const Value& tile, float fill) const {
@@ -126,8 +134,10 @@ class RowFours {
 
   __device__ __forceinline__ RowFours(const float* x, int cols)
       : from_(reinterpret_cast<const float4*>(x)), at_(lane_id()), fours_(cols / 4) {
+    next_[0] = load(0);
+    if (fours_ <= kWarp) return;  // a short row has nothing to load ahead
 #pragma unroll
-    for (int i = 0; i < kFlight; ++i) next_[i] = load(i);
+    for (int i = 1; i < kFlight; ++i) next_[i] = load(i);
   }
   __device__ __forceinline__ bool here() const { return at_ < fours_; }
   __device__ __forceinline__ int at() const { return at_; }
@@ -146,7 +156,7 @@ class RowFours {
   }
   const float4* from_;
   int at_, fours_;
-  float4 next_[kFlight];
+  float4 next_[kFlight] = {};
 };
 
 // One row by one warp; y may be x. Loops over values are not unrolled, here and below: a kernel holds this code once
@@ -196,8 +206,8 @@ __device__ __forceinline__ Team warp_team(int tile_size) {
 
 // Tiles of a statistic whose order is free. join(parts, size): of a group. Every thread of the warp (or block) calls
 // it, with as many tiles.
-template <class F, class Join>
-__device__ void quantize_tiles(const TileRules<F>& rules, const TileMap& map, const Team& team, const float* x,
+template <class F, class Factor, class Join>
+__device__ void quantize_tiles(const TileRules<F, Factor>& rules, const TileMap& map, const Team& team, const float* x,
                                float* y, ZeroTiles& zeros, const Join& join) {
   using S = TileStatistic<F>;
 #pragma unroll 1
@@ -225,8 +235,8 @@ __device__ void quantize_tiles(const TileRules<F>& rules, const TileMap& map, co
 }
 
 // A tile that is one run of values, by one warp.
-template <class F>
-__device__ void quantize_run(const TileRules<F>& rules, const float* x, float* y, int count, ZeroTiles& zeros) {
+template <class F, class Factor>
+__device__ void quantize_run(const TileRules<F, Factor>& rules, const float* x, float* y, int count, ZeroTiles& zeros) {
   const auto value = warp_statistic<TileStatistic<F>>(x, count);
   __syncwarp();  // y may be x
   if (zeros.see(value))
@@ -236,8 +246,8 @@ __device__ void quantize_run(const TileRules<F>& rules, const float* x, float* y
 }
 
 // Tiles of one row, by one warp. Small ones several at once.
-template <class F>
-__device__ void quantize_row_tiles(const TileRules<F>& rules, int width, const float* x, float* y, int cols,
+template <class F, class Factor>
+__device__ void quantize_row_tiles(const TileRules<F, Factor>& rules, int width, const float* x, float* y, int cols,
                                    ZeroTiles& zeros) {
   using S = TileStatistic<F>;
   if (S::Parts::ordered || width > 4 * kWarp) {
