@@ -9,7 +9,8 @@ namespace mpq {
 namespace {
 
 constexpr int kThreads = 256, kValues = 4;  // values of a thread under way at once
-constexpr int kRows = 16;                   // of a block
+constexpr int kRows = 16;                   // of a chunk, which has a sum of its own
+constexpr int kChunks = 4;                  // of a block: few replicas have anything to do, and leaving takes time
 constexpr int kMostTrained = 3;
 
 struct TrainedFormats : ItemBlocks {
@@ -41,30 +42,33 @@ __device__ void add_gradients(const Rule& rule, const float* x, const float* dxq
   }
 }
 
-// grid (chunks of kRows rows of all items, 1, R). partial: [R][chunks of the bucket][kMostTrained]; the chunks that are
-// there are summed in order, so that the bucket does not matter.
+// grid (kChunks chunks of rows of all items, 1, R). partial: [R][chunks of the bucket][kMostTrained]; the chunks that
+// are there are summed in order, so that the bucket does not matter.
 __global__ void __launch_bounds__(kThreads)
     quantize_grad_kernel(const __grid_constant__ TrainedFormats table, double* partial, uint32_t* counters) {
   begin_kernel();
   const int replica = static_cast<int>(blockIdx.z), i = table.find(static_cast<int>(blockIdx.x));
   const TrainedFormats::Item& item = table.items[i];
   const QuantSpec& spec = spec_of(item.slot, replica);
-  const int chunk = static_cast<int>(blockIdx.x) - table.first_block[i];
-  const int rows = rows_of(item.ragged), first = chunk * kRows;
-  if (first >= rows || gradient_is_identity(spec)) return;
-  double sums[kMostTrained] = {};
-  visit(spec, [&](const auto& format) {
-    using F = std::remove_cvref_t<decltype(format)>;
-    if constexpr (TrainedFormat<F>) {
-      static_assert(F::max_trained == kMostTrained);
-      add_gradients(format.rule(trained_of(item.slot, replica)), item.values.row(replica, first),
-                    item.dxq.row(replica, first), int64_t{min(kRows, rows - first)} * item.dxq.cols, sums);
-    }
-  });
-  double* of_item = partial + (int64_t{replica} * gridDim.x + table.first_block[i]) * kMostTrained;
-  const int chunks = static_cast<int>(ceil_div(rows, kRows));
-  if (!sum_over_blocks(sums, of_item, chunk, chunks, counters + replica * table.count + i)) return;
-  for (int l = 0; l < trained_count(spec); ++l) item.dtrained.f32(replica)[l] = static_cast<float>(sums[l]);
+  if (gradient_is_identity(spec)) return;
+  const int rows = rows_of(item.ragged), chunks = static_cast<int>(ceil_div(rows, kRows));
+  double* of_item = partial + (int64_t{replica} * gridDim.x + table.first_block[i]) * kChunks * kMostTrained;
+  const int begin = (static_cast<int>(blockIdx.x) - table.first_block[i]) * kChunks;
+#pragma unroll 1
+  for (int chunk = begin; chunk < min(begin + kChunks, chunks); ++chunk) {
+    const int first = chunk * kRows;
+    double sums[kMostTrained] = {};
+    visit(spec, [&](const auto& format) {
+      using F = std::remove_cvref_t<decltype(format)>;
+      if constexpr (TrainedFormat<F>) {
+        static_assert(F::max_trained == kMostTrained);
+        add_gradients(format.rule(trained_of(item.slot, replica)), item.values.row(replica, first),
+                      item.dxq.row(replica, first), int64_t{min(kRows, rows - first)} * item.dxq.cols, sums);
+      }
+    });
+    if (sum_over_blocks(sums, of_item, chunk, chunks, counters + replica * table.count + i))
+      for (int l = 0; l < trained_count(spec); ++l) item.dtrained.f32(replica)[l] = static_cast<float>(sums[l]);
+  }
 }
 
 }  // namespace
@@ -77,10 +81,10 @@ void CudaOps::quantize_grad(const QuantizeGrad& op) {
          op.items.subspan(first, std::min<size_t>(TrainedFormats::kItems, op.items.size() - first))) {
       table.items[table.count] = {item.ragged, item.format.slot, matrices(item.format.values),
                                   matrices(item.format.dxq), item.dtrained};
-      table.add(ceil_div(item.ragged.rows, kRows));
+      table.add(ceil_div(item.ragged.rows, kChunks * kRows));
     }
     const int replicas = op.items[first].dtrained.replicas;
-    const size_t bytes = sizeof(double) * kMostTrained * table.blocks() * replicas;
+    const size_t bytes = sizeof(double) * kMostTrained * kChunks * table.blocks() * replicas;
     check(bytes <= lane.scratch_bytes, "{} bytes of scratch, {} needed", lane.scratch_bytes, bytes);
     check(replicas * table.count <= Lane::kCounters, "{} replicas of {} formats", replicas, table.count);
     launch(quantize_grad_kernel, dim3(table.blocks(), 1, replicas), kThreads, 0, lane.stream, table,

@@ -56,9 +56,11 @@ __global__ void __launch_bounds__(kQuantizeThreads, kQuantizeBlocks)
 
 constexpr int kValues = 4;  // of a thread
 constexpr int kChunk = kValues * kQuantizeThreads;
+constexpr int kChunks = 4;  // of a block: few replicas have anything to do, and leaving takes time
 
 // wq = w' |gamma|, w' the quantized w: dw = dwq |gamma|, dgamma = sgn(gamma) sum of dwq w' (MASE's
-// LinearBinaryResidualSign). A block takes kChunk values of an item. partial: [R][blocks].
+// LinearBinaryResidualSign). A block takes kChunks chunks of kChunk values of an item, each with a sum of its own.
+// partial: [R][blocks][kChunks].
 __global__ void __launch_bounds__(kQuantizeThreads)
     quantize_weights_grad_kernel(const __grid_constant__ WeightTable table, double* partial, uint32_t* counters) {
   begin_kernel();
@@ -66,26 +68,30 @@ __global__ void __launch_bounds__(kQuantizeThreads)
   const WeightItem& item = table.items[i];
   const float* gamma = item.gamma(replica);
   if (!gamma) return;
-  const int part = static_cast<int>(blockIdx.x) - table.first_block[i];
-  const int size = item.rows * item.cols, first = part * kChunk + static_cast<int>(threadIdx.x);
+  const int size = item.rows * item.cols, chunks = (size + kChunk - 1) / kChunk;
+  const int begin = (static_cast<int>(blockIdx.x) - table.first_block[i]) * kChunks;
   float* dw = item.dw[replica];
   const float* wq = item.wq[replica];
-  float d[kValues] = {}, q[kValues] = {};
+  double* of_item = partial + (int64_t{replica} * gridDim.x + table.first_block[i]) * kChunks;
+#pragma unroll 1
+  for (int chunk = begin; chunk < min(begin + kChunks, chunks); ++chunk) {
+    const int first = chunk * kChunk + static_cast<int>(threadIdx.x);
+    float d[kValues] = {}, q[kValues] = {};
 #pragma unroll
-  for (int v = 0; v < kValues; ++v) {
-    const int at = first + v * kQuantizeThreads;
-    if (at < size) d[v] = dw[at], q[v] = wq[at];
-  }
-  double sum[1] = {0};
+    for (int v = 0; v < kValues; ++v) {
+      const int at = first + v * kQuantizeThreads;
+      if (at < size) d[v] = dw[at], q[v] = wq[at];
+    }
+    double sum[1] = {0};
 #pragma unroll
-  for (int v = 0; v < kValues; ++v) {
-    const int at = first + v * kQuantizeThreads;
-    sum[0] += static_cast<double>(d[v]) * q[v];
-    if (at < size) dw[at] = d[v] * magnitude(*gamma);
+    for (int v = 0; v < kValues; ++v) {
+      const int at = first + v * kQuantizeThreads;
+      sum[0] += static_cast<double>(d[v]) * q[v];
+      if (at < size) dw[at] = d[v] * magnitude(*gamma);
+    }
+    if (sum_over_blocks(sum, of_item, chunk, chunks, counters + replica * table.count + i))
+      item.dtrained[replica][3] = *gamma != 0 ? static_cast<float>(sum[0] / *gamma) : 0.0f;
   }
-  double* of_item = partial + int64_t{replica} * gridDim.x + table.first_block[i];
-  if (sum_over_blocks(sum, of_item, part, table.blocks_of(i), counters + replica * table.count + i))
-    item.dtrained[replica][3] = *gamma != 0 ? static_cast<float>(sum[0] / *gamma) : 0.0f;
 }
 
 // A row a warp; where replicas fill the GPU anyway several, as a block takes its time to find out what it is for.
@@ -95,7 +101,7 @@ int64_t blocks_to_quantize(const WeightItem& item, int replicas) {
   return std::min(ceil_div(rows, (replicas < 8 ? 1 : 4) * kRowsAtOnce), kMost);
 }
 int64_t blocks_with_gamma(const WeightItem& item) {
-  return item.inputs ? ceil_div(int64_t{item.rows} * item.cols, kChunk) : 0;
+  return item.inputs ? ceil_div(int64_t{item.rows} * item.cols, kChunks * kChunk) : 0;
 }
 
 dim3 grid_of(const WeightTable& table, int replicas) {
@@ -136,7 +142,7 @@ void CudaOps::quantize_weights_grad(const QuantizeWeights& op) {
   for_weight_tables(op.items, blocks_with_gamma, [&](const WeightTable& table) {
     const int replicas = op.items[0].dw.replicas;
     check(replicas * table.count <= Lane::kCounters, "{} replicas of {} weights", replicas, table.count);
-    const size_t bytes = sizeof(double) * replicas * table.blocks();
+    const size_t bytes = sizeof(double) * replicas * table.blocks() * kChunks;
     check(bytes <= lane.scratch_bytes, "{} bytes of scratch, {} needed", lane.scratch_bytes, bytes);
     launch(quantize_weights_grad_kernel, grid_of(table, replicas), kQuantizeThreads, 0, lane.stream, table,
            lane.scratch_as<double>(), lane.counters);
