@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "cuda/chunk_sums.cuh"
 #include "cuda/linear_wide_passes.cuh"
 #include "cuda/narrow.h"
 
@@ -11,7 +12,14 @@ namespace mpq {
 namespace {
 
 constexpr int64_t kLeastWidth = 512;
+// A Linear over a vocabulary is wide enough behind any usual model: what it streams is the cost.
+constexpr int64_t kVocabulary = 8192, kLeastWidthBesideIt = 128;
 constexpr int64_t kMostRows = 16384, kRowStep = 2048;  // of a slab, which ends where a chunk does
+
+bool is_wide(int64_t out, int64_t in) {
+  const int64_t least = std::max(out, in) < kVocabulary ? kLeastWidth : kLeastWidthBesideIt;
+  return std::min(out, in) >= least && out % 8 == 0 && in % 8 == 0;
+}
 
 int64_t rounded_up(int64_t n, int64_t step) { return ceil_div(n, step) * step; }
 
@@ -52,7 +60,7 @@ std::vector<WideLinears::Size> WideLinears::sizes_of(std::span<const Linear1Grad
 bool WideLinears::take(std::span<const Size> sizes) {
   if (precision_ != Precision::bf16) return false;
   for (const auto& [out, in] : sizes)
-    if (out < kLeastWidth || in < kLeastWidth || out % 8 != 0 || in % 8 != 0) return false;
+    if (!is_wide(out, in)) return false;
   if (slab_rows(sizes) == 0) return false;
   if (!opened_) {
     text_ = describe_cublaslt();
@@ -153,7 +161,7 @@ void WideLinears::gradients(std::span<const Linear1Grad> ops, const Slab& slab) 
                       .rows = NarrowCopies::kSumRows,
                       .first = static_cast<int>(first),
                       .accumulate = first > 0});
-  add_chunks(ops[0].forward.ragged, sums, lane_.stream);
+  add_chunks(ops[0].forward.ragged, sums, 1, lane_.stream);
 }
 
 void WideLinears::input_grad(const Linear1Grad& op, bool accumulate, const uint16_t* dy, const uint16_t* w,
@@ -205,7 +213,7 @@ void WideLinears::weight_grad(const Linear1Grad& op, const uint16_t* dy, const u
                                .rows = static_cast<int>(rows),
                                .first = static_cast<int>(slab.first + c * rows),
                                .accumulate = accumulate};
-    if (!alone) add_chunks(op.forward.ragged, {&chunk_sums, 1}, lane_.stream);
+    if (!alone) add_chunks(op.forward.ragged, {&chunk_sums, 1}, 1, lane_.stream);
   }
 }
 
