@@ -39,8 +39,8 @@ class WideLinears {
     int replica;
     int64_t first, rows;
   };
-  // A gradient as an operand: `whole` rows where they lie, then those of `rest`. Products that need no whole chunks
-  // find all of the slab's rows in the one or the other.
+  // The gradient of an output as an operand: all of the slab's rows. Those that fill whole chunks are taken from there;
+  // where they do not make the slab, `rest` has the last chunk, zeros behind the batch's rows.
   struct Gradient {
     NarrowRows rows, rest;
     int64_t whole;
