@@ -5,7 +5,7 @@
 # go to mpq search.
 #   DATA=imdb DEVICE=cuda PRECISION=bf16 experiments/lab2_compression.sh
 # TRIALS (20) of each of the three, EPOCHS (1) before and POST_EPOCHS (1) after the compression, SAMPLER (tpe), SELECT (test),
-# PARALLEL trials a study (1), LANES: sessions side by side (1); the others: experiments/common.sh
+# PARALLEL trials a study (1), LANES: sessions side by side (0: two on a GPU); the others: experiments/common.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source experiments/common.sh
@@ -13,7 +13,7 @@ source experiments/published_lab2.sh
 source experiments/trial_summary.sh
 
 [[ -z $QUICK ]] || default TRIALS=5 SEEDS=2 ROWS=1500 EPOCHS=2
-default TRIALS=20 EPOCHS=1 POST_EPOCHS=1 SAMPLER=tpe SELECT=test PARALLEL=1 LANES=1 PRUNE_ACTIVATIONS=none
+default TRIALS=20 EPOCHS=1 POST_EPOCHS=1 SAMPLER=tpe SELECT=test PARALLEL=1 LANES=0 PRUNE_ACTIVATIONS=none
 begin lab2_compression "TRIALS EPOCHS POST_EPOCHS SAMPLER SELECT PARALLEL PRUNE_ACTIVATIONS" "$@"
 [[ -z $QUICK ]] || small_architectures
 

@@ -4,7 +4,7 @@
 # out for that. The winners are trained again with other seeds. Further arguments go to mpq search.
 #   DATA=imdb DEVICE=cuda PRECISION=bf16 experiments/lab2_nas.sh
 # TRIALS (100) of each sampler, EPOCHS (1) of each trial, SAMPLERS (grid,random,tpe), SELECT (test), PARALLEL trials a study
-# (1), LANES: sessions side by side (1); the others: experiments/common.sh
+# (1), LANES: sessions side by side (0: two on a GPU); the others: experiments/common.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source experiments/common.sh
@@ -12,7 +12,7 @@ source experiments/published_lab2.sh
 source experiments/trial_summary.sh
 
 [[ -z $QUICK ]] || default TRIALS=8 SEEDS=2 ROWS=1500 EPOCHS=2
-default TRIALS=100 EPOCHS=1 SAMPLERS=grid,random,tpe SELECT=test PARALLEL=1 LANES=1
+default TRIALS=100 EPOCHS=1 SAMPLERS=grid,random,tpe SELECT=test PARALLEL=1 LANES=0
 begin lab2_nas "TRIALS EPOCHS SAMPLERS SELECT PARALLEL" "$@"
 [[ -z $QUICK ]] || small_architectures
 

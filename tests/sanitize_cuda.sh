@@ -25,7 +25,7 @@ suite=(
   '*/MaskedLmTest.*/cuda'
   '*/ShardsTest.*/cuda'
   '*/PrecisionTest.*/cuda'
-  '*/TilesTest.*/cuda'
+  '*/*TilesTest.*/cuda'
   '*/WideLinearTest.IsWhatNaiveLoopsCompute/cuda'
   '*/WideLinearTest.GradientsGoThroughTheFormatOfAnInput/cuda'
   '*/VocabularyTest.IsWhatNaiveLoopsCompute/cuda'

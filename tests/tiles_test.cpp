@@ -107,11 +107,13 @@ class AttentionOfReplicas : public Replicas {
 
 class TilesTest : public DeviceTest {
  protected:
-  void expect_same_bits(Device& device) {
+  void products(Device& device) {
     for (const Size& size : sizes) {
       SCOPED_TRACE(std::to_string(size.in) + " to " + std::to_string(size.out));
       expect_same_bits(size.replicas, [&](auto seeds) { return LinearOfReplicas(device, size, seeds); });
     }
+  }
+  void attention(Device& device) {
     for (const int64_t width : {32, 64}) {
       SCOPED_TRACE("heads of " + std::to_string(width));
       expect_same_bits(40, [&](auto seeds) { return AttentionOfReplicas(device, width, seeds); });
@@ -133,14 +135,18 @@ class TilesTest : public DeviceTest {
 };
 MPQ_ON_EVERY_DEVICE(TilesTest);
 
-TEST_P(TilesTest, OfAnySizeGiveTheSameBits) {
-  expect_same_bits(*device_);
-  if (is_cpu()) return;
-  for (const Precision precision : {Precision::tf32, Precision::bf16}) {
-    SCOPED_TRACE(to_text(precision));
-    expect_same_bits(*open_device(GetParam(), precision));
-  }
-}
+// A test each, so that they can run side by side: under racecheck they take minutes.
+TEST_P(TilesTest, OfProductsGiveTheSameBits) { products(*device_); }
+TEST_P(TilesTest, OfAttentionGiveTheSameBits) { attention(*device_); }
+
+// In the precisions that only GPUs have.
+class TensorCoreTilesTest : public TilesTest {};
+INSTANTIATE_TEST_SUITE_P(Devices, TensorCoreTilesTest, testing::Values("cuda"), device_test_name);
+
+TEST_P(TensorCoreTilesTest, OfProductsInTf32) { products(*open_device(GetParam(), Precision::tf32)); }
+TEST_P(TensorCoreTilesTest, OfProductsInBf16) { products(*open_device(GetParam(), Precision::bf16)); }
+TEST_P(TensorCoreTilesTest, OfAttentionInTf32) { attention(*open_device(GetParam(), Precision::tf32)); }
+TEST_P(TensorCoreTilesTest, OfAttentionInBf16) { attention(*open_device(GetParam(), Precision::bf16)); }
 
 }  // namespace
 }  // namespace mpq

@@ -56,9 +56,11 @@ void declare(CommandLine& line, SearchOptions& o) {
   line.option("replicas", o.replicas, "N",
               "trials trained together in a session, of all studies, with the same results; 0: what suits the device",
               {.min = 0, .max = 4096});
-  line.option("lanes", o.lanes, "N",
-              "sessions side by side on each device, with the same results: for models too small to fill a GPU",
-              {.min = 1, .max = 64});
+  line.option(
+      "lanes", o.lanes, "N",
+      "sessions side by side on each device, with the same results; 0: what suits it (a GPU: 2, a small one fills "
+      "what a large one leaves; more where every session is small)",
+      {.min = 0, .max = 64});
   line.option("sampler", o.sampler, join(sampler_names(), "|") + "[,...]",
               "how trials are proposed; of several, each has its studies");
   line.option("max-bits", o.max_bits, "B", "average bits, scales counted; trials over it are not trained",
@@ -92,9 +94,11 @@ void declare(CommandLine& line, SearchOptions& o) {
   o.machine.add_to(line);
 }
 
-// Every device, as often as there are lanes.
-Devices open_lanes(const SearchOptions& options) {
+// Every device, as often as there are lanes. Replicas and lanes are for the same devices: those that few rows leave
+// idle.
+Devices open_lanes(SearchOptions& options) {
   Devices devices = options.machine.open_all();
+  if (options.lanes == 0) options.lanes = devices[0]->replicas_at_once() > 1 ? 2 : 1;
   for (int lane = 1; lane < options.lanes; ++lane)
     for (auto& device : options.machine.open_all()) devices.push_back(std::move(device));
   return devices;

@@ -19,7 +19,7 @@ struct SearchOptions {
   std::string budget = "linear";  // what max_bits is the average of: linear, model
   std::optional<int64_t> max_parameters;
   bool watch_test = false;
-  int confirm = 0, replicas = 0, lanes = 1;
+  int confirm = 0, replicas = 0, lanes = 0;
   // Of an architecture search.
   std::string layers = "2,4,8", heads = "2,4,8,16", hidden = "128,192,256,384,512", ffn = "512,768,1024,1536,2048";
   std::string identity = "auto", compress = "integer(width=8,frac=4)", prune_weights = "l1(sparsity=0.5)",

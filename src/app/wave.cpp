@@ -1,6 +1,7 @@
 #include "app/wave.h"
 
 #include <algorithm>
+#include <atomic>
 #include <numeric>
 #include <tuple>
 
@@ -69,7 +70,8 @@ WaveRunner::WaveRunner(std::vector<Device*> devices, const Setup& setup, const T
       lanes_(lanes) {}
 
 std::vector<SessionJobs> WaveRunner::sessions(std::vector<TrialJob> jobs) const {
-  const size_t share = (jobs.size() + devices_.size() - 1) / devices_.size();
+  const size_t machines = devices_.size() / static_cast<size_t>(lanes_);
+  const size_t share = (jobs.size() + machines - 1) / machines;
   std::vector<Placed> placed;
   for (const TrialJob& job : jobs) {
     const auto kept = read_kept(setting_, job);
@@ -91,39 +93,38 @@ std::vector<SessionJobs> WaveRunner::sessions(std::vector<TrialJob> jobs) const 
   return sessions;
 }
 
-std::vector<std::vector<size_t>> WaveRunner::place(const std::vector<SessionJobs>& sessions) const {
-  std::vector<size_t> largest_first(sessions.size()), trials(devices_.size(), 0);
-  std::iota(largest_first.begin(), largest_first.end(), 0);
-  std::stable_sort(largest_first.begin(), largest_first.end(),
-                   [&](size_t a, size_t b) { return sessions[a].jobs.size() > sessions[b].jobs.size(); });
-  std::vector<std::vector<size_t>> places(devices_.size());
-  for (const size_t s : largest_first) {
-    const auto device = std::min_element(trials.begin(), trials.end()) - trials.begin();
-    places[device].push_back(s);
-    trials[device] += sessions[s].jobs.size();
+std::vector<size_t> largest_first(const std::vector<SessionJobs>& sessions) {
+  std::vector<int64_t> work;  // replicas times the weights of their Linears
+  for (const SessionJobs& session : sessions) {
+    int64_t weights = 0;
+    for (const Linear* linear : session.jobs[0].model->linears()) weights += linear->weight->shape.size();
+    work.push_back(weights * static_cast<int64_t>(session.jobs.size()));
   }
-  std::erase_if(places, [](const auto& place) { return place.empty(); });
-  for (auto& place : places) std::sort(place.begin(), place.end());
-  return places;
+  std::vector<size_t> order(sessions.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return work[a] > work[b]; });
+  return order;
 }
 
 void WaveRunner::run(const std::vector<SessionJobs>& sessions, const TrialSplits& splits,
                      const std::function<void()>& alive) const {
-  const auto places = place(sessions);
+  const std::vector<size_t> order = largest_first(sessions);
+  std::atomic<size_t> next = 0;
   Crew crew;
   const auto go_on = [&] {
     crew.stop_if_failed();
     crew.call(alive);
   };
-  crew.run(places.size(), [&](size_t device) {
-    for (const size_t s : places[device]) {
+  crew.run(std::min(devices_.size(), sessions.size()), [&](size_t device) {
+    for (size_t place; (place = next++) < order.size();) {
       crew.stop_if_failed();
-      std::vector<TrialJob> jobs = sessions[s].jobs;
+      const SessionJobs& session = sessions[order[place]];
+      std::vector<TrialJob> jobs = session.jobs;
       for (TrialJob& job : jobs)
         job.finished = [&crew, finished = job.finished](Session& session, int r, const TrialResult& result) {
           crew.call([&] { finished(session, r, result); });
         };
-      TrialSession(*devices_[device], setting_, jobs, sessions[s].step).run(splits, go_on, device == 0);
+      TrialSession(*devices_[device], setting_, jobs, session.step).run(splits, go_on, device == 0);
     }
   });
 }
