@@ -157,6 +157,7 @@ void CudaOps::linear_grad(std::span<const Linear1Grad> ops) {
   const int problems = static_cast<int>(ops.size()), replicas = ops[0].dy.replicas;
   const bool few = ops[0].forward.ragged.longest == 1, wide = !few && wide_->take(ops);
   if (ops[0].dy.dtype == DType::bf16 && !wide) {
+    check(ops.size() == 1, "{} Linears with a gradient in bf16", ops.size());
     Linear1Grad op = ops[0];
     widen(op.dy, op.forward.ragged, main_.stream);
     op.dy.dtype = DType::f32;
