@@ -207,6 +207,11 @@ class Gemm {
     }
     return total;
   }
+  // visit(its first column, its sums) for each tile of the block, which has one.
+  template <class Visit>
+  __device__ __forceinline__ void for_each_tile(const GemmSegment& segment, Visit visit) const {
+    visit(segment.b_span, run(segment));
+  }
 
   // The column of the tile where the fours of for_each_four begin: each thread has one.
   static __device__ __forceinline__ int column() { return warp_n() * kSpan + lane_id() % 8 * 4; }

@@ -22,17 +22,19 @@ __global__ void __launch_bounds__(kThreadsOf<Shape>, kBlocksOf<Shape, kPrecision
   if (row0 >= rows) return;
   const Shares::Share share = args.columns.at(static_cast<int>(blockIdx.x) % args.columns.total);
   const LinearProblem& p = args.problem[share.problem];
-  const int col0 = share.block * kColsOf<Shape>, col = col0 + Tile::column();
-
-  const TileSums sums = product.run({operand(p.x, r, rows), operand(p.w, r, p.w.rows), row0, col0, 0, p.x.cols});
-  const float4 bias = p.bias ? load_four<Shape::kWhole>(p.bias, r, 0, col) : float4{};
-  product.for_each_four(sums, [&](int m, float4 x) {
-    const int row = row0 + m;
-    if (row >= rows || col >= p.y.cols) return;
-    const ActivatedFour a = activate(p.activation, x + bias);
-    if (p.saved) store_four<Shape::kWhole>(p.saved, r, row, col, a.saved);
-    store_four<Shape::kWhole>(p.y, r, row, col, a.y);
-    store_copies(p.copies, r, row, col, a.y);
+  const GemmSegment all{
+      operand(p.x, r, rows), operand(p.w, r, p.w.rows), row0, share.block * kColsOf<Shape>, 0, p.x.cols};
+  product.for_each_tile(all, [&](int col0, const TileSums& sums) {
+    const int col = col0 + Tile::column();
+    const float4 bias = p.bias ? load_four<Shape::kWhole>(p.bias, r, 0, col) : float4{};
+    product.for_each_four(sums, [&](int m, float4 x) {
+      const int row = row0 + m;
+      if (row >= rows || col >= p.y.cols) return;
+      const ActivatedFour a = activate(p.activation, x + bias);
+      if (p.saved) store_four<Shape::kWhole>(p.saved, r, row, col, a.saved);
+      store_four<Shape::kWhole>(p.y, r, row, col, a.y);
+      store_copies(p.copies, r, row, col, a.y);
+    });
   });
 }
 

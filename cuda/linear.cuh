@@ -5,7 +5,7 @@
 #include "cuda/activation.cuh"
 #include "cuda/cuda_ops.h"
 #include "cuda/element_copies.cuh"
-#include "cuda/staged_gemm.cuh"
+#include "cuda/panel_gemm.cuh"
 
 namespace mpq {
 

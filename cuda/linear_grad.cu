@@ -58,20 +58,21 @@ __global__ void __launch_bounds__(kThreadsOf<Shape>, kBlocksOf<Shape, kPrecision
   if (row0 >= rows) return;
   const Shares::Share share = args.columns.at(static_cast<int>(blockIdx.x) % args.columns.total);
   const InputSum& s = args.sum[share.problem];
-  const int col0 = share.block * kColsOf<Shape>, col = col0 + Tile::column();
-
   for (int i = s.first; i < s.last; ++i) {
     const Matrices &dy = args.dy[i], &w = args.w[i];
-    const TileSums sums = product.run({operand(dy, r, rows), operand(w, r, w.rows), row0, col0, 0, dy.cols});
-    with_format_gradient(args.format[i], r, [&](const auto& gradient) {
-      product.for_each_four(sums, [&](int m, float4 dxq) {
-        const int row = row0 + m;
-        if (row >= rows || col >= s.dx.cols) return;
-        float4 dx = gradient.template four<Shape::kWhole>(row, col, dxq);
-        if (i > s.first || s.accumulate) dx = load_four<Shape::kWhole>(s.dx, r, row, col) + dx;
-        if (i + 1 == s.last && s.activation != Activation::none)
-          dx = dx * activation_slope(s.activation, load_four<Shape::kWhole>(s.saved, r, row, col));
-        store_four<Shape::kWhole>(s.dx, r, row, col, dx);
+    const GemmSegment all{operand(dy, r, rows), operand(w, r, w.rows), row0, share.block * kColsOf<Shape>, 0, dy.cols};
+    product.for_each_tile(all, [&](int col0, const TileSums& sums) {
+      const int col = col0 + Tile::column();
+      with_format_gradient(args.format[i], r, [&](const auto& gradient) {
+        product.for_each_four(sums, [&](int m, float4 dxq) {
+          const int row = row0 + m;
+          if (row >= rows || col >= s.dx.cols) return;
+          float4 dx = gradient.template four<Shape::kWhole>(row, col, dxq);
+          if (i > s.first || s.accumulate) dx = load_four<Shape::kWhole>(s.dx, r, row, col) + dx;
+          if (i + 1 == s.last && s.activation != Activation::none)
+            dx = dx * activation_slope(s.activation, load_four<Shape::kWhole>(s.saved, r, row, col));
+          store_four<Shape::kWhole>(s.dx, r, row, col, dx);
+        });
       });
     });
   }

@@ -17,14 +17,15 @@ __device__ __forceinline__ int place_of_k(int k) { return k / 16 * 16 + k % 4 / 
 
 // An operand's share of a stage, kWidth rows or columns wide: first on its way, in the registers of kThreads threads,
 // then in shared memory.
-template <Along kAlong, int kWidth, int kThreads>
+template <Along kAlong, int kWidth, int kThreads, int kLength = kStageDepth>
 class Stage {
   static constexpr bool kRow = kAlong == Along::row;
-  static constexpr int kLine = kRow ? kStageDepth : kWidth, kLines = kRow ? kWidth : kStageDepth;
+  static constexpr int kLine = kRow ? kLength : kWidth, kLines = kRow ? kWidth : kLength;
   static constexpr int kStride = kLine + 8;  // an odd number of 16 bytes: the eight rows of a block meet each bank once
-  static constexpr int kFours = kWidth * kStageDepth / 4 / kThreads;
+  static constexpr int kFours = kWidth * kLength / 4 / kThreads;
   static constexpr int kApart = kThreads / (kWidth / 4);  // along k, from one of a thread's vectors to its next
-  static_assert(kThreads / kWarp % 2 == 0);               // rows: all of a thread's vectors begin at the same k
+  static constexpr int kSteps = kLength / kDepth;         // of k; as many warps share a row
+  static_assert(kThreads / kWarp % kSteps == 0);          // rows: all of a thread's vectors begin at the same k
 
  public:
   struct Shared {
@@ -47,7 +48,7 @@ class Stage {
   // From k on; zeros from k = last.
   __device__ __forceinline__ void load(int k, int last) {
     const float* from = opaque(from_ + (kRow ? int64_t{k} : int64_t{k} * cols_));
-    if (k + kStageDepth <= last) {
+    if (k + kLength <= last) {
 #pragma unroll
       for (int i = 0; i < kFours; ++i) v_[i] = at(from, i);
     } else {
@@ -92,13 +93,13 @@ class Stage {
     return opaque(kRow ? (span + line) * kStride + k : (k + line) * kStride + span);
   }
 
-  // Where the thread's first vector lies. k along the rows: two warps take 8 rows of 32, half of k each. Else whole
-  // lines, one after the other.
-  static constexpr int kRowsApart = kThreads / kWarp / 2 * 8;
-  static __device__ __forceinline__ int row0() { return warp_id() / 2 * 8 + lane_id() / 4; }
+  // Where the thread's first vector lies. k along the rows: warps take 8 rows of 16 along k. Else whole lines, one
+  // after the other.
+  static constexpr int kRowsApart = kThreads / kWarp / kSteps * 8;
+  static __device__ __forceinline__ int row0() { return warp_id() / kSteps * 8 + lane_id() / 4; }
   static __device__ __forceinline__ int column() { return static_cast<int>(threadIdx.x) % (kWidth / 4) * 4; }
   static __device__ __forceinline__ int k0() {
-    return kRow ? warp_id() % 2 * 16 + lane_id() % 4 * 4 : static_cast<int>(threadIdx.x) / (kWidth / 4);
+    return kRow ? warp_id() % kSteps * kDepth + lane_id() % 4 * 4 : static_cast<int>(threadIdx.x) / (kWidth / 4);
   }
   __device__ __forceinline__ float4 at(const float* from, int i) const {
     return __ldg(reinterpret_cast<const float4*>(from + (kRow ? offset_[i] : i * kApart * cols_)));
@@ -108,6 +109,47 @@ class Stage {
   int cols_, stored_, offset_[kRow ? kFours : 1];
   float4 v_[kFours];
 };
+
+// A warp's sums, in memory of its own: registers are for what is on its way.
+class WaitingSums {
+ public:
+  __device__ __forceinline__ void take(const TileSums& sums) {
+#pragma unroll
+    for (int i = 0; i < kFours; ++i) {
+      const float(&x)[4] = sums.at[i / 4][i % 4];
+      fours_[i][lane_id()] = {x[0], x[1], x[2], x[3]};
+    }
+  }
+  // What waited comes first.
+  __device__ __forceinline__ void add_to(TileSums& sums) const {
+#pragma unroll
+    for (int i = 0; i < kFours; ++i) {
+      float(&x)[4] = sums.at[i / 4][i % 4];
+      const float4 before = fours_[i][lane_id()];
+      x[0] = before.x + x[0], x[1] = before.y + x[1], x[2] = before.z + x[2], x[3] = before.w + x[3];
+    }
+  }
+
+ private:
+  static constexpr int kFours = 8;  // of a thread
+  float4 fours_[kFours][kWarp];
+};
+
+// The products of 16 along k from k on, out of the stages of a and b.
+template <class A, class B>
+__device__ __forceinline__ void multiply_step(const typename A::Shared& of_a, const typename B::Shared& of_b, int left,
+                                              int right, int k, TileSums& sums) {
+  uint32_t a[2][4], b[2][4];
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    A::fragment(a[i], of_a, left, i, k);
+    B::fragment(b[i], of_b, right, i, k);
+  }
+#pragma unroll
+  for (int n = 0; n < 4; ++n)
+#pragma unroll
+    for (int m = 0; m < 2; ++m) multiply_add(sums.at[m][n], a[m], b[n / 2][n % 2 * 2], b[n / 2][n % 2 * 2 + 1]);
+}
 
 // One block's tile of a product, in the place of Gemm.
 template <class Shape, Along kAlongA, Along kAlongB>
@@ -120,12 +162,11 @@ class StagedGemm : public Gemm<Shape, Precision::bf16, Along::row, Along::row> {
     typename B::Shared b;
   };
   static constexpr bool kChunked = kAlongA == Along::column;  // a sum over rows
-  static constexpr int kFours = 8;                            // of a thread's sums
 
  public:
   struct Shared {
     typename Base::Shared sums;
-    float4 totals[kChunked ? kThreadsOf<Shape> / kWarp : 1][kFours][kWarp];
+    WaitingSums totals[kChunked ? kThreadsOf<Shape> / kWarp : 1];
     Stages stages[2];
   };
   __device__ explicit StagedGemm(Shared& shared) : Base(shared.sums), shared_(shared) {}
@@ -158,16 +199,20 @@ class StagedGemm : public Gemm<Shape, Precision::bf16, Along::row, Along::row> {
         parked = true;
         continue;
       }
-      if (parked) add_to(sums, parking());
+      if (parked) parking().add_to(sums);
       parked = false;
-      if (kChunked && kept) add_to(sums, totals());
+      if (kChunked && kept) totals().add_to(sums);
       if (!more) return sums;
-      if constexpr (kChunked) put(sums, totals());
+      if constexpr (kChunked) totals().take(sums);
       kept = true;
       sums = TileSums();
     }
   }
   __device__ __forceinline__ TileSums run(const GemmSegment& s) const { return run(s, s.last - s.first); }
+  template <class Visit>
+  __device__ __forceinline__ void for_each_tile(const GemmSegment& s, Visit visit) const {
+    visit(s.b_span, run(s));
+  }
 
  private:
   // A stage's place along k: the end of its half, of its chunk, and of all.
@@ -187,58 +232,21 @@ class StagedGemm : public Gemm<Shape, Precision::bf16, Along::row, Along::row> {
 
   static __device__ __forceinline__ void multiply(const Stages& from, int left, int right, TileSums& sums) {
 #pragma unroll
-    for (int k = 0; k < kStageDepth; k += kDepth) {
-      uint32_t a[2][4], b[2][4];
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        A::fragment(a[i], from.a, left, i, k);
-        B::fragment(b[i], from.b, right, i, k);
-      }
-#pragma unroll
-      for (int n = 0; n < 4; ++n)
-#pragma unroll
-        for (int m = 0; m < 2; ++m) multiply_add(sums.at[m][n], a[m], b[n / 2][n % 2 * 2], b[n / 2][n % 2 * 2 + 1]);
-    }
+    for (int k = 0; k < kStageDepth; k += kDepth) multiply_step<A, B>(from.a, from.b, left, right, k, sums);
   }
 
-  // What waits, waits in the warp's own memory: registers are for what is on its way.
-  using Fours = float4[kFours][kWarp];
-  __device__ __forceinline__ Fours& parking() const { return *reinterpret_cast<Fours*>(shared_.sums.tile[warp_id()]); }
-  __device__ __forceinline__ Fours& totals() const { return shared_.totals[kChunked ? warp_id() : 0]; }
-  static __device__ __forceinline__ void put(const TileSums& sums, Fours& to) {
-#pragma unroll
-    for (int i = 0; i < kFours; ++i) {
-      const float(&x)[4] = sums.at[i / 4][i % 4];
-      to[i][lane_id()] = {x[0], x[1], x[2], x[3]};
-    }
+  // Where sums go on their way to rows.
+  __device__ __forceinline__ WaitingSums& parking() const {
+    return *reinterpret_cast<WaitingSums*>(shared_.sums.tile[warp_id()]);
   }
-  // What waited comes first.
-  static __device__ __forceinline__ void add_to(TileSums& sums, const Fours& waiting) {
-#pragma unroll
-    for (int i = 0; i < kFours; ++i) {
-      float(&x)[4] = sums.at[i / 4][i % 4];
-      const float4 before = waiting[i][lane_id()];
-      x[0] = before.x + x[0], x[1] = before.y + x[1], x[2] = before.z + x[2], x[3] = before.w + x[3];
-    }
-  }
+  __device__ __forceinline__ WaitingSums& totals() const { return shared_.totals[kChunked ? warp_id() : 0]; }
   __device__ __forceinline__ void park(TileSums& sums) const {
-    put(sums, parking());
+    parking().take(sums);
     sums = TileSums();
   }
 
   Shared& shared_;
 };
-
-// The engine of a shape.
-template <class Shape, Precision kPrecision, Along kAlongA, Along kAlongB>
-using Product =
-    std::conditional_t<Shape::kStaged, StagedGemm<Shape, kAlongA, kAlongB>, Gemm<Shape, kPrecision, kAlongA, kAlongB>>;
-// Its shared memory, which the launch asks for.
-template <class Product>
-__device__ __forceinline__ typename Product::Shared& shared_of() {
-  extern __shared__ float4 product_memory[];
-  return *reinterpret_cast<typename Product::Shared*>(product_memory);
-}
 
 #endif
 

@@ -106,7 +106,8 @@ provenance() {
     echo "date: $(date -u +%F)"
     echo "commit: $(commit)"
     echo "command: $*"
-    awk -v kind="${DEVICE%%:*}" '$1 == kind { sub(/^ *[a-z]+ +/, ""); print "device: " $0 }' <<<"$info"
+    awk -v kind="${DEVICE%%:*}" -v precision="$PRECISION" '$1 == kind {
+      sub(/^ *[a-z]+ +/, ""); sub(/, fp32$/, ", " precision); print "device: " $0 }' <<<"$info"
     [[ -z ${work:-} ]] || echo "seconds: $(seconds)"
     echo "$info"
   } >"$folder/provenance.txt"

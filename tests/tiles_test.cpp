@@ -13,13 +13,14 @@ namespace {
 
 constexpr int32_t kRows = 600, kFirst = 350;  // of two sequences; several chunks of a weight's gradient
 
-// A Linear of so many replicas. The second one's sizes are no multiples of a tile's; the last is cuBLASLt's in bf16,
-// where that is found.
+// A Linear of so many replicas. The second one's sizes are no multiples of a tile's, the third and the fourth have
+// several tiles a block, forward and backward; the last is cuBLASLt's in bf16, where that is found.
 struct Size {
   int64_t in, out;
   unsigned replicas;
 };
-constexpr Size sizes[] = {{128, 128, 40}, {80, 144, 70}, {128, 128, 70}, {512, 496, 14}, {496, 528, 14}, {512, 528, 3}};
+constexpr Size sizes[] = {{128, 128, 40}, {80, 144, 70},  {96, 272, 27},  {528, 96, 24},
+                          {128, 128, 70}, {512, 496, 14}, {496, 528, 14}, {512, 528, 3}};
 
 Floats random_floats(int64_t count, unsigned seed) {
   std::mt19937 engine(seed);
