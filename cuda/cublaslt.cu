@@ -26,6 +26,7 @@ constexpr int kAlignment = 16;  // of every matrix, in bytes
 struct Sizes {
   struct Stored {
     int64_t rows, cols;  // as cuBLAS counts; rows lie side by side
+    int64_t apart = rows;
   };
   Stored a, b, result;
   bool transpose_a = false, transpose_b = false;
@@ -34,6 +35,11 @@ Sizes sizes_of(WideKind kind, int64_t out, int64_t in, int64_t rows) {
   if (kind == WideKind::output) return {{in, out}, {in, rows}, {out, rows}, true, false};
   if (kind == WideKind::input_grad) return {{in, out}, {out, rows}, {in, rows}};
   return {{in, rows}, {out, rows}, {in, out}, false, true};
+}
+Sizes sizes_of(const WideProduct& p) {
+  Sizes sizes = sizes_of(p.kind, p.out, p.in, p.rows);
+  if (p.left_apart > 0) sizes.b.apart = p.left_apart;
+  return sizes;
 }
 
 std::string text_of(const WideProduct& p) {
@@ -85,7 +91,7 @@ class CublasLtProducts final : public CublasLt {
                text_of(p));
     mpq::check(p.kind != WideKind::weight_grad || p.rows == chunk_of(p.out, p.in), "another chunk: {}", text_of(p));
     if (p.bias) set(plan->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, p.bias);
-    const Layouts l(*this, sizes_of(p.kind, p.out, p.in, p.rows), p.chunks);
+    const Layouts l(*this, sizes_of(p), p.chunks);
     const float one = 1, kept = p.accumulate ? 1.0f : 0.0f;
     const cublasStatus_t status =
         lt_.matmul(handle_, plan->desc, &one, p.right, l.a, p.left, l.b, &kept, p.result, l.result, p.result, l.result,
@@ -117,10 +123,10 @@ class CublasLtProducts final : public CublasLt {
   };
   cublasLtMatrixLayout_t layout(cudaDataType_t type, const Sizes::Stored& m, int64_t count) const {
     cublasLtMatrixLayout_t layout = nullptr;
-    check(lt_.layout_create(&layout, type, m.rows, m.cols, m.rows), "layout");
+    check(lt_.layout_create(&layout, type, m.rows, m.cols, m.apart), "layout");
     if (count == 1) return layout;
     const auto batch = static_cast<int32_t>(count);
-    const int64_t apart = m.rows * m.cols;
+    const int64_t apart = m.apart * m.cols;
     check(lt_.layout_set(layout, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &batch, sizeof batch), "layout");
     check(lt_.layout_set(layout, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &apart, sizeof apart), "layout");
     return layout;

@@ -23,6 +23,7 @@ struct WideProduct {
   WideKind kind;
   int64_t out, in;
   const uint16_t *left, *right;  // x and w; dy and w; dy and x
+  int64_t left_apart = 0;        // from the beginning of one of its rows to that of the next; 0: one behind the other
   float* result;
   int64_t rows;  // of weight_grad: of a chunk, the same in every call
   const float* bias = nullptr;

@@ -64,9 +64,11 @@ struct WeightGradArgs {
   Ragged ragged;
   Matrices dy[kMostLinears] = {}, x[kMostLinears] = {}, dw[kMostLinears] = {}, dbias[kMostLinears] = {};
   Shares weights{}, biases{};
-  // Where every chunk of rows has a block of its own: how many the largest batch has, and for each replica and share
-  // their sums and how many are there. 0: a block goes through all chunks.
+  // Where every chunk of rows has a block of its own, how many the largest batch has. 0: a block goes through all.
   int chunks = 0;
+  // They leave their sums: dw and dbias are chunk c's of replica r at r * chunks + c (add_chunks).
+  bool leaves = false;
+  // Or the last one adds them: for each replica and share, the sums and how many are there.
   float4* weight_sums = nullptr;
   float* bias_sums = nullptr;
   uint32_t* counters = nullptr;

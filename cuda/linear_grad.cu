@@ -156,12 +156,20 @@ void CudaOps::activate_grad(const Linear1Grad& op) { output_grad({&op, 1}, main_
 void CudaOps::linear_grad(std::span<const Linear1Grad> ops) {
   check(ops.size() <= kMostLinears, "{} Linears in one call", ops.size());
   const int problems = static_cast<int>(ops.size()), replicas = ops[0].dy.replicas;
+  const bool few = ops[0].forward.ragged.longest == 1, wide = !few && wide_->take(ops);
+  if (ops[0].dy.dtype == DType::bf16 && !wide) {
+    check(ops.size() == 1, "{} Linears with a gradient in bf16", ops.size());
+    Linear1Grad op = ops[0];
+    widen(op.dy, op.forward.ragged, main_.stream);
+    op.dy.dtype = DType::f32;
+    return linear_grad({&op, 1});
+  }
   output_grad(ops, main_.stream);
   const InputGradArgs inputs = input_grad_args(ops);
   const WeightGradArgs weights = weight_grad_args(ops);
-  if (weights.ragged.longest == 1) {
+  if (few) {
     linear_grad_of_few_rows(inputs, weights, problems, replicas, main_);
-  } else if (wide_->take(ops)) {  // all on one lane: both would want the whole GPU
+  } else if (wide) {  // all on one lane: both would want the whole GPU
     wide_->gradients(ops, replicas);
   } else {
     const Lane& side = fork();

@@ -1,6 +1,8 @@
 // Gradients of the weights and biases of Linear layers: sums over the rows, up to three Linears in one launch.
+#include <vector>
+
+#include "cuda/chunk_sums.cuh"
 #include "cuda/last_block.cuh"
-#include "cuda/linear.cuh"
 
 namespace mpq {
 
@@ -12,7 +14,8 @@ constexpr int kChunk = 256;
 struct Chunks {
   int first, last;  // rows
   int count;        // of the whole batch
-  bool apart;       // each has a block of its own
+  bool meet;        // each has a block of its own, and the last one adds them
+  int to;           // which of the results is the block's
 };
 
 template <class Shape, Precision kPrecision>
@@ -30,7 +33,7 @@ __device__ void weight_tile(const WeightGradArgs& args, const Chunks& chunks, in
   };
   const auto sum_of = [&](int first) { return product.run(segment(first, min(first + kChunk, chunks.last))); };
   const auto store = [&](int m, float4 sum) {
-    if (row0 + m < dw.rows) store_four<Shape::kWhole>(dw, r, row0 + m, col, sum);
+    if (row0 + m < dw.rows) store_four<Shape::kWhole>(dw, chunks.to, row0 + m, col, sum);
   };
   if constexpr (Shape::kStaged) {
     product.for_each_four(product.run(segment(chunks.first, chunks.last), kChunk), store);
@@ -40,7 +43,7 @@ __device__ void weight_tile(const WeightGradArgs& args, const Chunks& chunks, in
     product.for_each_four(total, store);
   } else {
     const TileSums sums = sum_of(chunks.first);
-    if (!chunks.apart) return product.for_each_four(sums, store);
+    if (!chunks.meet) return product.for_each_four(sums, store);
     constexpr int kFours = kRowsOf<Shape> * kColsOf<Shape> / 4;
     float4* parts = args.weight_sums + (int64_t{r} * args.weights.total + blockIdx.x) * args.chunks * kFours;
     const auto part = [&](int chunk, int m) {
@@ -88,7 +91,7 @@ __device__ void bias_columns(const WeightGradArgs& args, const Chunks& chunks, i
   float sum = 0;
   for (int first = chunks.first; first < chunks.last; first += kChunk)
     sum += bias_chunk(args.dy[share.problem], col0, first, rows);
-  if (chunks.apart) {
+  if (chunks.meet) {
     float* parts = args.bias_sums + (int64_t{r} * args.biases.total + block) * args.chunks * kBiasColumns;
     if (thread < kBiasColumns) parts[blockIdx.y * kBiasColumns + thread] = sum;
     if (!arrives_last(args.counters + r * gridDim.x + blockIdx.x, chunks.count)) return;
@@ -96,17 +99,20 @@ __device__ void bias_columns(const WeightGradArgs& args, const Chunks& chunks, i
     if (thread < kBiasColumns)
       for (int c = 0; c < chunks.count; ++c) sum += __ldcg(parts + c * kBiasColumns + thread);
   }
-  if (thread < kBiasColumns && col0 + thread < dbias.cols) dbias.row(r, 0)[col0 + thread] = sum;
+  if (thread < kBiasColumns && col0 + thread < dbias.cols) dbias.row(chunks.to, 0)[col0 + thread] = sum;
 }
 
 template <class Shape, Precision kPrecision>
 __global__ void __launch_bounds__(kThreadsOf<Shape>, Shape::kStaged ? kBlocksOf<Shape, kPrecision> : 1)
     weight_grad_kernel(const __grid_constant__ WeightGradArgs args) {
   begin_kernel();
-  const int rows = rows_of(args.ragged), first = blockIdx.y * kChunk;
+  const int rows = rows_of(args.ragged), first = blockIdx.y * kChunk, r = blockIdx.z;
   if (first >= rows) return;
-  const Chunks chunks{first, args.chunks > 0 ? min(first + kChunk, rows) : rows,
-                      static_cast<int>(ceil_div(rows, kChunk)), args.chunks > 0 && rows > kChunk};
+  const Chunks chunks{.first = first,
+                      .last = args.chunks > 0 ? min(first + kChunk, rows) : rows,
+                      .count = static_cast<int>(ceil_div(rows, kChunk)),
+                      .meet = args.chunks > 0 && !args.leaves && rows > kChunk,
+                      .to = args.leaves ? r * args.chunks + static_cast<int>(blockIdx.y) : r};
   if (static_cast<int>(blockIdx.x) < args.weights.total)
     weight_tile<Shape, kPrecision>(args, chunks, rows);
   else
@@ -124,9 +130,11 @@ int64_t share_weights(WeightGradArgs& args) {
   return args.weights.total;
 }
 
-// A block for every chunk of every tile, as far as the scratch memory goes.
+int chunks_of(const WeightGradArgs& args) { return static_cast<int>(ceil_div(args.ragged.rows, kChunk)); }
+
+// A block for every chunk of every tile, whose sums meet, as far as the scratch memory goes.
 bool share_chunks(WeightGradArgs& args, int replicas, const Lane& lane) {
-  const int64_t chunks = ceil_div(args.ragged.rows, kChunk), weights = int64_t{args.weights.total} * replicas,
+  const int64_t chunks = chunks_of(args), weights = int64_t{args.weights.total} * replicas,
                 biases = int64_t{args.biases.total} * replicas;
   const int64_t weight_bytes = weights * chunks * kRowsOf<SmallTile> * kColsOf<SmallTile> * int64_t{sizeof(float)},
                 bias_bytes = biases * chunks * kBiasColumns * int64_t{sizeof(float)};
@@ -137,6 +145,33 @@ bool share_chunks(WeightGradArgs& args, int replicas, const Lane& lane) {
   args.bias_sums = lane.scratch_as<float>() + weight_bytes / sizeof(float);
   args.counters = lane.counters;
   return true;
+}
+
+// The same, but dw and dbias of every chunk stay in the scratch memory: what is to be added then. Nothing where they do
+// not fit.
+std::vector<ChunkSums> leave_chunks(WeightGradArgs& args, int replicas, const Lane& lane) {
+  args.chunks = chunks_of(args);
+  args.leaves = true;
+  std::vector<ChunkSums> sums;
+  int64_t floats = 0;
+  const auto leave = [&](Matrices& m) {
+    const int64_t size = int64_t{m.rows} * m.cols;
+    float* of_chunks = lane.scratch_as<float>() + floats;
+    sums.push_back({.sums = of_chunks,
+                    .total = m.data,
+                    .size = size,
+                    .stride = m.replica_stride,
+                    .chunks = args.chunks,
+                    .rows = kChunk});
+    m.data = of_chunks, m.replica_stride = size;
+    floats += size * args.chunks * replicas;
+    return m.vectors;
+  };
+  for (Matrices* results : {args.dw, args.dbias})
+    for (int p = 0; p < kMostLinears; ++p)
+      if (results[p] && !leave(results[p])) return {};
+  if (floats * int64_t{sizeof(float)} > static_cast<int64_t>(lane.scratch_bytes)) return {};
+  return sums;
 }
 
 bool is_whole(const WeightGradArgs& args) {
@@ -151,10 +186,21 @@ void launch_weight_grad(const WeightGradArgs& args, int replicas, cudaStream_t s
   using Tile = Product<Shape, kPrecision, Along::column, Along::column>;
   launch(weight_grad_kernel<Shape, kPrecision>, grid, kThreadsOf<Shape>, sizeof(typename Tile::Shared), stream, args);
 }
+// Large tiles, a block for every chunk: of long batches, where one for every tile would leave the GPU idle.
+bool weight_grad_by_chunks(WeightGradArgs args, int replicas, const Lane& lane) {
+  if (share_weights<StagedTile>(args) * chunks_of(args) * replicas < kEnoughBlocks) return false;
+  const std::vector<ChunkSums> sums = leave_chunks(args, replicas, lane);
+  if (sums.empty()) return false;
+  launch_weight_grad<StagedTile, Precision::bf16>(args, replicas, lane.stream);
+  add_chunks(args.ragged, sums, replicas, lane.stream);
+  return true;
+}
+
 template <Precision kPrecision>
 void launch_weight_grad(WeightGradArgs args, int replicas, const Lane& lane) {
   const bool whole = is_whole(args);
   const bool few = share_weights<SquareTile>(args) * replicas < kEnoughBlocks / 2;
+  if (kPrecision == Precision::bf16 && whole && few && weight_grad_by_chunks(args, replicas, lane)) return;
   if (whole && few && (share_weights<SmallTile>(args), share_chunks(args, replicas, lane)))
     return launch_weight_grad<SmallTile, kPrecision>(args, replicas, lane.stream);
   if constexpr (kPrecision == Precision::bf16)

@@ -6,6 +6,7 @@
 
 #include "cuda/cublaslt.h"
 #include "cuda/linear.cuh"
+#include "cuda/narrow.h"
 #include "tensor/arena.h"
 
 namespace mpq {
@@ -38,15 +39,24 @@ class WideLinears {
     int replica;
     int64_t first, rows;
   };
+  // The gradient of an output as an operand: all of the slab's rows. Those that fill whole chunks are taken from there;
+  // where they do not make the slab, `rest` has the last chunk, zeros behind the batch's rows.
+  struct Gradient {
+    NarrowRows rows, rest;
+    int64_t whole;
+    const float* sums = nullptr;  // of each NarrowCopies::kSumRows
+  };
   static std::vector<Size> sizes_of(std::span<const Linear1> ops);
   static std::vector<Size> sizes_of(std::span<const Linear1Grad> ops);
   bool take(std::span<const Size> sizes);
   static int64_t slab_rows(std::span<const Size> sizes);
+  static int64_t slab_rows_of_narrow(const Size& size);
   Arena arena() const { return {lane_.scratch + CublasLt::kWorkspace, lane_.scratch_bytes - CublasLt::kWorkspace}; }
   void output(const LinearArgs& args, int problems, const Slab& slab);
   void gradients(std::span<const Linear1Grad> ops, const Slab& slab);
-  void input_grad(const Linear1Grad& op, bool accumulate, const uint16_t* dy, const uint16_t* w, const Slab& slab);
-  void weight_grad(const Linear1Grad& op, const uint16_t* dy, const uint16_t* x, Arena& arena, const Slab& slab);
+  static Gradient gradient(const Linear1Grad& op, NarrowCopies& copies, const Slab& slab);
+  void input_grad(const Linear1Grad& op, bool accumulate, const NarrowRows& dy, const uint16_t* w, const Slab& slab);
+  void weight_grad(const Linear1Grad& op, const Gradient& dy, const uint16_t* x, Arena& arena, const Slab& slab);
 
   Precision precision_;
   Lane lane_;

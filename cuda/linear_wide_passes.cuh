@@ -1,8 +1,5 @@
 // What is done element by element around the products of wide Linears, each thread four neighbours.
 #pragma once
-#include <algorithm>
-#include <span>
-
 #include "cuda/input_format.cuh"
 #include "cuda/linear.cuh"
 
@@ -56,46 +53,6 @@ static __global__ void __launch_bounds__(kPassThreads)
   if (i >= int64_t{rows_of(ragged)} * dx.cols) return;
   float4& four = four_at(dx.row(r, 0) + i);
   four = four * activation_slope(activation, four_at(saved.row(r, 0) + i));
-}
-
-// total = (accumulate ? total : 0) + the sums of chunks of rows from `first` on, in their order.
-struct ChunkSums {
-  const float* sums;
-  float* total;
-  int64_t size;  // of the total
-  int chunks, rows, first;
-  bool accumulate;
-};
-struct ChunkSumsArgs {
-  Ragged ragged;
-  ChunkSums of[kMostLinears] = {};
-};
-static __global__ void __launch_bounds__(kPassThreads) add_chunks_kernel(const __grid_constant__ ChunkSumsArgs args) {
-  begin_kernel();
-  const ChunkSums& c = args.of[blockIdx.y];
-  const int64_t i = first_of_four();
-  if (i >= c.size) return;
-  const int there = min(c.chunks, (rows_of(args.ragged) - c.first + c.rows - 1) / c.rows);
-  float4 total = c.accumulate ? four_at(c.total + i) : float4{};
-  constexpr int kAtOnce = 8;  // on their way from memory
-  for (int chunk = 0; chunk < there; chunk += kAtOnce) {
-    float4 sum[kAtOnce];
-#pragma unroll
-    for (int k = 0; k < kAtOnce; ++k)
-      if (chunk + k < there) sum[k] = *reinterpret_cast<const float4*>(c.sums + (chunk + k) * c.size + i);
-#pragma unroll
-    for (int k = 0; k < kAtOnce; ++k)
-      if (chunk + k < there) total = total + sum[k];
-  }
-  four_at(c.total + i) = total;
-}
-inline void add_chunks(const Ragged& ragged, std::span<const ChunkSums> sums, cudaStream_t stream) {
-  ChunkSumsArgs args{.ragged = ragged};
-  std::copy(sums.begin(), sums.end(), args.of);
-  int64_t size = 0;
-  for (const ChunkSums& s : sums) size = std::max(size, s.size);
-  launch(add_chunks_kernel, dim3(blocks_of_fours(size), static_cast<unsigned>(sums.size())), kPassThreads, 0, stream,
-         args);
 }
 
 }  // namespace mpq

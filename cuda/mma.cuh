@@ -57,6 +57,9 @@ __device__ __forceinline__ uint32_t to_bf16(float x, float y) {
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(y), "f"(x));
   return pair;
 }
+__device__ __forceinline__ float2 from_bf16(uint32_t pair) {
+  return {__uint_as_float(pair << 16), __uint_as_float(pair & 0xFFFF0000u)};
+}
 
 #endif
 

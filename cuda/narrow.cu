@@ -30,6 +30,15 @@ __global__ void __launch_bounds__(kThreads) narrow_kernel(const __grid_constant_
 constexpr int kSpanColumns = 32, kSpanThreads = 128, kLanes = kSpanThreads / (kSpanColumns / 4);
 constexpr int kSpans = kThreads / kSpanThreads;
 
+__device__ __forceinline__ float4 widened(uint2 four) {
+  const float2 low = from_bf16(four.x), high = from_bf16(four.y);
+  return {low.x, low.y, high.x, high.y};
+}
+__device__ __forceinline__ float4 four_of(const NarrowSumsArgs::Copy& copy, int64_t row, int col) {
+  if (copy.from) return *reinterpret_cast<const float4*>(copy.from + row * copy.cols + col);
+  return widened(*reinterpret_cast<const uint2*>(copy.narrow.data + row * copy.narrow.apart + col));
+}
+
 __global__ void __launch_bounds__(kThreads) narrow_sums_kernel(const __grid_constant__ NarrowSumsArgs args) {
   begin_kernel();
   __shared__ float4 parts[kSpans][kLanes][kSpanColumns / 4];
@@ -41,10 +50,12 @@ __global__ void __launch_bounds__(kThreads) narrow_sums_kernel(const __grid_cons
   float4 sum = {};
 #pragma unroll
   for (int i = lane; i < NarrowCopies::kSumRows; i += kLanes) {
-    const int64_t row = first + i, at = row * copy.cols + col;
+    const int64_t row = first + i;
     const bool inside = row < copy.rows && col < copy.cols;
-    const float4 v = inside && row < there ? *reinterpret_cast<const float4*>(copy.from + at) : float4{};
-    if (inside) *reinterpret_cast<uint2*>(copy.to + at) = {to_bf16(v.x, v.y), to_bf16(v.z, v.w)};
+    const float4 v = inside && row < there ? four_of(copy, row, col) : float4{};
+    if (inside && row >= copy.copied)
+      *reinterpret_cast<uint2*>(copy.to + (row - copy.copied) * copy.cols + col) = {to_bf16(v.x, v.y),
+                                                                                    to_bf16(v.z, v.w)};
     sum = sum + v;
   }
   parts[span][lane][vector] = sum;
@@ -55,19 +66,40 @@ __global__ void __launch_bounds__(kThreads) narrow_sums_kernel(const __grid_cons
   copy.sums[int64_t{blockIdx.y} * copy.cols + col0 + thread] = total;
 }
 
+// A block a row, from its end: what the threads write together they have read, and lies behind all that they read next.
+__global__ void __launch_bounds__(kThreads)
+    widen_kernel(const Matrices gradient, const __grid_constant__ Ragged ragged) {
+  begin_kernel();
+  const int row = static_cast<int>(blockIdx.x), fours = gradient.cols / 4;
+  if (row >= rows_of(ragged)) return;
+  float* x = gradient.row(static_cast<int>(blockIdx.z), row);
+  for (int first = (fours - 1) / kThreads * kThreads; first >= 0; first -= kThreads) {
+    const int i = first + static_cast<int>(threadIdx.x);
+    const float4 v = i < fours ? widened(reinterpret_cast<const uint2*>(x)[i]) : float4{};
+    __syncthreads();
+    if (i < fours) reinterpret_cast<float4*>(x)[i] = v;
+  }
+}
+
 }  // namespace
 
 NarrowCopies::WithSums NarrowCopies::rows_and_sums_of(const Matrices& m, int replica, int64_t first, int64_t rows) {
-  const int i = sums_.count++;
+  return add({.from = m.row(replica, static_cast<int>(first)), .cols = m.cols, .rows = rows}, first);
+}
+NarrowCopies::WithSums NarrowCopies::rest_and_sums_of(const NarrowRows& m, int cols, int64_t first, int64_t rows,
+                                                      int64_t copied) {
+  return add({.narrow = m, .copied = copied, .cols = cols, .rows = rows}, first);
+}
+
+NarrowCopies::WithSums NarrowCopies::add(NarrowSumsArgs::Copy copy, int64_t first) {
+  check(aligned(copy.from) && aligned(copy.narrow.data) && copy.cols % kEach == 0,
+        "{} columns cannot be rounded by eights", copy.cols);
+  const auto take = [&](int64_t elements) { return arena_.take(static_cast<size_t>(bytes(elements))); };
+  copy.to = static_cast<uint16_t*>(take((copy.rows - copy.copied) * copy.cols));
+  copy.sums = static_cast<float*>(take(2 * ceil_div(copy.rows, kSumRows) * copy.cols));
   sums_.before = first;
-  sums_.copy[i] = {
-      .from = m.row(replica, static_cast<int>(first)),
-      .to = static_cast<uint16_t*>(arena_.take(static_cast<size_t>(bytes(size(m, rows))))),
-      .sums = static_cast<float*>(arena_.take(static_cast<size_t>(bytes(2 * ceil_div(rows, kSumRows) * m.cols)))),
-      .cols = m.cols,
-      .rows = rows};
-  check(aligned(sums_.copy[i].from) && m.cols % kEach == 0, "{} columns cannot be rounded by eights", m.cols);
-  return {sums_.copy[i].to, sums_.copy[i].sums};
+  sums_.copy[sums_.count++] = copy;
+  return {copy.to, copy.sums};
 }
 
 const uint16_t* NarrowCopies::add(NarrowArgs::Copy copy) {
@@ -95,6 +127,11 @@ void NarrowCopies::make(cudaStream_t stream) {
          dim3(static_cast<unsigned>(ceil_div(cols, kSpans * kSpanColumns)),
               static_cast<unsigned>(ceil_div(rows, kSumRows)), sums_.count),
          kThreads, 0, stream, sums_);
+}
+
+void widen(const Tensor& gradient, const Ragged& ragged, cudaStream_t stream) {
+  launch(widen_kernel, dim3(static_cast<unsigned>(gradient.rows()), 1, gradient.replicas), kThreads, 0, stream,
+         matrices(gradient), ragged);
 }
 
 }  // namespace mpq

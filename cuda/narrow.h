@@ -23,12 +23,20 @@ struct NarrowArgs {
   int count = 0;
 };
 
+// bf16 rows, `apart` elements from the beginning of one to that of the next.
+struct NarrowRows {
+  const uint16_t* data = nullptr;
+  int64_t apart = 0;
+};
+
 // Gradients of outputs, of which the sums over rows are wanted, too: those of each kSumRows rows, as
 // linear_weight_grad.cu makes them.
 struct NarrowSumsArgs {
   struct Copy {
     const float* from = nullptr;
+    NarrowRows narrow;  // instead
     uint16_t* to = nullptr;
+    int64_t copied = 0;     // row that the copy begins with
     float* sums = nullptr;  // [chunks of kSumRows][cols]
     int cols = 0;
     int64_t rows = 0;
@@ -58,6 +66,8 @@ class NarrowCopies {
   };
   // The same; all of one call begin with the same row.
   WithSums rows_and_sums_of(const Matrices& m, int replica, int64_t first, int64_t rows);
+  // Of rows that are bf16 already, those from `copied` on are copied, and all summed up.
+  WithSums rest_and_sums_of(const NarrowRows& m, int cols, int64_t first, int64_t rows, int64_t copied);
   void make(cudaStream_t stream);
 
   // Bytes of the arena that a copy takes.
@@ -66,10 +76,14 @@ class NarrowCopies {
  private:
   static int64_t size(const Matrices& m, int64_t rows) { return rows * m.cols; }
   const uint16_t* add(NarrowArgs::Copy copy);
+  WithSums add(NarrowSumsArgs::Copy copy, int64_t first);
 
   Arena& arena_;
   NarrowArgs args_;
   NarrowSumsArgs sums_;
 };
+
+// A gradient that wide_cross_entropy left as bf16 becomes float again, in place.
+void widen(const Tensor& gradient, const Ragged& ragged, cudaStream_t stream);
 
 }  // namespace mpq

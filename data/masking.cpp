@@ -63,15 +63,21 @@ void Masker::choose(std::span<const int32_t> tokens, uint64_t document, int64_t 
     row.words.push_back({uint64_t{w[0]} << 32 | w[1], static_cast<int32_t>(i), 1});
   }
   if (maskable == 0) return;
-  std::sort(row.words.begin(), row.words.end(),
-            [](const Word& a, const Word& b) { return std::pair(a.key, a.first) < std::pair(b.key, b.first); });
   int left = wanted(options_, maskable);
+  const auto earlier = [](const Word& a, const Word& b) {
+    return std::pair(a.key, a.first) < std::pair(b.key, b.first);
+  };
+  // Of single tokens the first few are taken; a whole word that does not fit makes room for a later one.
+  const auto begin = row.words.begin(), end = row.words.end(),
+             last = options_.whole_words ? end : begin + std::min<int64_t>(left, end - begin);
+  std::nth_element(begin, last, end, earlier);
+  std::sort(begin, last, earlier);
   const auto take = [&](const Word& word, int count) {
     for (int32_t i = 0; i < count; ++i) row.chosen.push_back(word.first + i);
     left -= count;
   };
-  for (const Word& word : row.words)
-    if (word.count <= left) take(word, word.count);
+  for (auto word = begin; word != last; ++word)
+    if (word->count <= left) take(*word, word->count);
   if (row.chosen.empty()) take(row.words[0], left);
   std::sort(row.chosen.begin(), row.chosen.end());
 }

@@ -60,7 +60,7 @@ void for_ragged_rows(const Ragged& ragged, int64_t first, int64_t last, Visit vi
     void select_first_grad(const SelectFirstGrad&) override;                             \
     void gather_rows(const GatherRows&) override;                                        \
     void cross_entropy(const CrossEntropy&) override;                                    \
-    void wide_cross_entropy(const WideCrossEntropy&) override;                           \
+    Tensor wide_cross_entropy(const WideCrossEntropy&) override;                         \
     void clip_norm(const ClipNorm&) override;                                            \
     void adamw(const AdamW&) override;                                                   \
     void adamw_rows(const AdamWRows&) override;                                          \

@@ -42,7 +42,7 @@ double cross_entropy_row(const WideCrossEntropy& op, float* x, int32_t label, fl
 
 }  // namespace
 
-void CpuOps::wide_cross_entropy(const WideCrossEntropy& op) {
+Tensor CpuOps::wide_cross_entropy(const WideCrossEntropy& op) {
   const int64_t rows = op.ragged.starts[op.ragged.sequences], columns = op.logits.cols();
   const float scale = 1.0f / static_cast<float>(rows);
   std::vector<double> losses(static_cast<size_t>(op.loss.replicas * rows));
@@ -56,6 +56,7 @@ void CpuOps::wide_cross_entropy(const WideCrossEntropy& op) {
     for (int64_t m = 0; m < rows; ++m) total += losses[static_cast<size_t>(r * rows + m)];
     op.loss.f32(r)[0] = rows > 0 ? static_cast<float>(total / static_cast<double>(rows)) : 0.0f;
   }
+  return op.gradient ? op.logits : Tensor{};
 }
 
 #include "kernels/isa_end.h"

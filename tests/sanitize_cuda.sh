@@ -28,6 +28,7 @@ suite=(
   '*/*TilesTest.*/cuda'
   '*/WideLinearTest.IsWhatNaiveLoopsCompute/cuda'
   '*/WideLinearTest.GradientsGoThroughTheFormatOfAnInput/cuda'
+  '*/VocabularyTest.IsWhatNaiveLoopsCompute/cuda'
   '*/DeviceBasicsTest.ACopyIsTheSameBytes/cuda'
 )
 # Hundreds of steps: minutes under racecheck, and kernels that BatchesTest has.

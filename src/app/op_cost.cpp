@@ -38,7 +38,7 @@ class Traffic {
   Traffic& count(std::set<const void*>& seen, const Tensor& t, double rows) {
     if (!t || !seen.insert(t.data).second) return *this;
     const int copies = t.replica_stride == 0 ? 1 : t.replicas;
-    bytes_ += rows * static_cast<double>(t.cols()) * copies * sizeof(float);
+    bytes_ += rows * static_cast<double>(t.cols()) * copies * (t.dtype == DType::bf16 ? 2 : 4);
     return *this;
   }
 
@@ -190,12 +190,9 @@ OpCost cost_of(Device& device, const GatherRows& op) {
   return {0, Traffic().read(op.x, rows).write(op.y, rows).bytes()};
 }
 
-OpCost cost_of(Device& device, const WideCrossEntropy& op) {
+OpCost cost_of(Device& device, const WideCrossEntropy& op, const Tensor& gradient) {
   const double rows = rows_of(device, op.ragged);
-  Traffic t;
-  t.read(op.logits, rows);
-  if (op.gradient) t.write(op.logits, rows);
-  return {0, t.bytes()};
+  return {0, Traffic().read(op.logits, rows).write(gradient, rows).bytes()};
 }
 
 OpCost cost_of(Device& device, const ClipNorm& op) {

@@ -29,7 +29,7 @@ OpCost cost_of(Device& device, const AdamWRows& op);
 OpCost cost_of(Device& device, const LoadBatch& op);
 OpCost cost_of(Device& device, const ScatterRows& op);
 OpCost cost_of(Device& device, const GatherRows& op);
-OpCost cost_of(Device& device, const WideCrossEntropy& op);
+OpCost cost_of(Device& device, const WideCrossEntropy& op, const Tensor& gradient);
 OpCost cost_of(const SelectFirst& op);
 OpCost cost_of(const CrossEntropy& op);
 OpCost cost_of(const AdamW& op);

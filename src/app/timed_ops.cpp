@@ -98,8 +98,11 @@ void TimedOps::cross_entropy(const CrossEntropy& op) {
 void TimedOps::gather_rows(const GatherRows& op) {
   time("gather_rows", cost_of(device_, op), [&] { ops_.gather_rows(op); });
 }
-void TimedOps::wide_cross_entropy(const WideCrossEntropy& op) {
-  time("wide_cross_entropy", cost_of(device_, op), [&] { ops_.wide_cross_entropy(op); });
+Tensor TimedOps::wide_cross_entropy(const WideCrossEntropy& op) {
+  Tensor gradient;
+  time("wide_cross_entropy", {}, [&] { gradient = ops_.wide_cross_entropy(op); });
+  costs_["wide_cross_entropy"].work.bytes += cost_of(device_, op, gradient).bytes;
+  return gradient;
 }
 void TimedOps::clip_norm(const ClipNorm& op) {
   time("clip_norm", cost_of(device_, op), [&] { ops_.clip_norm(op); });

@@ -42,7 +42,7 @@ class TimedOps final : public Ops {
   void select_first_grad(const SelectFirstGrad& op) override;
   void gather_rows(const GatherRows& op) override;
   void cross_entropy(const CrossEntropy& op) override;
-  void wide_cross_entropy(const WideCrossEntropy& op) override;
+  Tensor wide_cross_entropy(const WideCrossEntropy& op) override;
   void clip_norm(const ClipNorm& op) override;
   void adamw(const AdamW& op) override;
   void adamw_rows(const AdamWRows& op) override;

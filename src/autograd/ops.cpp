@@ -361,16 +361,16 @@ Tensor cross_entropy(Tape& tape, Var logits, const int32_t* labels, const SoftTa
 
 Tensor wide_cross_entropy(Tape& tape, const Features& logits, int64_t classes, const int32_t* labels) {
   const Tensor loss = tape.tensor({1});
+  const Tensor gradient = tape.ops().wide_cross_entropy({.ragged = logits.ragged,
+                                                         .logits = logits.x->data,
+                                                         .classes = classes,
+                                                         .labels = labels,
+                                                         .gradient = tape.recording(),
+                                                         .loss = loss});
   if (tape.recording()) {
-    logits.x->grad = logits.x->data;
+    logits.x->grad = gradient;
     tape.grad_target(logits.x);
   }
-  tape.ops().wide_cross_entropy({.ragged = logits.ragged,
-                                 .logits = logits.x->data,
-                                 .classes = classes,
-                                 .labels = labels,
-                                 .gradient = tape.recording(),
-                                 .loss = loss});
   return loss;
 }
 

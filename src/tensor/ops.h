@@ -187,7 +187,9 @@ struct InputFormat {
 };
 struct Linear1Grad {
   Linear1 forward;
-  Tensor dy;                 // [M, N], overwritten with the gradient of the product's output
+  // [M, N], overwritten with the gradient of the product's output. bf16 as wide_cross_entropy returned it: of a Linear
+  // in a call of its own, without activation, dropout and adapter.
+  Tensor dy;
   InputFormat input_format;  // or empty
   Tensor dx;                 // [M, K] or empty
   bool accumulate = false;   // dx +=
@@ -317,8 +319,9 @@ struct CrossEntropy {
   }
 };
 
-// Cross-entropy of rows that choose among a whole vocabulary; the logits become their gradient in place. Columns from
-// `classes` on belong to no class (products like widths that are multiples of 16): their gradient is zero.
+// Cross-entropy of rows that choose among a whole vocabulary; the logits become their gradient in place, as float or,
+// where the products that take it round it anyway, as bf16. Columns from `classes` on belong to no class (products like
+// widths that are multiples of 16): their gradient is zero.
 struct WideCrossEntropy {
   Ragged ragged;          // of the logits' rows, M
   Tensor logits;          // [M, columns]
@@ -467,7 +470,7 @@ class Ops {
   virtual void select_first_grad(const SelectFirstGrad&) = 0;
   virtual void gather_rows(const GatherRows&) = 0;
   virtual void cross_entropy(const CrossEntropy&) = 0;
-  virtual void wide_cross_entropy(const WideCrossEntropy&) = 0;
+  virtual Tensor wide_cross_entropy(const WideCrossEntropy&) = 0;  // the gradient, or empty
   virtual void clip_norm(const ClipNorm&) = 0;
   virtual void adamw(const AdamW&) = 0;
   virtual void adamw_rows(const AdamWRows&) = 0;

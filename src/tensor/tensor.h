@@ -8,7 +8,8 @@
 
 namespace mpq {
 
-enum class DType : uint8_t { f32, i32 };
+// bf16 is a gradient in the place of floats: each row fills the first half of theirs (WideCrossEntropy).
+enum class DType : uint8_t { f32, i32, bf16 };
 
 struct Shape {
   int64_t dims[4] = {1, 1, 1, 1};
