@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <future>
+#include <utility>
 
 #include "base/parallel.h"
 
@@ -53,18 +54,25 @@ SessionOptions Pretraining::options(const PretrainPhase& phase, SessionOptions o
 void Pretraining::run(Session& session, const PretrainPhase& phase, const AfterSteps& after) const {
   const Pieces pieces(corpus_.train, corpus_.tokenizer->special(), phase.sequence);
   const int64_t per_epoch = phase.steps_per_epoch();
-  std::future<Split> coming;  // masked while a GPU trains on the epoch before
+  struct Epoch {
+    Split split;
+    StepOrder order;
+  };
+  const auto epoch_of = [&](uint32_t draw) {
+    return Epoch{masker_.mask(pieces, draw), epoch_steps(phase, plan_.data_seed, draw)};
+  };
+  std::future<Epoch> coming;  // drawn while a GPU trains on the epoch before
   while (session.step() < phase.end) {
     const int64_t epoch = (session.step() - phase.first_step) / per_epoch;
     const int64_t first = phase.first_step + epoch * per_epoch, last = std::min(phase.end, first + per_epoch);
     const auto draw = static_cast<uint32_t>(phase.first_draw + epoch);
-    const Split split = coming.valid() ? coming.get() : masker_.mask(pieces, draw);
+    Epoch now = coming.valid() ? coming.get() : epoch_of(draw);
     if (last < phase.end)
-      coming = std::async(std::launch::async, [this, &pieces, draw] {
+      coming = std::async(std::launch::async, [&epoch_of, draw] {
         const Alone alone;
-        return masker_.mask(pieces, draw + 1);
+        return epoch_of(draw + 1);
       });
-    session.attach(split, epoch_steps(phase, plan_.data_seed, draw), first);
+    session.attach(now.split, std::move(now.order), first);
     take_steps(session, last, plan_.stop_every, after);
   }
 }
