@@ -18,6 +18,7 @@ namespace mpq {
 namespace {
 
 constexpr const char *plain = "integer(width=8,frac=4)", *other = "integer(width=6,frac=3)",
+                     *fills_zero_tiles = "block_log(width=6,bias_width=8,block=1x16)",
                      *over_sequence = "x=block_fp(width=6,exponent=8,bias=127,block=*x16);w=none;b=none",
                      *exploding = "log(width=8,bias=-100)";  // its smallest value is 2^100
 
@@ -120,7 +121,8 @@ class WaveTest : public DeviceTest {
 MPQ_ON_EVERY_DEVICE(WaveTest);
 
 TEST_P(WaveTest, ATrialHasTheResultItHasAlone) {
-  const std::vector<std::string> formats = {"none", over_sequence, plain, "binary_residual(levels=2)", other};
+  const std::vector<std::string> formats = {"none", over_sequence, plain, fills_zero_tiles, "binary_residual(levels=2)",
+                                            other};
   const auto expected = alone(formats);
   for (const auto& [format, left] : expected) EXPECT_EQ(left.result.replicas, 1);
   for (const int replicas : {2, 5}) {
@@ -200,6 +202,7 @@ TEST_P(WaveTest, SessionsAreCutByNumberAndByMemory) {
   const auto three = runner(3).sessions(all);
   EXPECT_EQ(sizes(three), (std::vector<size_t>{3, 1, 1}));
   EXPECT_EQ(three[2].jobs[0].name, over_sequence) << "formats that look over a sequence come last";
+  EXPECT_EQ(sizes(runner(3).sessions(jobs({fills_zero_tiles, "none"}))), (std::vector<size_t>{2}));
   SmallDevice roomy(*device_, SIZE_MAX);
   const size_t two_trials = WaveRunner({&roomy}, *setup_, train_, 0).memory(std::span(all).subspan(1, 2));
   const auto sessions_on = [&](size_t free, int replicas) {

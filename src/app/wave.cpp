@@ -18,13 +18,13 @@ namespace {
 constexpr size_t kSharing = 16;         // replicas that suit any device where layers below them are computed once
 constexpr double kShareOfMemory = 0.9;  // the rest is for what no session counts: graphs, libraries, other processes
 
-// 0: over a row at most; 1: over a sequence; 2: over the batch. Each has sessions of its own: the last layer runs
-// differently.
+// 0: over a row, as a rule; 1: over a sequence; 2: over the batch. Each has sessions of its own: the last layer runs
+// differently. What only fills tiles of zeros asks for the whole layer in the few steps that have one.
 int looks_over(const TrialJob& job, const Pruning& pruning) {
   if (pruning.activations.over_batch()) return 2;
-  const auto over = [](const QuantSpec& s) { return reach(s, Role::activation) == Reach::sequence; };
-  return std::any_of(job.formats.begin(), job.formats.end(),
-                     [&](const LinearSpec& spec) { return over(spec.x) || over(spec.y); });
+  return std::any_of(job.formats.begin(), job.formats.end(), [&](const LinearSpec& spec) {
+    return tile_reach(spec.x) == Reach::sequence || reach(spec.y, Role::activation) == Reach::sequence;
+  });
 }
 
 // Layers below the first format: what is shared with others of the same base. -1: it has a model of its own.

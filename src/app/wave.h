@@ -25,7 +25,7 @@ class WaveRunner {
 
   // The sessions that train these jobs. Together are those of one architecture whose states stand at the same step and
   // that train for as many epochs; of those that only evaluate the base, those that share as many float layers. Those
-  // whose formats look over a sequence (they would slow down a whole session) have sessions of their own, the last. No
+  // whose tiles lie over a sequence (they would slow down a whole session) have sessions of their own, the last. No
   // session has more than a device's share of the jobs (of all its lanes). UserError if the memory is too small for one
   // of them.
   std::vector<SessionJobs> sessions(std::vector<TrialJob> jobs) const;
