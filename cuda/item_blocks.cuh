@@ -8,6 +8,10 @@
 
 namespace mpq {
 
+// Of an item's shares, those of one block. To find out what a block is for takes it as long as one share, and most of
+// the blocks of many replicas have nothing to do; those of a few would leave the GPU idle.
+constexpr int shares_of_a_block(int replicas) { return replicas < 8 ? 1 : 4; }
+
 struct ItemBlocks {
   static constexpr int kItems = 32;
   int first_block[kItems + 1];  // beyond `count`: never reached

@@ -10,7 +10,6 @@ namespace {
 
 constexpr int kThreads = 256, kValues = 4;  // values of a thread under way at once
 constexpr int kRows = 16;                   // of a chunk, which has a sum of its own
-constexpr int kChunks = 4;                  // of a block: few replicas have anything to do, and leaving takes time
 constexpr int kMostTrained = 3;
 
 struct TrainedFormats : ItemBlocks {
@@ -42,20 +41,20 @@ __device__ void add_gradients(const Rule& rule, const float* x, const float* dxq
   }
 }
 
-// grid (kChunks chunks of rows of all items, 1, R). partial: [R][chunks of the bucket][kMostTrained]; the chunks that
-// are there are summed in order, so that the bucket does not matter.
-__global__ void __launch_bounds__(kThreads)
-    quantize_grad_kernel(const __grid_constant__ TrainedFormats table, double* partial, uint32_t* counters) {
+// A block takes so many `shares`, chunks of rows. grid (blocks of all items, 1, R). partial: [R][chunks of the
+// bucket][kMostTrained]; the chunks that are there are summed in order, so that the bucket does not matter.
+__global__ void __launch_bounds__(kThreads) quantize_grad_kernel(const __grid_constant__ TrainedFormats table,
+                                                                 int shares, double* partial, uint32_t* counters) {
   begin_kernel();
   const int replica = static_cast<int>(blockIdx.z), i = table.find(static_cast<int>(blockIdx.x));
   const TrainedFormats::Item& item = table.items[i];
   const QuantSpec& spec = spec_of(item.slot, replica);
   if (gradient_is_identity(spec)) return;
   const int rows = rows_of(item.ragged), chunks = static_cast<int>(ceil_div(rows, kRows));
-  double* of_item = partial + (int64_t{replica} * gridDim.x + table.first_block[i]) * kChunks * kMostTrained;
-  const int begin = (static_cast<int>(blockIdx.x) - table.first_block[i]) * kChunks;
+  double* of_item = partial + (int64_t{replica} * gridDim.x + table.first_block[i]) * shares * kMostTrained;
+  const int begin = (static_cast<int>(blockIdx.x) - table.first_block[i]) * shares;
 #pragma unroll 1
-  for (int chunk = begin; chunk < min(begin + kChunks, chunks); ++chunk) {
+  for (int chunk = begin; chunk < min(begin + shares, chunks); ++chunk) {
     const int first = chunk * kRows;
     double sums[kMostTrained] = {};
     visit(spec, [&](const auto& format) {
@@ -75,19 +74,19 @@ __global__ void __launch_bounds__(kThreads)
 
 void CudaOps::quantize_grad(const QuantizeGrad& op) {
   const Lane& lane = fork();
+  const int replicas = op.items.empty() ? 0 : op.items[0].dtrained.replicas, shares = shares_of_a_block(replicas);
   for (size_t first = 0; first < op.items.size(); first += TrainedFormats::kItems) {
     TrainedFormats table;
     for (const auto& item :
          op.items.subspan(first, std::min<size_t>(TrainedFormats::kItems, op.items.size() - first))) {
       table.items[table.count] = {item.ragged, item.format.slot, matrices(item.format.values),
                                   matrices(item.format.dxq), item.dtrained};
-      table.add(ceil_div(item.ragged.rows, kChunks * kRows));
+      table.add(ceil_div(item.ragged.rows, shares * kRows));
     }
-    const int replicas = op.items[first].dtrained.replicas;
-    const size_t bytes = sizeof(double) * kMostTrained * kChunks * table.blocks() * replicas;
+    const size_t bytes = sizeof(double) * kMostTrained * shares * table.blocks() * replicas;
     check(bytes <= lane.scratch_bytes, "{} bytes of scratch, {} needed", lane.scratch_bytes, bytes);
     check(replicas * table.count <= Lane::kCounters, "{} replicas of {} formats", replicas, table.count);
-    launch(quantize_grad_kernel, dim3(table.blocks(), 1, replicas), kThreads, 0, lane.stream, table,
+    launch(quantize_grad_kernel, dim3(table.blocks(), 1, replicas), kThreads, 0, lane.stream, table, shares,
            lane.scratch_as<double>(), lane.counters);
   }
 }

@@ -56,25 +56,25 @@ __global__ void __launch_bounds__(kQuantizeThreads, kQuantizeBlocks)
 
 constexpr int kValues = 4;  // of a thread
 constexpr int kChunk = kValues * kQuantizeThreads;
-constexpr int kChunks = 4;  // of a block: few replicas have anything to do, and leaving takes time
 
 // wq = w' |gamma|, w' the quantized w: dw = dwq |gamma|, dgamma = sgn(gamma) sum of dwq w' (MASE's
-// LinearBinaryResidualSign). A block takes kChunks chunks of kChunk values of an item, each with a sum of its own.
-// partial: [R][blocks][kChunks].
+// LinearBinaryResidualSign). A block takes so many `shares`, chunks of kChunk values of an item, each with a sum of
+// its own. partial: [R][blocks][shares].
 __global__ void __launch_bounds__(kQuantizeThreads)
-    quantize_weights_grad_kernel(const __grid_constant__ WeightTable table, double* partial, uint32_t* counters) {
+    quantize_weights_grad_kernel(const __grid_constant__ WeightTable table, int shares, double* partial,
+                                 uint32_t* counters) {
   begin_kernel();
   const int replica = static_cast<int>(blockIdx.z), i = table.find(static_cast<int>(blockIdx.x));
   const WeightItem& item = table.items[i];
   const float* gamma = item.gamma(replica);
   if (!gamma) return;
   const int size = item.rows * item.cols, chunks = (size + kChunk - 1) / kChunk;
-  const int begin = (static_cast<int>(blockIdx.x) - table.first_block[i]) * kChunks;
+  const int begin = (static_cast<int>(blockIdx.x) - table.first_block[i]) * shares;
   float* dw = item.dw[replica];
   const float* wq = item.wq[replica];
-  double* of_item = partial + (int64_t{replica} * gridDim.x + table.first_block[i]) * kChunks;
+  double* of_item = partial + (int64_t{replica} * gridDim.x + table.first_block[i]) * shares;
 #pragma unroll 1
-  for (int chunk = begin; chunk < min(begin + kChunks, chunks); ++chunk) {
+  for (int chunk = begin; chunk < min(begin + shares, chunks); ++chunk) {
     const int first = chunk * kChunk + static_cast<int>(threadIdx.x);
     float d[kValues] = {}, q[kValues] = {};
 #pragma unroll
@@ -94,14 +94,14 @@ __global__ void __launch_bounds__(kQuantizeThreads)
   }
 }
 
-// A row a warp; where replicas fill the GPU anyway several, as a block takes its time to find out what it is for.
+// A warp's share is a row.
 int64_t blocks_to_quantize(const WeightItem& item, int replicas) {
   constexpr int64_t kMost = 4096;
   const int64_t rows = item.only.rows ? item.only.most : item.rows;
-  return std::min(ceil_div(rows, (replicas < 8 ? 1 : 4) * kRowsAtOnce), kMost);
+  return std::min(ceil_div(rows, shares_of_a_block(replicas) * kRowsAtOnce), kMost);
 }
-int64_t blocks_with_gamma(const WeightItem& item) {
-  return item.inputs ? ceil_div(int64_t{item.rows} * item.cols, kChunks * kChunk) : 0;
+int64_t blocks_with_gamma(const WeightItem& item, int shares) {
+  return item.inputs ? ceil_div(int64_t{item.rows} * item.cols, shares * kChunk) : 0;
 }
 
 dim3 grid_of(const WeightTable& table, int replicas) {
@@ -139,12 +139,14 @@ void CudaOps::quantize_weights(const QuantizeWeights& op) {
 
 void CudaOps::quantize_weights_grad(const QuantizeWeights& op) {
   const Lane& lane = fork();
-  for_weight_tables(op.items, blocks_with_gamma, [&](const WeightTable& table) {
-    const int replicas = op.items[0].dw.replicas;
+  if (op.items.empty()) return;
+  const int replicas = op.items[0].dw.replicas, shares = shares_of_a_block(replicas);
+  const auto blocks = [&](const WeightItem& item) { return blocks_with_gamma(item, shares); };
+  for_weight_tables(op.items, blocks, [&](const WeightTable& table) {
     check(replicas * table.count <= Lane::kCounters, "{} replicas of {} weights", replicas, table.count);
-    const size_t bytes = sizeof(double) * replicas * table.blocks() * kChunks;
+    const size_t bytes = sizeof(double) * replicas * table.blocks() * shares;
     check(bytes <= lane.scratch_bytes, "{} bytes of scratch, {} needed", lane.scratch_bytes, bytes);
-    launch(quantize_weights_grad_kernel, grid_of(table, replicas), kQuantizeThreads, 0, lane.stream, table,
+    launch(quantize_weights_grad_kernel, grid_of(table, replicas), kQuantizeThreads, 0, lane.stream, table, shares,
            lane.scratch_as<double>(), lane.counters);
   });
 }

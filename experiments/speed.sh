@@ -39,7 +39,7 @@ device="$(./mpq info | sed -n 's/^ *processor *//p'), $THREADS threads"
 
 # record WHAT BEFORE AFTER: a line of the table, with after / before.
 record() {
-  printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$(date -u +%F)" "$(commit)" "$1" "$2" "$3" \
+  printf '%s\t%s\t%s\t%.6g\t%.6g\t%s\t%s\n' "$(date -u +%F)" "$(commit)" "$1" "$2" "$3" \
     "$(awk -v before="$2" -v after="$3" 'BEGIN { printf "%.2f", after / before }')" "$device" | tee -a "$table"
 }
 
