@@ -1,9 +1,8 @@
-// What chooses open scales: the values that Linears hold and read. And training that begins in float.
+// What chooses open scales: the values that Linears hold and read.
 #include "train/calibration.h"
 
 #include "base/parallel.h"
 #include "tests/small_session.h"
-#include "train/phased_session.h"
 
 namespace mpq {
 namespace {
@@ -72,87 +71,6 @@ TEST_P(CalibrationTest, RowsAreSpreadOverTheSplit) {
   const Split split = random_rows({3, 4, 5, 6, 7, 8, 9, 10}, 1);
   EXPECT_EQ(calibration_rows(split, 4).rows, (std::vector<int64_t>{0, 2, 4, 6}));
   EXPECT_EQ(calibration_rows(split, 99).row_count(), 8);
-}
-
-class PhasedSessionTest : public CalibrationTest {
- protected:
-  static constexpr int64_t kFloat = 5;
-
-  PhasedSession phased(const std::vector<Wish>& wishes, int64_t float_steps) {
-    std::vector<Replica> replicas;
-    for (const Wish& wish : wishes) replicas.push_back(replica(model_, wish, plan_.steps(split_.row_count())));
-    return {replicas, float_steps, [this](const std::vector<Replica>& now) {
-              return std::make_unique<Session>(*device_, model_, now, small_options);
-            }};
-  }
-  void train(PhasedSession& session, const AfterSteps& after = {}) {
-    session.train(plan_, [&](Session& now, const TrainPlan& plan) { mpq::train(now, split_, plan, after); });
-  }
-  std::vector<Floats> trained(const std::vector<Wish>& wishes, int64_t float_steps, int which = 0) {
-    PhasedSession session = phased(wishes, float_steps);
-    session.begin(0);
-    session->initialise();
-    train(session);
-    return everything(*session, which);
-  }
-
-  const Split split_ = random_rows({5, 1, 20, 3, 9, 12, 2, 7, 16, 4, 8, 11}, 3);
-  const TrainPlan plan_{.epochs = 4, .batch = 4};
-  const Wish coarse_{.format = "integer(width=6,frac=3)"},
-      residual_{.format = "binary_residual(levels=2)", .rate = 3e-3};
-};
-MPQ_ON_EVERY_DEVICE(PhasedSessionTest);
-
-TEST_P(PhasedSessionTest, ItIsFloatTrainingAndThenTraining) {
-  PhasedSession session = phased({coarse_}, kFloat);
-  session.begin(0);
-  session->initialise();
-  std::vector<float> losses, float_losses;
-  train(session, [&](const Progressed& done) {
-    for (const auto& step : done.results) losses.push_back(step.loss[0]);
-    EXPECT_EQ(to_text(session->replica(0).formats[0]), done.first < kFloat ? "none" : coarse_.format);
-  });
-  PhasedSession floats = phased({Wish{}}, 0);
-  floats.begin(0);
-  floats->initialise();
-  train(floats, [&](const Progressed& done) {
-    for (const auto& step : done.results) float_losses.push_back(step.loss[0]);
-  });
-  ASSERT_EQ(losses.size(), 12u);
-  for (size_t step = 0; step < losses.size(); ++step)
-    if (static_cast<int64_t>(step) < kFloat)
-      EXPECT_EQ(losses[step], float_losses[step]) << step;
-    else
-      EXPECT_NE(losses[step], float_losses[step]) << step;
-}
-
-TEST_P(PhasedSessionTest, AReplicaAmongOthersHasItsBits) {
-  const std::vector<Wish> both{coarse_, residual_};
-  for (int r = 0; r < 2; ++r) expect_same_bits(trained(both, kFloat, r), trained({both[r]}, kFloat));
-}
-
-TEST_P(PhasedSessionTest, InterruptedAtAnyStepItGoesOnWithTheSameBits) {
-  const std::vector<Floats> whole = trained({residual_}, kFloat);
-  for (const int64_t stop : {int64_t{2}, kFloat, int64_t{8}}) {
-    PhasedSession first = phased({residual_}, kFloat);
-    first.begin(0);
-    first->initialise();
-    struct Killed {};
-    TrainPlan plan = plan_;
-    plan.stop_every = stop;
-    const auto kill = [&](const Progressed&) {
-      if (first->step() == stop) throw Killed{};
-    };
-    const auto run = [&](Session& now, const TrainPlan& phase) { mpq::train(now, split_, phase, kill); };
-    EXPECT_THROW(first.train(plan, run), Killed);
-    PhasedSession second = phased({residual_}, kFloat);
-    second.begin(stop);
-    for (const Parameter& p : model_.parameters().all())
-      if (stop > kFloat || !p.name.ends_with(".quantizer")) second->set(0, p, first->get(0, p));
-    second->restore(0, first->optimizer_state(0));
-    train(second);
-    expect_same_bits(everything(*second, 0), whole);
-  }
 }
 
 }  // namespace
