@@ -109,7 +109,7 @@ provenance() {
     awk -v kind="${DEVICE%%:*}" -v precision="$PRECISION" '$1 == kind {
       sub(/^ *[a-z]+ +/, ""); sub(/, fp32$/, ", " precision); print "device: " $0 }' <<<"$info"
     [[ -z ${work:-} ]] || echo "seconds: $(seconds)"
-    echo "$info"
+    sed '/^cache$/,$d' <<<"$info"  # folders of this machine say nothing to others
   } >"$folder/provenance.txt"
 }
 
