@@ -8,8 +8,8 @@
 
 namespace mpq {
 
-// Of an item's shares, those of one block. To find out what a block is for takes it as long as one share, and most of
-// the blocks of many replicas have nothing to do; those of a few would leave the GPU idle.
+// Of an item's shares, those of one block. To find out what a block is for takes it time, and most of the blocks of
+// many replicas have nothing to do; with so few blocks a few replicas would leave the GPU idle.
 constexpr int shares_of_a_block(int replicas) { return replicas < 8 ? 1 : 4; }
 
 struct ItemBlocks {

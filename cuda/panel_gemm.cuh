@@ -62,7 +62,7 @@ class PanelGemm : public Gemm<Shape, Precision::bf16, Along::row, Along::row> {
     const int half = (length + kHalves * kDepth - 1) / (kHalves * kDepth) * kDepth;
     add_products(0, half, left, right, sums);
     if (half >= length) return;
-    auto& waiting = *reinterpret_cast<WaitingSums*>(shared_.sums.tile[warp_id()]);
+    WaitingSums& waiting = WaitingSums::in(shared_.sums.tile[warp_id()]);
     waiting.take(sums);
     sums = TileSums();
     add_products(half, length, left, right, sums);

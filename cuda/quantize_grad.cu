@@ -73,8 +73,9 @@ __global__ void __launch_bounds__(kThreads) quantize_grad_kernel(const __grid_co
 }  // namespace
 
 void CudaOps::quantize_grad(const QuantizeGrad& op) {
+  if (op.items.empty()) return;
   const Lane& lane = fork();
-  const int replicas = op.items.empty() ? 0 : op.items[0].dtrained.replicas, shares = shares_of_a_block(replicas);
+  const int replicas = op.items[0].dtrained.replicas, shares = shares_of_a_block(replicas);
   for (size_t first = 0; first < op.items.size(); first += TrainedFormats::kItems) {
     TrainedFormats table;
     for (const auto& item :

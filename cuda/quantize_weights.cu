@@ -138,8 +138,8 @@ void CudaOps::quantize_weights(const QuantizeWeights& op) {
 }
 
 void CudaOps::quantize_weights_grad(const QuantizeWeights& op) {
-  const Lane& lane = fork();
   if (op.items.empty()) return;
+  const Lane& lane = fork();
   const int replicas = op.items[0].dw.replicas, shares = shares_of_a_block(replicas);
   const auto blocks = [&](const WeightItem& item) { return blocks_with_gamma(item, shares); };
   for_weight_tables(op.items, blocks, [&](const WeightTable& table) {

@@ -113,6 +113,9 @@ class Stage {
 // A warp's sums, in memory of its own: registers are for what is on its way.
 class WaitingSums {
  public:
+  // Where the warp's sums go on their way to rows, while none are.
+  static __device__ __forceinline__ WaitingSums& in(float* tile) { return *reinterpret_cast<WaitingSums*>(tile); }
+
   __device__ __forceinline__ void take(const TileSums& sums) {
 #pragma unroll
     for (int i = 0; i < kFours; ++i) {
@@ -235,10 +238,7 @@ class StagedGemm : public Gemm<Shape, Precision::bf16, Along::row, Along::row> {
     for (int k = 0; k < kStageDepth; k += kDepth) multiply_step<A, B>(from.a, from.b, left, right, k, sums);
   }
 
-  // Where sums go on their way to rows.
-  __device__ __forceinline__ WaitingSums& parking() const {
-    return *reinterpret_cast<WaitingSums*>(shared_.sums.tile[warp_id()]);
-  }
+  __device__ __forceinline__ WaitingSums& parking() const { return WaitingSums::in(shared_.sums.tile[warp_id()]); }
   __device__ __forceinline__ WaitingSums& totals() const { return shared_.totals[kChunked ? warp_id() : 0]; }
   __device__ __forceinline__ void park(TileSums& sums) const {
     parking().take(sums);

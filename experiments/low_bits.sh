@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What keeps low bits alive: every family with its first choice in every layer, trained on from a base (QAT), plainly, with
 # the first half of the steps in float, and with a teacher (the first base itself, or TEACHER); 2, 3 and 4 bits of fixed
-# point with calibrated fractions; and binary_residual with a scale for its signs of weights (binary_scaled's), without
-# which sums are some twenty times those of the base. Further arguments go to mpq sweep.
+# point with calibrated fractions; and binary_residual with a scale for its signs of weights (binary_scaled's: mean |w|,
+# by which the base's sums are smaller). Further arguments go to mpq sweep.
 #   DATA=imdb DEVICE=cuda experiments/low_bits.sh
 # EPOCHS (1), BASE_EPOCHS (3), BASE_LR (5e-5), FAMILIES (all), TEACHER; the others: experiments/common.sh
 set -euo pipefail
@@ -24,7 +24,6 @@ sweep() {
 sweep plain "$@"
 sweep float_first --quantize-after 0.5 "$@"
 sweep teacher --teacher "${TEACHER:-${bases%\%}42}" --labelled-only "$@"
-
 
 # A point a way of training and format, which is named by its family and its bits a weight; float with the same training
 # is the control.

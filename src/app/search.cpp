@@ -56,11 +56,10 @@ void declare(CommandLine& line, SearchOptions& o) {
   line.option("replicas", o.replicas, "N",
               "trials trained together in a session, of all studies, with the same results; 0: what suits the device",
               {.min = 0, .max = 4096});
-  line.option(
-      "lanes", o.lanes, "N",
-      "sessions side by side on each device, with the same results; 0: what suits it (a GPU: 2, a small one fills "
-      "what a large one leaves; more where every session is small)",
-      {.min = 0, .max = 64});
+  line.option("lanes", o.lanes, "N",
+              "sessions side by side on each device, with the same results; 0: what suits it (a GPU: 2, a small one "
+              "beside a large one)",
+              {.min = 0, .max = 64});
   line.option("sampler", o.sampler, join(sampler_names(), "|") + "[,...]",
               "how trials are proposed; of several, each has its studies");
   line.option("max-bits", o.max_bits, "B", "average bits, scales counted; trials over it are not trained",

@@ -19,7 +19,7 @@ constexpr size_t kSharing = 16;         // replicas that suit any device where l
 constexpr double kShareOfMemory = 0.9;  // the rest is for what no session counts: graphs, libraries, other processes
 
 // 0: over a row, as a rule; 1: over a sequence; 2: over the batch. Each has sessions of its own: the last layer runs
-// differently. What only fills tiles of zeros asks for the whole layer in the few steps that have one.
+// differently. What only fills tiles of zeros asks for the whole layer in steps that have one.
 int looks_over(const TrialJob& job, const Pruning& pruning) {
   if (pruning.activations.over_batch()) return 2;
   return std::any_of(job.formats.begin(), job.formats.end(), [&](const LinearSpec& spec) {
