@@ -36,8 +36,8 @@ __device__ __forceinline__ float absorb(float (&x)[4], float& top, float& sum, f
 }
 
 // Scores of a share's keys become the left operand of the values.
-template <Precision kPrecision, int kWidth>
-__device__ __forceinline__ void absorb(Scores& s, Softmax& softmax, Sums<kWidth>& sums, float scale,
+template <class Tile>
+__device__ __forceinline__ void absorb(Scores& s, Softmax& softmax, Sums<Tile::kWidth>& sums, float scale,
                                        const KeyDropout& dropout) {
   float rescale[2];
 #pragma unroll
@@ -45,13 +45,13 @@ __device__ __forceinline__ void absorb(Scores& s, Softmax& softmax, Sums<kWidth>
     float x[4];
 #pragma unroll
     for (int i = 0; i < 4; ++i) x[i] = s[i / 2][2 * r + i % 2];
-    rescale[r] = absorb<kPrecision>(x, softmax.top[r], softmax.sum[r], scale);
+    rescale[r] = absorb<Tile::kPrecision>(x, softmax.top[r], softmax.sum[r], scale);
 #pragma unroll
     for (int i = 0; i < 4; ++i) s[i / 2][2 * r + i % 2] = x[i] * dropout.factor(r, i);
   }
   if (!__any_sync(kAllLanes, rescale[0] != 1 || rescale[1] != 1)) return;
 #pragma unroll
-  for (int i = 0; i < kWidth / 2; ++i) sums[i / 16][i / 4 % 4][i % 4] *= rescale[i / 2 % 2];
+  for (int i = 0; i < Tile::kWidth / 2; ++i) sums[i / 16][i / 4 % 4][i % 4] *= rescale[i / 2 % 2];
 }
 
 // What every warp's sums count for in each row, from the maximum and sum that each has seen.
@@ -85,8 +85,8 @@ struct Shares {
 };
 
 // k and v. Two blocks of floats share a multiprocessor; stages are what TF32's second terms leave room for.
-template <Precision kPrecision, int kWidth>
-using ForwardStream = RowStream<kPrecision, kWidth, 2, 2, kPrecision == Precision::fp32 ? 2 : 3, Parts<1, 2, 1>>;
+template <class Tile>
+using ForwardStream = RowStream<Tile, 2, 2, Tile::kPrecision == Precision::fp32 ? 2 : 3, Parts<1, 2, 1>>;
 
 // Rows of context, and their copies.
 struct ContextRows {
@@ -96,34 +96,37 @@ struct ContextRows {
 
   __device__ __forceinline__ void store(int i, int column, float4 x) const {
     rows.store(i, column, x);
-    if (i < rows.count) store_copies(copies, head.replica, head.query_row + i, head.head * rows.width + column, x);
+    if (i < rows.count && column < rows.width)
+      store_copies(copies, head.replica, head.query_row + i, head.head * rows.width + column, x);
   }
 };
 
-template <Precision kPrecision, int kWidth>
+template <class Tile>
 struct ForwardShared {
-  typename ForwardStream<kPrecision, kWidth>::Shared rows;
-  LeftRows<kPrecision, kWidth> q;
+  typename ForwardStream<Tile>::Shared rows;
+  LeftRows<Tile> q;
   Shares shares;
 };
 
 // Grid (tiles of queries, heads, replicas).
-template <Precision kPrecision, int kWidth>
-__global__ void __launch_bounds__(kTileThreads, kPrecision == Precision::bf16 ? 3 : 2)
+template <class Tile>
+__global__ void __launch_bounds__(kTileThreads, Tile::kWide                           ? 1
+                                                : Tile::kPrecision == Precision::bf16 ? 3
+                                                                                      : 2)
     attention_kernel(const __grid_constant__ Attention op, const __grid_constant__ ElementCopies copies, int stride) {
   begin_kernel();
   extern __shared__ uint4 memory[];
-  using Shared = ForwardShared<kPrecision, kWidth>;
-  Shared& shared = *reinterpret_cast<Shared*>(memory);
+  constexpr Precision kPrecision = Tile::kPrecision;
+  ForwardShared<Tile>& shared = *reinterpret_cast<ForwardShared<Tile>*>(memory);
   const TilePlace place = find_tile(op.queries, blockIdx.x, kTileRows);
-  const Head<true> head(op, stride, blockIdx.z, place.sequence, blockIdx.y, kWidth);
+  const Head<true> head = Tile::head(op, stride, place.sequence, blockIdx.y);
   if (place.first >= head.queries) return;
   const TileRows rows(place.first);
   const int steps = steps_of(head.keys);
-  ForwardStream<kPrecision, kWidth> stream(shared.rows, key_sources(head, op.k, op.v), steps);
+  ForwardStream<Tile> stream(shared.rows, key_sources<Tile::kWhole>(head, op.k, op.v), steps);
   stream.start(Unseen{});
   shared.q.set(head.of_queries(op.q), rows);
-  Sums<kWidth> sums = {};
+  Sums<Tile::kWidth> sums = {};
   Softmax softmax;
   KeyDropout dropout(op, head, rows);
 #pragma unroll 1
@@ -138,7 +141,7 @@ __global__ void __launch_bounds__(kTileThreads, kPrecision == Precision::bf16 ? 
     scores(s, shared.q, stream.rows(0, step));
     stream.template bring<1>(step, Unseen{});
     leave_out(s, head.keys - first);
-    absorb<kPrecision, kWidth>(s, softmax, sums, head.scale * kScoreUnit<kPrecision>, dropout);
+    absorb<Tile>(s, softmax, sums, head.scale * kScoreUnit<kPrecision>, dropout);
     stream.template bring<2>(step, Unseen{});
     add_products<kPrecision>(sums, s, stream.rows(1, step));
   }
@@ -150,16 +153,16 @@ __global__ void __launch_bounds__(kTileThreads, kPrecision == Precision::bf16 ? 
     if (place.first + row < head.queries) *head.stats(op, place.first + row) = stats;
   }
   const ContextRows context{head.of_queries(op.context), head, copies};
-  merge_and_store<kPrecision, kWidth>(shared.rows, sums, context, place.first,
-                                      [&](int warp, int row) { return shared.shares.weight[warp][row]; });
+  merge_and_store<Tile>(shared.rows, sums, context, place.first,
+                        [&](int warp, int row) { return shared.shares.weight[warp][row]; });
 }
 
 void attention_tiles(const Attention& op, const ElementCopies& copies, Precision precision, cudaStream_t stream) {
   check(op.dropout.p <= 0 || op.kept, "attention with dropout needs room for what it keeps");
-  for_tile(op, precision, [&](auto at, auto width) {
+  for_tile(op, precision, [&]<class Tile>(Tile) {
+    static_assert(sizeof(ForwardShared<Tile>) <= kWidestBytes);
     const dim3 grid(tiles_of(op.queries, kTileRows), op.heads, op.context.replicas);
-    launch(attention_kernel<at, width>, grid, kTileThreads, sizeof(ForwardShared<at, width>), stream, op, copies,
-           stride_of(op));
+    launch(attention_kernel<Tile>, grid, kTileThreads, sizeof(ForwardShared<Tile>), stream, op, copies, stride_of(op));
   });
 }
 
@@ -167,7 +170,7 @@ void attention_tiles(const Attention& op, const ElementCopies& copies, Precision
 }  // namespace attention
 
 void CudaOps::attention(const Attention& op) {
-  const bool first = op.queries.longest == 1, tiles = attention::has_tiles(op);
+  const bool first = op.queries.longest == 1, tiles = attention::tile_width(op, precision_) > 0;
   const ElementCopies copies = first || tiles ? ElementCopies(op.quantized) : ElementCopies();
   if (first)
     attention_first(op, copies, main_.stream);

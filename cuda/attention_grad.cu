@@ -1,7 +1,7 @@
 // The gradient of attention: probabilities are computed again from each row's maximum and sum (Dao et al.,
 // FlashAttention, 2022, section 3.1), and sum_j p dp is the product of context and its gradient (Dao, FlashAttention-2,
-// 2023, section 3.1). Blocks of two kinds share a launch: tiles of keys make dk and dv, tiles of queries make dq. What
-// both need they compute twice: nothing is added up across blocks.
+// 2023, section 3.1). Blocks of several kinds share a launch: tiles of keys make dk and dv, tiles of queries make dq.
+// What more than one needs is computed by each: nothing is added up across blocks.
 #include <algorithm>
 
 #include "cuda/attention_paths.cuh"
@@ -85,15 +85,17 @@ class QuerySource {
 
 // Only what a tile of keys asks of a query needs context.
 constexpr int kQ = 0, kDcontext = 1, kContext = 2;
-// Nothing is under way while both scores and their gradients are held: sums for dk and dv leave no registers for it.
-template <Precision kPrecision, int kWidth>
-using KeyStream = RowStream<kPrecision, kWidth, 2, 3, 2, Parts<1, 0, 2, 1>>;
+// Nothing is under way while both scores and their gradients are held: sums for dk and dv leave no registers for it,
+// where two blocks share a multiprocessor.
+template <class Tile>
+using KeyStream = RowStream<Tile, 2, 3, 2, std::conditional_t<Tile::kWide, Parts<1, 1, 1, 1>, Parts<1, 0, 2, 1>>>;
 
-template <Precision kPrecision, int kWidth>
+template <class Tile>
 struct KeyShared {
-  static constexpr int kQuerySteps = kPrecision == Precision::fp32 ? 1 : 2;  // what TF32's second terms leave room for
-  typename KeyStream<kPrecision, kWidth>::Shared rows;
-  LeftRows<kPrecision, kWidth> k, v;
+  // What TF32's second terms leave room for.
+  static constexpr int kQuerySteps = Tile::kPrecision == Precision::fp32 ? 1 : 2;
+  typename KeyStream<Tile>::Shared rows;
+  LeftRows<Tile> k, v;
   Query queries[kQuerySteps][kStepRows];
 };
 
@@ -113,24 +115,28 @@ __device__ __forceinline__ void differentiate(Scores& s, Scores& dp, const Head<
   }
 }
 
-template <Precision kPrecision, int kWidth>
-__device__ __forceinline__ void key_tile(const AttentionGrad& op, KeyShared<kPrecision, kWidth>& shared, int stride,
-                                         int head_number) {
+// A block makes one of them where its sums fill the registers.
+template <class Tile, bool kDk, bool kDv>
+__device__ __forceinline__ void key_tile(const AttentionGrad& op, uint4* memory, int stride, int head_number) {
+  constexpr Precision kPrecision = Tile::kPrecision;
+  KeyShared<Tile>& shared = *reinterpret_cast<KeyShared<Tile>*>(memory);
   const TilePlace place = find_tile(op.forward.keys, blockIdx.x, kTileRows);
-  const Head<true> head(op.forward, stride, blockIdx.z, place.sequence, head_number, kWidth);
+  const Head<true> head = Tile::head(op.forward, stride, place.sequence, head_number);
   if (place.first >= head.keys) return;
   const TileRows rows(place.first);
   const int steps = steps_of(head.queries);
   QuerySource source(op.forward, head, place.first);
-  KeyStream<kPrecision, kWidth> stream(shared.rows, query_sources(head, op.forward.q, op.dcontext, op.forward.context),
-                                       steps);
+  KeyStream<Tile> stream(shared.rows, query_sources<Tile::kWhole>(head, op.forward.q, op.dcontext, op.forward.context),
+                         steps);
   float delta = 0;  // of the thread's part of the query that comes
-  const auto add_delta = [&](int, const float4(&x)[3]) { delta += dot(x[kDcontext], x[kContext]); };
+  const auto add_delta = [&](int, const float4(&x)[3]) {
+    if constexpr (kDk) delta += dot(x[kDcontext], x[kContext]);
+  };
   source.fetch();
   stream.start(add_delta);
   shared.k.set(head.of_keys(op.forward.k), rows);
-  shared.v.set(head.of_keys(op.forward.v), rows);
-  Sums<kWidth> dk = {}, dv = {};
+  if constexpr (kDk) shared.v.set(head.of_keys(op.forward.v), rows);
+  Sums<Tile::kWidth> dk = {}, dv = {};
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
     auto& queries = shared.queries[step % shared.kQuerySteps];
@@ -143,64 +149,65 @@ __device__ __forceinline__ void key_tile(const AttentionGrad& op, KeyShared<kPre
     if (step + 1 < steps) source.fetch();
     stream.template bring<0>(step, add_delta);
     if (step * kStepRows + first_of_share() >= head.queries) break;  // the last step
-    Scores s, dp;
+    Scores s, dp = {};
     scores(s, shared.k, stream.rows(kQ, step));
-    scores(dp, shared.v, stream.rows(kDcontext, step));
+    if constexpr (kDk) scores(dp, shared.v, stream.rows(kDcontext, step));
     stream.template bring<1>(step, add_delta);
     differentiate<kPrecision>(s, dp, head, queries);
     stream.template bring<2>(step, add_delta);
-    add_products<kPrecision>(dv, s, stream.rows(kDcontext, step));
+    if constexpr (kDv) add_products<kPrecision>(dv, s, stream.rows(kDcontext, step));
     stream.template bring<3>(step, add_delta);
-    add_products<kPrecision>(dk, dp, stream.rows(kQ, step));
+    if constexpr (kDk) add_products<kPrecision>(dk, dp, stream.rows(kQ, step));
   }
-  const auto store = [&](const Sums<kWidth>& sums, const Tensor& to, float factor) {
-    merge_and_store<kPrecision, kWidth>(shared.rows, sums, head.of_keys(to), place.first,
-                                        [&](int, int) { return factor; });
+  const auto store = [&](const Sums<Tile::kWidth>& sums, const Tensor& to, float factor) {
+    merge_and_store<Tile>(shared.rows, sums, head.of_keys(to), place.first, [&](int, int) { return factor; });
   };
-  store(dv, op.dv, 1);
-  store(dk, op.dk, head.scale);
+  if constexpr (kDv) store(dv, op.dv, 1);
+  if constexpr (kDk) store(dk, op.dk, head.scale);
 }
 
 // ---- dq: rows are queries, columns keys ----
 
-template <Precision kPrecision, int kWidth>
-using QueryStream = RowStream<kPrecision, kWidth, 2, 2, 2, Parts<2, 2>>;  // k, v
+template <class Tile>
+using QueryStream = RowStream<Tile, 2, 2, 2, Parts<2, 2>>;  // k, v
 
-template <Precision kPrecision, int kWidth>
+template <class Tile>
 struct QueryShared {
-  typename QueryStream<kPrecision, kWidth>::Shared rows;
-  LeftRows<kPrecision, kWidth> q, dcontext;
+  typename QueryStream<Tile>::Shared rows;
+  LeftRows<Tile> q, dcontext;
 };
 
 // dcontext context of a query, by the four lanes of a row.
-template <int kWidth>
+template <class Tile>
 __device__ __forceinline__ float delta_of(const HeadRows<true>& dcontext, const HeadRows<true>& context, int query) {
-  const float *x = dcontext.row(query) + 4 * FragmentLane().t, *y = context.row(query) + 4 * FragmentLane().t;
+  const int mine = 4 * FragmentLane().t;
+  const float *x = dcontext.row(query) + mine, *y = context.row(query) + mine;
   float sum = 0;
 #pragma unroll
-  for (int column = 0; column < kWidth; column += 16) sum += dot(dcontext.load(x, column), context.load(y, column));
+  for (int column = 0; column < Tile::kWidth; column += 16)
+    if (Tile::kWhole || column + mine < context.width) sum += dot(dcontext.load(x, column), context.load(y, column));
   return quad_sum(sum);
 }
 
-template <Precision kPrecision, int kWidth>
-__device__ __forceinline__ void query_tile(const AttentionGrad& op, QueryShared<kPrecision, kWidth>& shared, int stride,
-                                           int head_number) {
+template <class Tile>
+__device__ __forceinline__ void query_tile(const AttentionGrad& op, uint4* memory, int stride, int head_number) {
+  constexpr Precision kPrecision = Tile::kPrecision;
+  QueryShared<Tile>& shared = *reinterpret_cast<QueryShared<Tile>*>(memory);
   const TilePlace place = find_tile(op.forward.queries, blockIdx.x, kTileRows);
-  const Head<true> head(op.forward, stride, blockIdx.z, place.sequence, head_number, kWidth);
+  const Head<true> head = Tile::head(op.forward, stride, place.sequence, head_number);
   if (place.first >= head.queries) return;
   const TileRows rows(place.first);
   const int steps = steps_of(head.keys);
-  QueryStream<kPrecision, kWidth> stream(shared.rows, key_sources(head, op.forward.k, op.forward.v), steps);
+  QueryStream<Tile> stream(shared.rows, key_sources<Tile::kWhole>(head, op.forward.k, op.forward.v), steps);
   stream.start(Unseen{});
   const HeadRows<true> dcontext = head.of_queries(op.dcontext), context = head.of_queries(op.forward.context);
   shared.q.set(head.of_queries(op.forward.q), rows);
   shared.dcontext.set(dcontext, rows);
-  const float delta[2] = {delta_of<kWidth>(dcontext, context, rows.upper),
-                          delta_of<kWidth>(dcontext, context, rows.lower)};
+  const float delta[2] = {delta_of<Tile>(dcontext, context, rows.upper), delta_of<Tile>(dcontext, context, rows.lower)};
   const float2 stats[2] = {stats_of<kPrecision>(op.forward, head, rows.upper),
                            stats_of<kPrecision>(op.forward, head, rows.lower)};
   const float scale = head.scale * kScoreUnit<kPrecision>;
-  Sums<kWidth> dq = {};
+  Sums<Tile::kWidth> dq = {};
   KeyDropout dropout(op.forward, head, rows);
   dropout.fetch(0);
 #pragma unroll 1
@@ -223,32 +230,38 @@ __device__ __forceinline__ void query_tile(const AttentionGrad& op, QueryShared<
     }
     add_products<kPrecision>(dq, dp, stream.rows(0, step));
   }
-  merge_and_store<kPrecision, kWidth>(shared.rows, dq, head.of_queries(op.dq), place.first,
-                                      [&](int, int) { return head.scale; });
+  merge_and_store<Tile>(shared.rows, dq, head.of_queries(op.dq), place.first, [&](int, int) { return head.scale; });
 }
 
 // ---- launch ----
 
-// Grid (tiles, 2 kinds x heads, replicas), the kind with more work first.
-template <Precision kPrecision, int kWidth>
-__global__ void __launch_bounds__(kTileThreads, 2)
+// Blocks of so many kinds: dk and dv apart, where heads are the widest.
+template <class Tile>
+constexpr int kKinds = Tile::kWidth > 128 ? 3 : 2;
+
+// Grid (tiles, kinds x heads, replicas), the kind with most work first.
+template <class Tile>
+__global__ void __launch_bounds__(kTileThreads, Tile::kWide ? 1 : 2)
     attention_grad_kernel(const __grid_constant__ AttentionGrad op, int stride) {
   begin_kernel();
   extern __shared__ uint4 memory[];
-  const int heads = op.forward.heads;
-  if (blockIdx.y < heads)
-    key_tile(op, *reinterpret_cast<KeyShared<kPrecision, kWidth>*>(memory), stride, blockIdx.y);
-  else
-    query_tile(op, *reinterpret_cast<QueryShared<kPrecision, kWidth>*>(memory), stride, blockIdx.y - heads);
+  const int heads = op.forward.heads, place = blockIdx.y;
+  if (place < heads)
+    key_tile<Tile, true, kKinds<Tile> == 2>(op, memory, stride, place);
+  else if (kKinds<Tile> == 2 || place < 2 * heads)
+    query_tile<Tile>(op, memory, stride, place - heads);
+  else if constexpr (kKinds<Tile> == 3)
+    key_tile<Tile, false, true>(op, memory, stride, place - 2 * heads);
 }
 
 void attention_tiles_grad(const AttentionGrad& op, Precision precision, cudaStream_t stream) {
   const Attention& forward = op.forward;
-  for_tile(forward, precision, [&](auto at, auto width) {
+  for_tile(forward, precision, [&]<class Tile>(Tile) {
+    constexpr size_t bytes = std::max(sizeof(KeyShared<Tile>), sizeof(QueryShared<Tile>));
+    static_assert(bytes <= kWidestBytes);
     const int64_t tiles = std::max(tiles_of(forward.keys, kTileRows), tiles_of(forward.queries, kTileRows));
-    const dim3 grid(tiles, 2 * forward.heads, forward.context.replicas);
-    const size_t bytes = std::max(sizeof(KeyShared<at, width>), sizeof(QueryShared<at, width>));
-    launch(attention_grad_kernel<at, width>, grid, kTileThreads, bytes, stream, op, stride_of(forward));
+    const dim3 grid(tiles, kKinds<Tile> * forward.heads, forward.context.replicas);
+    launch(attention_grad_kernel<Tile>, grid, kTileThreads, bytes, stream, op, stride_of(forward));
   });
 }
 
@@ -258,7 +271,7 @@ void attention_tiles_grad(const AttentionGrad& op, Precision precision, cudaStre
 void CudaOps::attention_grad(const AttentionGrad& op) {
   if (op.forward.queries.longest == 1)
     attention_first_grad(op, main_.stream);
-  else if (attention::has_tiles(op.forward))
+  else if (attention::tile_width(op.forward, precision_) > 0)
     attention::attention_tiles_grad(op, precision_, main_.stream);
   else
     attention_any_grad(op, main_.stream);

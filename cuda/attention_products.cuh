@@ -31,12 +31,15 @@ struct Left16<Precision::bf16> {
   Left16() = default;
   __device__ __forceinline__ Left16(float4 x, float4 y)
       : pairs{to_bf16(x.x, x.y), to_bf16(y.x, y.y), to_bf16(x.z, x.w), to_bf16(y.z, y.w)} {}
-  __device__ __forceinline__ Left16(const float* x, const float* y) : Left16(mine(x), mine(y)) {}
+  // Of rows in memory, of which so many columns are left.
+  __device__ __forceinline__ Left16(const float* x, const float* y, int columns = 16)
+      : Left16(mine(x, columns), mine(y, columns)) {}
 
  private:
-  static __device__ __forceinline__ float4 mine(const float* row) {
+  static __device__ __forceinline__ float4 mine(const float* row, int columns) {
     const float2* pairs = reinterpret_cast<const float2*>(row) + FragmentLane().t;
-    const float2 x = __ldg(pairs), y = __ldg(pairs + 4);
+    const auto pair = [&](int i) { return 2 * (FragmentLane().t + i) < columns ? __ldg(pairs + i) : float2{0, 0}; };
+    const float2 x = pair(0), y = pair(4);
     return {x.x, x.y, y.x, y.y};
   }
 };
@@ -52,7 +55,7 @@ __device__ __forceinline__ void multiply_add16(float (&c)[4], const Left16<Preci
 }
 
 // A block's own rows as left operand, made once.
-template <Precision kPrecision, int kWidth>
+template <class Tile>
 class LeftRows {
  public:
   __device__ __forceinline__ void set(const HeadRows<true>& from, const TileRows& rows) {
@@ -61,20 +64,29 @@ class LeftRows {
     for (int i = 0; i < kSteps; i += kShares) {
       const int step = i + share_index();
       if (step >= kSteps) break;
-      const Left16<kPrecision> a(upper + 16 * step, lower + 16 * step);
+      const Left a = left16(upper + 16 * step, lower + 16 * step, from.width - 16 * step);
 #pragma unroll
       for (int v = 0; v < kVectors; ++v) at_[half_index()][step][v][lane_id()] = reinterpret_cast<const uint4*>(&a)[v];
     }
   }
-  __device__ __forceinline__ Left16<kPrecision> operator[](int step) const {
-    Left16<kPrecision> a;
+  __device__ __forceinline__ auto operator[](int step) const {
+    Left a;
 #pragma unroll
     for (int i = 0; i < kVectors; ++i) reinterpret_cast<uint4*>(&a)[i] = at_[half_index()][step][i][lane_id()];
     return a;
   }
 
  private:
-  static constexpr int kSteps = kWidth / 16, kVectors = sizeof(Left16<kPrecision>) / sizeof(uint4);
+  using Left = Left16<Tile::kPrecision>;
+  static constexpr int kSteps = Tile::kWidth / 16, kVectors = sizeof(Left) / sizeof(uint4);
+
+  static __device__ __forceinline__ Left left16(const float* upper, const float* lower, int columns) {
+    if constexpr (Tile::kWhole)
+      return {upper, lower};
+    else
+      return {upper, lower, columns};
+  }
+
   uint4 at_[kTileRows / 16][kSteps][kVectors][kWarp];
 };
 
@@ -83,13 +95,13 @@ template <int kWidth>
 using Sums = float[kWidth / 32][4][4];  // 16 rows: [32 columns][fragment, whose columns the rows' class says][]
 
 // s = left right^T.
-template <Precision kPrecision, int kWidth, class Rows>
-__device__ __forceinline__ void scores(Scores& s, const LeftRows<kPrecision, kWidth>& left, const Rows& right) {
+template <class Tile, class Rows>
+__device__ __forceinline__ void scores(Scores& s, const LeftRows<Tile>& left, const Rows& right) {
 #pragma unroll
   for (int i = 0; i < 8; ++i) s[i / 4][i % 4] = 0;
 #pragma unroll
-  for (int step = 0; step < kWidth / 16; ++step) {
-    const Left16<kPrecision> a = left[step];
+  for (int step = 0; step < Tile::kWidth / 16; ++step) {
+    const auto a = left[step];
     const auto b = right.transposed(step);
 #pragma unroll
     for (int n = 0; n < 2; ++n) multiply_add16(s[n], a, b.of[n]);

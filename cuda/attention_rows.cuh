@@ -20,6 +20,20 @@ __device__ __forceinline__ int share_index() { return static_cast<int>(threadIdx
 // that a lane has of two steps. Column 2 t + i of fragment n of the scores is the step's row first + t + 16 (2 n + i).
 __device__ __forceinline__ int first_of_share() { return 4 * share_index(); }
 
+// What a kernel is compiled for: heads of kWidth columns, or (not kWhole) of a multiple of four below, with zeros
+// beyond.
+template <Precision P, int W, bool Whole>
+struct TileKind {
+  static constexpr Precision kPrecision = P;
+  static constexpr int kWidth = W;
+  static constexpr bool kWhole = Whole;
+  static constexpr bool kWide = W > 64;  // a block has a multiprocessor for itself
+
+  static __device__ __forceinline__ Head<true> head(const Attention& op, int stride, int sequence, int number) {
+    return {op, stride, static_cast<int>(blockIdx.z), sequence, number, kWhole ? kWidth : stride / op.heads};
+  }
+};
+
 // The lane's rows g and g + 8 of its half of the block's.
 struct TileRows {
   int upper, lower;
@@ -34,8 +48,8 @@ static_assert(kTileThreads == 4 * kStepRows);
 __device__ __forceinline__ int row_brought() { return static_cast<int>(threadIdx.x / 4); }
 
 // The thread's parts of a step's rows of kCount tensors of one shape, step by step: addresses that all threads share,
-// and one offset.
-template <int kCount>
+// and one offset. kWhole: heads are as wide as the tile.
+template <int kCount, bool kWhole>
 class Sources {
  public:
   template <class... Tensors>
@@ -43,24 +57,27 @@ class Sources {
       : base_{tensors.f32(head.replica)...},
         offset_((int64_t{first} + row_brought()) * head.stride + head.head * head.width + 4 * FragmentLane().t),
         left_(rows - row_brought()),
-        stride_(kStepRows * head.stride) {}
+        stride_(kStepRows * head.stride),
+        columns_(head.width - 4 * FragmentLane().t) {}
 
   __device__ __forceinline__ const float* operator[](int n) const { return base_[n] + offset_; }
   __device__ __forceinline__ bool there() const { return left_ > 0; }  // or the row is beyond the last one
+  // Of the four t + 4 i: or it is beyond the last column.
+  __device__ __forceinline__ bool there(int i) const { return there() && (kWhole || 16 * i < columns_); }
   __device__ __forceinline__ void next() { offset_ += stride_, left_ -= kStepRows; }
 
  private:
   const float* base_[kCount];
   int64_t offset_;
-  int left_, stride_;
+  int left_, stride_, columns_;
 };
-template <class... Tensors>
+template <bool kWhole, class... Tensors>
 __device__ __forceinline__ auto query_sources(const Head<true>& head, const Tensors&... tensors) {
-  return Sources<sizeof...(Tensors)>(head, head.query_row, head.queries, tensors...);
+  return Sources<sizeof...(Tensors), kWhole>(head, head.query_row, head.queries, tensors...);
 }
-template <class... Tensors>
+template <bool kWhole, class... Tensors>
 __device__ __forceinline__ auto key_sources(const Head<true>& head, const Tensors&... tensors) {
-  return Sources<sizeof...(Tensors)>(head, head.key_row, head.keys, tensors...);
+  return Sources<sizeof...(Tensors), kWhole>(head, head.key_row, head.keys, tensors...);
 }
 
 // Right operands of several fragments.
@@ -135,7 +152,7 @@ class FloatStream {
   struct Shared : Brought<kWidth, kAll - kCount> {
     FloatRows<kWidth> stage[kStages][kCount];
   };
-  __device__ __forceinline__ FloatStream(Shared& shared, const Sources<kAll>& from, int steps)
+  __device__ __forceinline__ FloatStream(Shared& shared, const Sources<kAll, true>& from, int steps)
       : shared_(shared), from_(from), steps_(steps) {}
 
   // What must be under way before the first step. show(i, fours t + 4 i of a row of each tensor) is called once for all
@@ -186,7 +203,7 @@ class FloatStream {
   }
 
   Shared& shared_;
-  Sources<kAll> from_;
+  Sources<kAll, true> from_;
   int steps_;
 };
 
@@ -240,13 +257,13 @@ struct Parts {
 
 // The same functions. Rows pass through registers, so that shared memory sees them in 16 bits only: a part is loaded
 // when it is called for, and stored when the next one is.
-template <int kWidth, int kCount, int kAll, class RowParts>
+template <int kWidth, bool kWhole, int kCount, int kAll, class RowParts>
 class RoundedStream {
  public:
   struct Shared {
     RoundedRows<kWidth> stage[2][kCount];
   };
-  __device__ __forceinline__ RoundedStream(Shared& shared, const Sources<kAll>& from, int steps)
+  __device__ __forceinline__ RoundedStream(Shared& shared, const Sources<kAll, kWhole>& from, int steps)
       : shared_(shared), from_(from), steps_(steps) {}
 
   template <class Show>
@@ -282,7 +299,7 @@ class RoundedStream {
   __device__ __forceinline__ void load(float4 (&x)[kAll], int i) const {
 #pragma unroll
     for (int n = 0; n < kAll; ++n)
-      x[n] = from_.there() ? __ldg(reinterpret_cast<const float4*>(from_[n] + 16 * i)) : float4{0, 0, 0, 0};
+      x[n] = from_.there(i) ? __ldg(reinterpret_cast<const float4*>(from_[n] + 16 * i)) : float4{0, 0, 0, 0};
   }
   template <class Show>
   __device__ __forceinline__ void store(const float4 (&x)[kAll], int i, int step, Show show) {
@@ -297,15 +314,16 @@ class RoundedStream {
   }
 
   Shared& shared_;
-  Sources<kAll> from_;
+  Sources<kAll, kWhole> from_;
   int steps_;
   float4 coming_[kFours][kAll];
 };
 
 // Of kAll tensors, kCount of them operands. `kStages` is what floats have room for, `RowParts` what registers have.
-template <Precision kPrecision, int kWidth, int kCount, int kAll, int kStages, class RowParts>
-using RowStream = std::conditional_t<kPrecision == Precision::bf16, RoundedStream<kWidth, kCount, kAll, RowParts>,
-                                     FloatStream<kWidth, kCount, kAll, kStages>>;
+template <class Tile, int kCount, int kAll, int kStages, class RowParts>
+using RowStream = std::conditional_t<Tile::kPrecision == Precision::bf16,
+                                     RoundedStream<Tile::kWidth, Tile::kWhole, kCount, kAll, RowParts>,
+                                     FloatStream<Tile::kWidth, kCount, kAll, kStages>>;
 
 // Nobody looks at what comes.
 struct Unseen {

@@ -1,8 +1,8 @@
-// What attention and its gradient share where heads are 32 or 64 wide. A block of eight warps makes 32 rows of one
-// (replica, sequence, head): queries for context and dq, keys for dk and dv. The rows that these meet stream through
-// shared memory 64 at a time, one step; a warp has one half of the block's rows meet its share of 16 of each step, and
-// at the end the shares are added in their order. Which rows a warp takes depends on the sequence alone: no bit depends
-// on the rest of the batch.
+// What attention and its gradient share where there are tiles for the width of a head. A block of eight warps makes 32
+// rows of one (replica, sequence, head): queries for context and dq, keys for dk and dv. The rows that these meet
+// stream through shared memory 64 at a time, one step; a warp has one half of the block's rows meet its share of 16 of
+// each step, and at the end the shares are added in their order. Which rows a warp takes depends on the sequence alone:
+// no bit depends on the rest of the batch.
 #pragma once
 #include "cuda/attention_products.cuh"
 
@@ -118,15 +118,16 @@ class Merge {
 
 // Writes the sum over the shares of weight(warp, row of its 16) * sums to rows first ... of `out`, HeadRows or what
 // stores like them. All threads call it; `memory` is shared and nobody will use it any more.
-template <Precision kPrecision, int kWidth, class Memory, class Rows, class Weight>
-__device__ __forceinline__ void merge_and_store(Memory& memory, const Sums<kWidth>& sums, const Rows& out, int first,
-                                                Weight weight) {
+template <class Tile, class Memory, class Rows, class Weight>
+__device__ __forceinline__ void merge_and_store(Memory& memory, const Sums<Tile::kWidth>& sums, const Rows& out,
+                                                int first, Weight weight) {
+  constexpr int kWidth = Tile::kWidth;
   static_assert(sizeof(Memory) >= sizeof(Merge<kWidth>));
   Merge<kWidth>& merge = reinterpret_cast<Merge<kWidth>&>(memory);
   constexpr int kFours = Merge<kWidth>::kFours, kAtOnce = kTileThreads / kFours;
   const int four = static_cast<int>(threadIdx.x % kFours);
   __syncthreads();
-  merge.template set<kPrecision>(sums);
+  merge.template set<Tile::kPrecision>(sums);
   __syncthreads();
 #pragma unroll
   for (int i = 0; i < kTileRows; i += kAtOnce) {
@@ -145,22 +146,39 @@ __device__ __forceinline__ void merge_and_store(Memory& memory, const Sums<kWidt
 
 // ---- launches ----
 
-template <Precision P>
-using AtPrecision = std::integral_constant<Precision, P>;
-template <int W>
-using Width = std::integral_constant<int, W>;
+// What a block asks for at most where heads are wider than 128: more than some GPUs have.
+constexpr size_t kWidestBytes = size_t{168} << 10;
+inline bool has_room_for_widest() {
+  int device = 0, bytes = 0;
+  check_cuda(cudaGetDevice(&device), "device");
+  check_cuda(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "shared memory");
+  return kWidestBytes <= static_cast<size_t>(bytes);
+}
 
-inline bool has_tiles(const Attention& op) { return width_of(op) == 32 || width_of(op) == 64; }
+// Columns of the tiles that these heads take, or 0: there are none.
+inline int tile_width(const Attention& op, Precision precision) {
+  const int width = width_of(op);
+  if (width == 32 || width == 64) return width;
+  if (precision != Precision::bf16 || width % 4 != 0) return 0;
+  for (const int tile : {32, 64, 128})
+    if (width <= tile) return tile;
+  return width <= 256 && has_room_for_widest() ? 256 : 0;
+}
 
-// Calls run(AtPrecision, Width).
+// Calls run(TileKind), where there are tiles.
 template <class Run>
 void for_tile(const Attention& op, Precision precision, Run run) {
-  const auto at = [&](auto width) {
-    if (precision == Precision::fp32) return run(AtPrecision<Precision::fp32>{}, width);
-    if (precision == Precision::tf32) return run(AtPrecision<Precision::tf32>{}, width);
-    run(AtPrecision<Precision::bf16>{}, width);
+  const int tile = tile_width(op, precision);
+  const auto usual = [&]<Precision at>() {
+    tile == 32 ? run(TileKind<at, 32, true>()) : run(TileKind<at, 64, true>());
   };
-  width_of(op) == 32 ? at(Width<32>{}) : at(Width<64>{});
+  if (precision == Precision::fp32) return usual.template operator()<Precision::fp32>();
+  if (precision == Precision::tf32) return usual.template operator()<Precision::tf32>();
+  if (tile == width_of(op) && tile <= 64) return usual.template operator()<Precision::bf16>();
+  if (tile == 32) return run(TileKind<Precision::bf16, 32, false>());
+  if (tile == 64) return run(TileKind<Precision::bf16, 64, false>());
+  if (tile == 128) return run(TileKind<Precision::bf16, 128, false>());
+  run(TileKind<Precision::bf16, 256, false>());
 }
 
 }  // namespace mpq::attention

@@ -32,8 +32,20 @@ class PrecisionTest : public DeviceTest {
 };
 INSTANTIATE_TEST_SUITE_P(Devices, PrecisionTest, testing::Values("cuda"), device_test_name);
 
-// An operand is rounded to 8 bits (bf16) or 11: by 2^-9 or 2^-12 of itself at most. The bounds allow for the
-// sixteenfold.
+// Heads of every kind of tile and of none: as wide as a tile, narrower, too wide, odd. The bounds allow for the
+// sixteenfold of what one operand's rounding does.
+TEST_P(PrecisionTest, HeadsOfAnyWidth) {
+  for (const int width : {4, 12, 32, 48, 64, 96, 128, 192, 256, 260, 50}) {
+    const Problem problem{.lengths = {70, 1, 33, 130}, .C = 2 * width, .heads = 2, .p = 0.1f};
+    for (const OpRow& op : op_rows) {
+      if (std::string(op.name) != "attention") continue;
+      expect_errors_within(Precision::tf32, 0x1p-8, op, problem);
+      expect_errors_within(Precision::bf16, 0x1p-5, op, problem);
+    }
+  }
+}
+
+// An operand is rounded to 8 bits (bf16) or 11: by 2^-9 or 2^-12 of itself at most. The bounds allow for the eightfold.
 TEST_P(PrecisionTest, LosesTheLastBitsOfOperands) {
   const std::vector<Problem> problems = {{.lengths = {70, 1, 33, 130}, .C = 128, .heads = 4, .p = 0.1f},
                                          {.lengths = {17, 300, 2}, .C = 256, .heads = 4}};

@@ -28,6 +28,8 @@ class QuantizedOpsTest : public DeviceTest {
     slot.specs = rig_->array(specs);
     return slot;
   }
+  void expect_copies_of_one_value_at_a_time();
+
   std::unique_ptr<Rig> rig_;
 };
 MPQ_ON_EVERY_DEVICE(QuantizedOpsTest);
@@ -112,15 +114,15 @@ TEST_P(QuantizedOpsTest, CopiesAreEachSequenceAlone) {
 
 // Formats that look at one value at a time: a GPU makes such copies where the values are, of many rows and of single
 // ones, but for heads of odd widths.
-TEST_P(QuantizedOpsTest, CopiesOfOneValueAtATime) {
+void QuantizedOpsTest::expect_copies_of_one_value_at_a_time() {
   const std::vector<std::string> texts = {"integer(width=8,frac=4)", "none",
                                           "minifloat_ieee(width=8,exponent=4,bias=7)", "log(width=5,bias=7)",
                                           "binary_residual(levels=2)"};
-  std::vector<Problem> problems = {{.lengths = {70, 1, 17}, .C = 96, .heads = 3},
-                                   {.lengths = {70, 1, 17}, .C = 64, .heads = 1, .cls_only = true},
-                                   {.lengths = {3, 1, 40}, .C = 30, .heads = 3},
-                                   {.lengths = {3, 1, 40}, .C = 30, .heads = 3, .cls_only = true},
-                                   {.lengths = {2, 9}, .C = 300, .heads = 3}};
+  std::vector<Problem> problems = {
+      {.lengths = {70, 1, 17}, .C = 96, .heads = 3}, {.lengths = {70, 1, 17}, .C = 64, .heads = 1, .cls_only = true},
+      {.lengths = {3, 1, 40}, .C = 30, .heads = 3},  {.lengths = {3, 1, 40}, .C = 30, .heads = 3, .cls_only = true},
+      {.lengths = {70, 1, 17}, .C = 36, .heads = 3}, {.lengths = {2, 9}, .C = 300, .heads = 3},
+      {.lengths = {2, 9}, .C = 408, .heads = 2}};
   for (Problem& problem : problems) {
     SCOPED_TRACE(problem.text());
     rig_->reset();
@@ -175,6 +177,22 @@ TEST_P(QuantizedOpsTest, CopiesOfOneValueAtATime) {
             << texts[r] << ", producer " << i;
   }
 }
+
+TEST_P(QuantizedOpsTest, CopiesOfOneValueAtATime) { expect_copies_of_one_value_at_a_time(); }
+
+// In bf16 heads of most widths have tiles.
+class TensorCoreQuantizedOpsTest : public QuantizedOpsTest {
+ protected:
+  void SetUp() override {
+    QuantizedOpsTest::SetUp();
+    if (!device_) return;
+    rig_.reset();
+    device_ = open_device(GetParam(), Precision::bf16);
+    rig_ = std::make_unique<Rig>(*device_);
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Devices, TensorCoreQuantizedOpsTest, testing::Values("cuda"), device_test_name);
+TEST_P(TensorCoreQuantizedOpsTest, CopiesOfOneValueAtATime) { expect_copies_of_one_value_at_a_time(); }
 
 // More sequences than a GPU's lane has counters for; every third row is a tile of zeros.
 TEST_P(QuantizedOpsTest, CopiesOfManySequences) {

@@ -15,7 +15,7 @@ suite=(
   '*/OpsTest.AReplicaHasTheBitsItHasAlone/cuda'
   '*/AdamWRowsTest.*/cuda'
   '*/BatchesTest.*/cuda'
-  '*/QuantizedOpsTest.*/cuda'
+  '*/*QuantizedOpsTest.*/cuda'
   '*/DeviceFormatsTest.OddShapes/cuda'
   '*/PruneOpTest.*/cuda'
   '*/SessionTest.*/cuda'

@@ -114,10 +114,10 @@ class TilesTest : public DeviceTest {
       expect_same_bits(size.replicas, [&](auto seeds) { return LinearOfReplicas(device, size, seeds); });
     }
   }
-  void attention(Device& device) {
-    for (const int64_t width : {32, 64}) {
+  void attention(Device& device, const std::vector<int64_t>& widths = {32, 64}, unsigned replicas = 40) {
+    for (const int64_t width : widths) {
       SCOPED_TRACE("heads of " + std::to_string(width));
-      expect_same_bits(40, [&](auto seeds) { return AttentionOfReplicas(device, width, seeds); });
+      expect_same_bits(replicas, [&](auto seeds) { return AttentionOfReplicas(device, width, seeds); });
     }
   }
 
@@ -148,6 +148,9 @@ TEST_P(TensorCoreTilesTest, OfProductsInTf32) { products(*open_device(GetParam()
 TEST_P(TensorCoreTilesTest, OfProductsInBf16) { products(*open_device(GetParam(), Precision::bf16)); }
 TEST_P(TensorCoreTilesTest, OfAttentionInTf32) { attention(*open_device(GetParam(), Precision::tf32)); }
 TEST_P(TensorCoreTilesTest, OfAttentionInBf16) { attention(*open_device(GetParam(), Precision::bf16)); }
+TEST_P(TensorCoreTilesTest, OfAttentionInBf16ForHeadsOfOtherWidths) {
+  attention(*open_device(GetParam(), Precision::bf16), {12, 48, 96, 192}, 3);
+}
 
 }  // namespace
 }  // namespace mpq
