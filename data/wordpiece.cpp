@@ -157,7 +157,7 @@ std::string WordPiece::fingerprint() const {
   return hash.hex();
 }
 
-void WordPiece::save(const std::filesystem::path& folder, int max_tokens) const {
+std::string WordPiece::tokenizer_json() const {
   using nlohmann::json;
   json vocab;
   for (int32_t id = 0; id < vocab_size(); ++id) vocab[tokens_[static_cast<size_t>(id)]] = id;
@@ -180,7 +180,12 @@ void WordPiece::save(const std::filesystem::path& folder, int max_tokens) const 
                        {"continuing_subword_prefix", kContinuation},
                        {"max_input_chars_per_word", max_word_chars_},
                        {"vocab", std::move(vocab)}}}};
-  write_file_atomic(folder / "tokenizer.json", file.dump(2) + "\n");
+  return file.dump(2) + "\n";
+}
+
+void WordPiece::save(const std::filesystem::path& folder, int max_tokens) const {
+  std::call_once(first_save_, [&] { json_ = tokenizer_json(); });
+  write_file_atomic(folder / "tokenizer.json", json_);
   write_file_atomic(folder / "vocab.txt", join(tokens_, "\n") + "\n");
   write_tokenizer_config(*this, folder, "BertTokenizer", max_tokens,
                          {{"do_lower_case", true}, {"strip_accents", nullptr}, {"tokenize_chinese_chars", true}});

@@ -1,5 +1,6 @@
 // WordPiece as in BERT (uncased): greedy longest match of each word against a vocabulary.
 #pragma once
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -24,13 +25,14 @@ class WordPiece final : public Tokenizer {
   void save(const std::filesystem::path& folder, int max_tokens) const override;
   std::string fingerprint() const override;
 
-  // A further token that is recognised in raw text (tokenizer.json, "added_tokens").
+  // A further token that is recognised in raw text (tokenizer.json, "added_tokens"). Not after a save.
   void add_special(std::string token, int32_t id) { special_tokens_.add(std::move(token), id); }
 
  private:
   class Word;
   void append_text(std::string_view text, std::vector<int32_t>& ids) const;
   void append_word(std::string_view word, std::vector<int32_t>& ids) const;
+  std::string tokenizer_json() const;
 
   std::vector<std::string> tokens_;
   int max_word_chars_;
@@ -38,6 +40,8 @@ class WordPiece final : public Tokenizer {
   SpecialTokens special_tokens_;
   Trie trie_;
   int32_t continuation_;  // the trie's node behind "##"
+  mutable std::once_flag first_save_;
+  mutable std::string json_;  // made once: a search saves many models
 };
 
 }  // namespace mpq

@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <atomic>
+#include <csignal>
 #include <fstream>
 #include <numeric>
 #include <vector>
@@ -86,14 +88,25 @@ TEST(File, AMappingHoldsTheFile) {
   EXPECT_THROW(MappedFile(folder.path()), UserError);
 }
 
-TEST(File, AWriterThatFailsLeavesTheOldFile) {
+TEST(File, AFileMayComeInParts) {
+  const TemporaryFolder folder;
+  const std::string_view parts[] = {"con", "", "tent"};
+  write_file_atomic(folder / "file", parts);
+  EXPECT_EQ(read_file(folder / "file"), "content");
+}
+
+TEST(File, AWriteThatFailsLeavesTheOldFile) {
   const TemporaryFolder folder;
   write_file_atomic(folder / "file", "old");
-  const auto fails = [](std::ostream& out) {
-    out << "new, half";
-    throw UserError("the disk is full");
-  };
-  EXPECT_THROW(write_file_atomic(folder / "file", fails), UserError);
+  rlimit before;
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit full{8, before.rlim_max};
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  const std::string_view parts[] = {"new,", " but it has no room"};
+  ::setrlimit(RLIMIT_FSIZE, &full);
+  EXPECT_THROW(write_file_atomic(folder / "file", parts), UserError);
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
   EXPECT_EQ(read_file(folder / "file"), "old");
   EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), {}), 1);
   EXPECT_THROW(write_file_atomic(folder / "file" / "below", "x"), UserError);

@@ -86,6 +86,31 @@ TEST_P(SessionTest, FollowsTheCpu) {
   EXPECT_LE(largest_difference(losses(*device_, false), exact), 2 * other_order + 1e-6);
 }
 
+TEST_P(SessionTest, ReplicasOfASeedStartWithTheSameValues) {
+  std::vector<Replica> replicas;
+  for (const Wish& w : std::vector<Wish>{{}, {.seed = 7}, {"binary_residual(levels=2)"}, {"none", 7}})
+    replicas.push_back(replica(model_, w));
+  Session together(*device_, model_, replicas, small_options);
+  together.initialise();
+  for (int r = 0; r < together.replicas(); ++r)
+    expect_same_bits(everything(together, r), everything(*open_session(*device_, model_, {replicas[r]}), 0));
+}
+
+TEST_P(SessionTest, ASplitIsEvaluatedAsItsRowsAre) {
+  std::vector<int32_t> lengths;
+  for (int i = 0; i < 19 * small_options.eval_rows + 3; ++i) lengths.push_back(1 + i * 5 % 24);  // two windows
+  const Split split = random_rows(lengths, 5);
+  const auto session = open_session(*device_, model_, {replica(model_, {}), replica(model_, {.seed = 3})});
+  const auto all = session->logits(split, {});
+  for (int64_t row = 0; row < split.row_count(); ++row) {
+    const auto alone = session->logits(make_batch(split, std::vector<int64_t>{row}));
+    for (size_t r = 0; r < all.size(); ++r) {
+      const float* at = all[r].data() + row * small.classes;
+      ASSERT_EQ(Floats(at, at + small.classes), alone[r]) << "row " << row << ", replica " << r;
+    }
+  }
+}
+
 TEST_P(SessionTest, ClsOnlyLastLayerEqualsTheFullOne) {
   // A second replica whose last layer has blocks over all rows of a sequence: the shortcut is off for both.
   std::vector<Replica> both = {replica(model_, {}), replica(model_, {.format = "none", .seed = 43})};

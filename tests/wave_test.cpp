@@ -132,6 +132,26 @@ TEST_P(WaveTest, ATrialHasTheResultItHasAlone) {
   }
 }
 
+TEST_P(WaveTest, ResultsAreHandedOverBestFirst) {
+  const std::vector<std::string> formats = {exploding, plain, "log(width=8,bias=-99)", other, "none"};
+  std::vector<TrialJob> all = jobs(formats);
+  const WaveRunner five = runner(5);
+  ASSERT_EQ(five.sessions(all).size(), 1u);
+  run(five, five.sessions(all));
+  const auto value = [&](const TrialJob& job) { return left_.at(job.name).result.value; };
+  std::stable_sort(all.begin(), all.end(), [&](const auto& a, const auto& b) { return value(a) < value(b); });
+  ASSERT_LT(value(all.front()), value(all.back()));
+  std::vector<std::string> handed, expected;
+  for (TrialJob& job : all) {
+    expected.push_back(job.name);
+    job.finished = [&handed, name = job.name](Session&, int, const TrialResult&) { handed.push_back(name); };
+  }
+  const auto better = [&](const auto& a, const auto& b) { return left_.at(a).result.value > left_.at(b).result.value; };
+  std::stable_sort(expected.begin(), expected.end(), better);
+  run(five, five.sessions(all));
+  EXPECT_EQ(handed, expected);
+}
+
 TEST_P(WaveTest, EveryArchitectureHasItsSessions) {
   BertConfig wider = setup_->config, shorter = setup_->config;
   wider.ffn = 64, shorter.identities = {"bert.encoder.layer.0.attention.self.key"};

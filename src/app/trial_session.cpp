@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "base/progress.h"
 #include "base/stop.h"
@@ -12,6 +13,13 @@ namespace {
 constexpr std::chrono::minutes kKeepEvery{5};
 
 struct AllDiverged {};
+
+std::vector<int> best_first(const std::vector<TrialResult>& results) {
+  std::vector<int> order(results.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return results[a].value > results[b].value; });
+  return order;
+}
 
 std::string title(std::span<const TrialJob> jobs) {
   return jobs.size() == 1 ? jobs[0].name : fmt::format("wave of {} trials", jobs.size());
@@ -63,7 +71,7 @@ void TrialSession::run(const TrialSplits& splits, const std::function<void()>& a
     results.push_back(result(r, evaluations[r], splits.split));
     if (splits.also) results.back().also = hits(r, also[r], *splits.also);
   }
-  for (int r = 0; r < replicas(); ++r) jobs_[r].finished(*session_, r, results[r]);
+  for (const int r : best_first(results)) jobs_[r].finished(*session_, r, results[r]);
 }
 
 void TrialSession::train(const std::function<void()>& alive, bool shown) {

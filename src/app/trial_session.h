@@ -14,10 +14,11 @@ class TrialSession {
   // whose kept states stand at `step` (0: they start).
   TrialSession(Device& device, const TrialSetting& setting, std::span<const TrialJob> jobs, int64_t step);
 
-  // Trains, evaluates on the splits and hands each job its result, in order. A trial that diverges goes on as dead
-  // weight until all have. `alive` is called every now and then, and may throw Stopped. The states of long trials are
-  // written every five minutes (or --checkpoint-every steps), and when a stop is asked for. Throws Stopped. Of several
-  // sessions at a time one shows its progress.
+  // Trains, evaluates on the splits and hands each job its result, the best first (equal ones in order): a study that
+  // keeps the model of its best trial then writes one, where in any other order it may write several and drop them. A
+  // trial that diverges goes on as dead weight until all have. `alive` is called every now and then, and may throw
+  // Stopped. The states of long trials are written every five minutes (or --checkpoint-every steps), and when a stop is
+  // asked for. Throws Stopped. Of several sessions at a time one shows its progress.
   void run(const TrialSplits& splits, const std::function<void()>& alive, bool shown = true);
 
  private:

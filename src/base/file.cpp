@@ -9,7 +9,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <sstream>
 #include <utility>
 #include <vector>
 
@@ -74,13 +73,13 @@ std::string read_file(const fs::path& path) {
   return std::string(file.text());
 }
 
-void write_file_atomic(const fs::path& path, std::string_view content) {
+void write_file_atomic(const fs::path& path, std::span<const std::string_view> parts) {
   if (path.has_parent_path()) make_folders(path.parent_path());
   std::string temporary = path.string() + ".tmp-XXXXXX";
   Descriptor d{::mkstemp(temporary.data())};
   if (d.fd < 0) fail_io("write", path);
   try {
-    write_all(d.fd, content, path);
+    for (const std::string_view part : parts) write_all(d.fd, part, path);
     if (::fchmod(d.fd, 0644) != 0 || ::fsync(d.fd) != 0) fail_io("write", path);
     if (::rename(temporary.c_str(), path.c_str()) != 0) fail_io("write", path);
   } catch (...) {
@@ -90,10 +89,8 @@ void write_file_atomic(const fs::path& path, std::string_view content) {
   sync_folder(parent_of(path));
 }
 
-void write_file_atomic(const fs::path& path, const std::function<void(std::ostream&)>& writer) {
-  std::ostringstream out;
-  writer(out);
-  write_file_atomic(path, out.view());
+void write_file_atomic(const fs::path& path, std::string_view content) {
+  write_file_atomic(path, std::span(&content, 1));
 }
 
 AtomicFolder::AtomicFolder(fs::path target) : target_(std::move(target)) {

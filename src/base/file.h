@@ -2,9 +2,7 @@
 #pragma once
 #include <cstddef>
 #include <filesystem>
-#include <functional>
 #include <memory>
-#include <ostream>
 #include <span>
 #include <string>
 #include <string_view>
@@ -33,7 +31,7 @@ std::string read_file(const std::filesystem::path& path);
 // Writes to a temporary file beside `path`, syncs it, renames it over `path` and syncs the folder: after a crash either
 // the old or the new content is there. UserError (with the system's reason) on a full or read-only disk.
 void write_file_atomic(const std::filesystem::path& path, std::string_view content);
-void write_file_atomic(const std::filesystem::path& path, const std::function<void(std::ostream&)>& writer);
+void write_file_atomic(const std::filesystem::path& path, std::span<const std::string_view> parts);
 
 // A folder written whole: fill the returned temporary folder, then commit() exchanges it with `target`: at any moment,
 // and after a crash, the name stands for the whole old folder or the whole new one (where the file system cannot

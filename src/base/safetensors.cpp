@@ -161,7 +161,7 @@ void write_safetensors(const std::filesystem::path& path, std::span<const SafeTe
                        const Metadata& metadata) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
-  std::vector<int64_t> sizes;
+  std::vector<std::string_view> parts(2);  // the header's length and the header, then the data
   int64_t offset = 0;
   for (const SafeTensor& t : tensors) {
     const auto width = dtype_bytes(t.dtype);
@@ -170,16 +170,16 @@ void write_safetensors(const std::filesystem::path& path, std::span<const SafeTe
     int64_t bytes = *width;
     for (int64_t d : t.shape) bytes *= d;
     header[t.name] = {{"dtype", t.dtype}, {"shape", t.shape}, {"data_offsets", {offset, offset + bytes}}};
-    sizes.push_back(bytes);
+    parts.emplace_back(static_cast<const char*>(t.data), static_cast<size_t>(bytes));
     offset += bytes;
   }
   std::string text = header.dump();
   text.resize((text.size() + 7) / 8 * 8, ' ');  // so that the data is aligned
-  write_file_atomic(path, [&](std::ostream& out) {
-    for (int i = 0; i < 8; ++i) out.put(static_cast<char>(text.size() >> (8 * i)));
-    out << text;
-    for (size_t i = 0; i < tensors.size(); ++i) out.write(static_cast<const char*>(tensors[i].data), sizes[i]);
-  });
+  char length[8];
+  for (int i = 0; i < 8; ++i) length[i] = static_cast<char>(text.size() >> (8 * i));
+  parts[0] = {length, sizeof length};
+  parts[1] = text;
+  write_file_atomic(path, parts);
 }
 
 }  // namespace mpq

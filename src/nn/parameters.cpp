@@ -11,7 +11,7 @@ bool is_extra(const Parameter& p) { return p.name.ends_with(".quantizer") || p.n
 const Parameter& ParameterSet::add(std::string name, Shape shape, bool decay, bool sparse) {
   check(sparse || size_ == dense_size_, "dense parameter {} after a sparse one", name);
   parameters_.push_back({std::move(name), shape, size_, decay, sparse});
-  size_ += (shape.size() + 15) / 16 * 16;
+  size_ += parameters_.back().room();
   if (!sparse) dense_size_ = size_;
   return parameters_.back();
 }

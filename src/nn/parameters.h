@@ -17,6 +17,8 @@ struct Parameter {
   bool decay = false;   // weight decay applies (Hugging Face: not to biases and LayerNorms)
   bool sparse = false;  // gradient comes in rows (the word embedding): kept behind all dense ones
   bool frozen = false;  // has no gradient, no update, no decay, and no part in the norm
+
+  int64_t room() const { return (shape.size() + 15) / 16 * 16; }  // floats in the flat buffers: its own, then zeros
 };
 
 // What formats train, and adapters: neither counted nor written as a part of the model.

@@ -102,7 +102,7 @@ void Feed::allocate(Arena& arena, const Split& split) {
   targets_ = room_for(split.targets);
   slots_ = batch_slots(arena, std::min(window_, std::max<int64_t>(1, order_.steps())), room_);
   first_in_slots_ = arena.array<int64_t>(1);
-  scratch_ = arena.take(device_.ops().prepare_scratch(most_window_tokens_));
+  if (room_.segments) scratch_ = arena.take(device_.ops().prepare_scratch(most_window_tokens_));
 }
 
 void Feed::upload(const Split& split) {
@@ -134,6 +134,11 @@ void Feed::prepare(int64_t step) {
                                  .slots = slots_,
                                  .tokens = tokens,
                                  .scratch = scratch_});
+}
+
+BatchSlots Feed::batch(int64_t step) {
+  prepare(step);
+  return slots_.at(step - std::max(base_, prepared_ * window_));
 }
 
 }  // namespace mpq

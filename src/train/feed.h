@@ -45,6 +45,7 @@ class Feed {
   // Makes the batches of the window that holds `step`, unless they are there.
   void prepare(int64_t step);
   const BatchSlots& slots() const { return slots_; }
+  BatchSlots batch(int64_t step);                                    // prepared, in its slot
   const int64_t* first_in_slots() const { return first_in_slots_; }  // [1], on the device: of the window
   const float* targets() const { return targets_; }                  // Split::targets on the device; null without
 

@@ -130,13 +130,21 @@ void Session::initialise(int replica) {
 void Session::initialise() {
   for (const Parameter& p : model_.parameters().all()) {
     if (is_extra(p)) continue;
-    std::map<uint64_t, std::vector<float>> by_seed;
+    std::map<uint64_t, int> first_of_seed;
     for (int r = 0; r < parameter_sets(); ++r) {
-      const auto [values, fresh] = by_seed.try_emplace(replicas_[r].seed);
-      if (fresh) values->second = initial_values(p, replicas_[r].seed, model_.config().initializer_range);
-      set(r, p, values->second);
+      const auto [first, fresh] = first_of_seed.try_emplace(replicas_[r].seed, r);
+      if (fresh)
+        set(r, p, initial_values(p, replicas_[r].seed, model_.config().initializer_range));
+      else
+        copy(p, first->second, r);
     }
   }
+}
+
+// Within the device's memory: by way of the host, 64 replicas of a small model would be a gigabyte.
+void Session::copy(const Parameter& p, int from, int to) {
+  const Tensor values = view(memory_->tensors.values, p);
+  device_.run_copy(values.f32(to), values.f32(from), p.room() * sizeof(float));
 }
 
 void Session::set(int replica, const Parameter& p, std::span<const float> values) {
@@ -431,14 +439,13 @@ std::vector<std::vector<float>> Session::logits(const Batch& batch) {
 std::vector<std::vector<float>> Session::logits(const Split& split, const std::function<void(int64_t)>& progress) {
   catch_up();
   const int64_t rows = split.row_count(), classes = model_.config().classes;
-  Feed feed(device_, split, StepOrder::sequential(rows, eval_rows()), 1, false);
+  Feed feed(device_, split, StepOrder::sequential(rows, eval_rows()), kEvalWindow, false);
   const DeviceMemory memory(device_, replicas() * (rows * classes + 16) * sizeof(float));
   Arena arena = memory.arena();
   const Tensor all = arena.tensor({rows, classes}, replicas());
   for (int64_t step = 0, row = 0; step < feed.end(); ++step) {
-    feed.prepare(step);
+    const BatchSlots b = feed.batch(step);
     const int32_t B = feed.sequences(step);
-    const BatchSlots& b = feed.slots();
     memory_->activations.reset();
     const Ragged single{memory_->single_starts, B, B, 1};
     const Tensor some = forward({.ragged = {b.starts, B, feed.tokens(step), options_.max_tokens},

@@ -71,7 +71,7 @@ class Session {
   // Adapters have their initial values from the start. The rest:
   // truncated normal (at two standard deviations) for weights, zeros for biases, ones for LayerNorm gains: as BERT.
   void initialise(int replica);
-  void initialise();  // every replica; what those of one seed share is drawn once
+  void initialise();  // every replica; what those of one seed share is drawn, and brought to the device, once
   // One parameter's values, up to date.
   std::vector<float> get(int replica, const Parameter& p);
   void set(int replica, const Parameter& p, std::span<const float> values);
@@ -120,6 +120,8 @@ class Session {
   // Batches are prepared, and losses kept, for so many steps at a time. As often the rows of the word embedding that
   // few steps touch are brought up to date, so that no step has to catch up on more.
   static constexpr int64_t kWindow = 64;
+  // Evaluation prepares fewer, as its batches are larger; but not one at a time: the device would wait for each.
+  static constexpr int64_t kEvalWindow = 16;
 
   // Training in shards (session_shards.cpp).
   void attach_shards(const Split& split, const StepOrder& order);
@@ -134,6 +136,7 @@ class Session {
   void reserve(int64_t steps);
   void fill_tables(int64_t steps);
   void set_adapters(int replica);
+  void copy(const Parameter& p, int from, int to);  // from a replica to another
   BertBatch load(const Batch& batch);
   BertBatch buffers(const Feed& feed, int64_t step) const;
   ChosenRows masked_in(const BatchSlots& slots, int32_t sequences, int64_t rows) const;

@@ -10,12 +10,11 @@ std::vector<double> Session::masked_loss(const Split& split, const std::function
   check(model_.head() == Head::masked_lm, "a classifier says nothing of masked tokens");
   if (!std::exchange(weights_ready_, true)) quantize_weights(), quantize_tables({});
   std::vector<double> sums(replicas(), 0.0);
-  Feed feed(device_, split, StepOrder::sequential(split.row_count(), eval_rows()), 1, false);
+  Feed feed(device_, split, StepOrder::sequential(split.row_count(), eval_rows()), kEvalWindow, false);
   int64_t rows = 0;
   for (int64_t step = 0; step < feed.end(); ++step) {
-    feed.prepare(step);
+    const BatchSlots b = feed.batch(step);
     const int32_t B = feed.sequences(step);
-    const BatchSlots& b = feed.slots();
     memory_->activations.reset();
     Tape tape(device_.ops(), memory_->activations, replicas(), false);
     BertTensors tensors = memory_->tensors;

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cmath>
 
+#include "base/parallel.h"
+
 namespace mpq {
 
 int64_t TrainPlan::steps(int64_t rows) const {
@@ -63,7 +65,14 @@ void add_row(Evaluation& e, const float* logits, int classes, int32_t label) {
   }
   e.loss += std::log(sum) - (static_cast<double>(logits[label]) - *top);
   e.predicted.push_back(static_cast<int32_t>(top - logits));
-  e.labels.push_back(label);
+}
+
+Evaluation evaluation_of(const std::vector<float>& logits, int classes, const Split& split) {
+  Evaluation e{.predicted = {}, .labels = split.labels};
+  e.predicted.reserve(split.labels.size());
+  for (int64_t row = 0; row < split.row_count(); ++row) add_row(e, &logits[row * classes], classes, split.labels[row]);
+  e.loss /= std::max<double>(1, static_cast<double>(split.row_count()));
+  return e;
 }
 
 }  // namespace
@@ -72,11 +81,7 @@ std::vector<Evaluation> evaluate(Session& session, const Split& split, const std
   const int classes = session.model().config().classes;
   const auto logits = session.logits(split, progress);
   std::vector<Evaluation> results(session.replicas());
-  for (size_t r = 0; r < results.size(); ++r) {
-    for (int64_t row = 0; row < split.row_count(); ++row)
-      add_row(results[r], &logits[r][row * classes], classes, split.labels[row]);
-    results[r].loss /= std::max<double>(1, static_cast<double>(split.row_count()));
-  }
+  parallel_for(session.replicas(), [&](int64_t r) { results[r] = evaluation_of(logits[r], classes, split); });
   return results;
 }
 
