@@ -7,7 +7,9 @@ namespace mpq {
 
 // Blocks of four warps a multiprocessor should hold: the quantizers' registers would leave room for three.
 template <int kGroups>
-constexpr int kBlocks = kGroups <= 2 ? 5 : 1;
+constexpr int kBlocks = kGroups <= 1   ? 6
+                        : kGroups <= 2 ? 5
+                                       : 1;
 
 #ifdef __CUDACC__
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "data/special_tokens.h"
 #include "data/tokenizer.h"
 #include "data/trie.h"
@@ -26,7 +27,10 @@ class WordPiece final : public Tokenizer {
   std::string fingerprint() const override;
 
   // A further token that is recognised in raw text (tokenizer.json, "added_tokens"). Not after a save.
-  void add_special(std::string token, int32_t id) { special_tokens_.add(std::move(token), id); }
+  void add_special(std::string token, int32_t id) {
+    check(json_.empty(), "token {} comes after a save", token);
+    special_tokens_.add(std::move(token), id);
+  }
 
  private:
   class Word;
