@@ -28,13 +28,16 @@ HD int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 // Whether this GPU starts a kernel's blocks while the one before it still ends (compute capability 9.0).
 bool launches_early();
 
-// kernel<<<grid, block, shared_bytes, stream>>>(args...), checked. Dynamic shared memory beyond 48 KB is asked for. The
-// kernel begins with begin_kernel().
+// More than 48 KB of shared memory a block, a kernel's own arrays included, must be asked for. Those are small.
+constexpr size_t kUnaskedSharedBytes = size_t{32} << 10;
+
+// kernel<<<grid, block, shared_bytes, stream>>>(args...), checked; shared_bytes is of the dynamic memory. The kernel
+// begins with begin_kernel().
 template <class... Parameters, class... Args>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
             Args&&... args) {
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
-  if (shared_bytes > 48 * 1024)
+  if (shared_bytes > kUnaskedSharedBytes)
     check_cuda(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                     static_cast<int>(shared_bytes)),
                "shared memory");
