@@ -31,8 +31,8 @@ plot 'pareto.tsv' every ::1::1 using 2:3 with points lc rgb '#80332288' pt 7 ps 
      'pareto.tsv' every ::112::117 using 2:3 with points lc rgb '#80DDAA33' pt 12 ps 0.8 title 'binary_scaled', \
      'pareto.tsv' every ::118::124 using 2:3 with points lc rgb '#8088CCEE' pt 10 ps 0.8 title 'ternary', \
      'pareto.tsv' every ::125::125 using 2:3 with points lc rgb '#80882255' pt 2 ps 0.8 title 'binary_scaling', \
-     'pareto.tsv' every ::126::134 using 2:3 with steps lc rgb '#BB2222' lw 3 title 'Pareto front', \
-     'pareto.tsv' every ::135::136 using 2:3 with lines lc rgb 'black' dt 5 lw 2 title 'float32 (control)'
+     'pareto.tsv' every ::126::132 using 2:3 with steps lc rgb '#BB2222' lw 3 title 'Pareto front', \
+     'pareto.tsv' every ::133::134 using 2:3 with lines lc rgb 'black' dt 5 lw 2 title 'float32 (control)'
 set terminal pngcairo size 1350,810 background 'white' font 'sans,15' linewidth 1.5
 set output 'pareto.png'
 plot 'pareto.tsv' every ::1::1 using 2:3 with points lc rgb '#80332288' pt 7 ps 0.8 title 'none', \
@@ -53,5 +53,5 @@ plot 'pareto.tsv' every ::1::1 using 2:3 with points lc rgb '#80332288' pt 7 ps 
      'pareto.tsv' every ::112::117 using 2:3 with points lc rgb '#80DDAA33' pt 12 ps 0.8 title 'binary_scaled', \
      'pareto.tsv' every ::118::124 using 2:3 with points lc rgb '#8088CCEE' pt 10 ps 0.8 title 'ternary', \
      'pareto.tsv' every ::125::125 using 2:3 with points lc rgb '#80882255' pt 2 ps 0.8 title 'binary_scaling', \
-     'pareto.tsv' every ::126::134 using 2:3 with steps lc rgb '#BB2222' lw 3 title 'Pareto front', \
-     'pareto.tsv' every ::135::136 using 2:3 with lines lc rgb 'black' dt 5 lw 2 title 'float32 (control)'
+     'pareto.tsv' every ::126::132 using 2:3 with steps lc rgb '#BB2222' lw 3 title 'Pareto front', \
+     'pareto.tsv' every ::133::134 using 2:3 with lines lc rgb 'black' dt 5 lw 2 title 'float32 (control)'

@@ -11,7 +11,6 @@ set tics nomirror
 set autoscale xfix
 set offsets 0, 0, graph 0.05, graph 0.05
 set logscale x 2
-set yrange [0.413135:0.972125]
 set terminal svg size 900,540 dynamic enhanced background 'white' font 'sans,13'
 set output 'seeds.svg'
 plot 'seeds.tsv' every ::1::1 using 2:3:4:5 with yerrorbars lc rgb '#332288' lw 1.5 ps 0 notitle, \

@@ -10,7 +10,7 @@ set border 3
 set tics nomirror
 set autoscale xfix
 set offsets 0, 0, graph 0.05, graph 0.05
-set yrange [0.791959:0.901754]
+set yrange [0.786909:0.899253]
 set terminal svg size 900,540 dynamic enhanced background 'white' font 'sans,13'
 set output 'selection.svg'
 plot 'selection.tsv' every ::1::10 using 2:4:5 with filledcurves fc rgb '#332288' fs transparent solid 0.15 notitle, \
