@@ -85,7 +85,7 @@ def written_by_peft(folder, vocabulary):
     model.save_pretrained(adapter)
     theirs = logits_of(model, base)
     compare("written by peft, read by mpq", mpq_logits(folder, base, "--adapter", adapter), theirs)
-    run_mpq("merge", "--checkpoint", base, "--adapter", adapter, "--out", merged)
+    run_mpq("merge", "--checkpoint", base, "--adapter", adapter, "--out", merged, "--json")
     compare("merged by mpq, read by mpq", mpq_logits(folder, merged), theirs)
     compare("merged by mpq, read by transformers", logits_of(base_model(merged, 2), base), theirs)
 
