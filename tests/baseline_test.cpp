@@ -172,6 +172,32 @@ class BaselineTest : public RunMpq {
     write_file_atomic(path("films/train.tsv"), train);
     write_file_atomic(path("films/unlabelled.tsv"), unlabelled);
   }
+  // What a word says is only in the unlabelled reviews, by what the teacher says of them.
+  void write_opinions() {
+    std::string train = "film\tlabel\ttext\n", test = train, unlabelled = train;
+    std::string opinions = "split\ttext\tpos\tneg\n";  // classes in another order
+    const auto say = [&](const char* split, const std::string& text, double pos) {
+      opinions += fmt::format("{}\t{:016x}\t{:.6f}\t{:.6f}\n", split, hash64(text), pos, 1 - pos);
+    };
+    for (int i = 0; i < 200; ++i) {
+      const bool pos = i % 2;
+      const std::string known = fmt::format("neither superb nor awful {}", i),
+                        unknown = fmt::format("{} number {}", pos ? "superb" : "awful", i);
+      train += fmt::format("{}\t{}\t{}\n", i, i % 4 < 2 ? "pos" : "neg", known);
+      say("train", known, 0.5);
+      unlabelled += fmt::format("{}\t?\t{}\n", i, unknown);
+      say("unlabelled", unknown, pos ? 0.9 : 0.1);
+      test += fmt::format("{}\t{}\t{} number {}\n", i, pos ? "pos" : "neg", pos ? "superb" : "awful", i + 1000);
+    }
+    fs::create_directories(path("set"));
+    for (const auto& [name, table] : {std::pair{"train", &train}, {"test", &test}, {"unlabelled", &unlabelled}})
+      write_file_atomic(path("set") / (std::string(name) + ".tsv"), *table);
+    write_file_atomic(path("opinions.tsv"), opinions);
+  }
+
+  const std::string student_ =
+      "--data {}/set --group-column film --tokenizer sentencepiece:200 --model 1,32,2,32 --max-tokens 16 --lr 2e-3 "
+      "--epochs 8 ";
 };
 
 TEST_F(BaselineTest, TheSameForAnyThreads) {
@@ -221,30 +247,9 @@ TEST_F(BaselineTest, ReportsShowItOnceItIsKnown) {
   EXPECT_NE(search.out.find("n-gram baseline: validation 0."), std::string::npos) << search.out;
 }
 
-// What a word says is only in the unlabelled reviews, by what the teacher says of them.
 TEST_F(BaselineTest, AStudentLearnsFromUnlabelledRows) {
-  std::string train = "film\tlabel\ttext\n", test = train, unlabelled = train;
-  std::string opinions = "split\ttext\tpos\tneg\n";  // classes in another order
-  const auto say = [&](const char* split, const std::string& text, double pos) {
-    opinions += fmt::format("{}\t{:016x}\t{:.6f}\t{:.6f}\n", split, hash64(text), pos, 1 - pos);
-  };
-  for (int i = 0; i < 200; ++i) {
-    const bool pos = i % 2;
-    const std::string known = fmt::format("neither superb nor awful {}", i),
-                      unknown = fmt::format("{} number {}", pos ? "superb" : "awful", i);
-    train += fmt::format("{}\t{}\t{}\n", i, i % 4 < 2 ? "pos" : "neg", known);
-    say("train", known, 0.5);
-    unlabelled += fmt::format("{}\t?\t{}\n", i, unknown);
-    say("unlabelled", unknown, pos ? 0.9 : 0.1);
-    test += fmt::format("{}\t{}\t{} number {}\n", i, pos ? "pos" : "neg", pos ? "superb" : "awful", i + 1000);
-  }
-  fs::create_directories(path("set"));
-  for (const auto& [name, table] : {std::pair{"train", &train}, {"test", &test}, {"unlabelled", &unlabelled}})
-    write_file_atomic(path("set") / (std::string(name) + ".tsv"), *table);
-  write_file_atomic(path("opinions.tsv"), opinions);
-  const std::string command =
-      "train --json --data {}/set --group-column film --tokenizer sentencepiece:200 --model 1,32,2,32 --max-tokens 16 "
-      "--lr 2e-3 --epochs 8 ";
+  write_opinions();
+  const std::string command = "train --json " + student_;
   const Outcome taught = mpq(command + "--teacher {}/opinions.tsv --teacher-share 1 --out {}/taught");
   ASSERT_EQ(taught.code, 0) << taught.err;
   EXPECT_GT(taught.result().at("test_accuracy"), 0.85);
@@ -269,6 +274,20 @@ TEST_F(BaselineTest, AStudentLearnsFromUnlabelledRows) {
     EXPECT_EQ(outcome.code, 2) << teacher;
     EXPECT_NE(outcome.err.find(complaint), std::string::npos) << outcome.err;
   }
+}
+
+TEST_F(BaselineTest, AStudentKilledAndResumedEndsWithTheSameBits) {
+  write_opinions();
+  const std::string taught = "train " + student_ + "--checkpoint-every 20 --teacher {}/opinions.tsv ";
+  ASSERT_EQ(mpq(taught + "--out {}/whole").code, 0);
+  const auto begun = [this] { return fs::exists(path("killed/training_state.json")); };
+  const Outcome killed = interrupt(start(taught + "--out {}/killed"), SIGKILL, begun);
+  ASSERT_EQ(killed.code, 128 + SIGKILL) << killed.err;
+  const Outcome other = mpq("train " + student_ + "--checkpoint-every 20 --out {}/killed --resume");
+  EXPECT_EQ(other.code, 2) << "without its teacher";
+  const Outcome resumed = mpq(taught + "--out {}/killed --resume");
+  ASSERT_EQ(resumed.code, 0) << resumed.err;
+  EXPECT_TRUE(file("whole/model.safetensors") == file("killed/model.safetensors"));
 }
 
 TEST_F(BaselineTest, WhatCannotBeDoneSaysSo) {
