@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What keeps low bits alive: every family with its first choice in every layer, trained on from a base (QAT), plainly, with
 # the first half of the steps in float, and with a teacher (the first base itself, or TEACHER); 2, 3 and 4 bits of fixed
-# point with calibrated fractions; and binary_residual with a scale for its signs of weights (binary_scaled's: mean |w|,
-# by which the base's sums are smaller). Further arguments go to mpq sweep.
+# point with calibrated fractions; and binary and binary_residual with a scale for the signs of weights (binary_scaled's:
+# mean |w|, by which the base's sums are smaller). Further arguments go to mpq sweep.
 #   DATA=imdb DEVICE=cuda experiments/low_bits.sh
 # EPOCHS (1), BASE_EPOCHS (3), BASE_LR (5e-5), FAMILIES (all), TEACHER; the others: experiments/common.sh
 set -euo pipefail
@@ -18,7 +18,7 @@ bases
 sweep() {
   ./mpq sweep "${data[@]}" "${recipe[@]}" --valid 0 --init "$bases" --mode qat --family "$FAMILIES" \
     --format "integer(width=%,frac=auto)" --format "x=binary_residual(levels=%);w=binary_scaled(per=row);b=none" \
-    --widths 2,3,4 --epochs "$EPOCHS" --lr "$LR" --seeds "$SEEDS" \
+    --format "x=binary();w=binary_scaled(per=row);b=none" --widths 2,3,4 --epochs "$EPOCHS" --lr "$LR" --seeds "$SEEDS" \
     --out "$work/$1" "${@:2}"
 }
 sweep plain "$@"
@@ -37,7 +37,7 @@ for way in plain float_first teacher; do
     }
     { x = family_of("x"); family = family_of("w"); test = $7
       if (family == "") { family = $2; sub(/\(.*/, "", family) }
-      else if (x != family && x != "none") family = x " " $3 "+" family
+      else if (x != family && x != "none") family = x ($3 > 0 ? " " $3 : "") "+" family
       print ($2 == "none" && way == "plain" ? "float, same training" : way) "\t" family sprintf(" %.2f", $5) "\t" test }' \
     "$work/$way/points.tsv"
 done | { printf 'training\tformat\ttest accuracy\n'; cat; } >"$work/runs.tsv"
