@@ -11,8 +11,8 @@ class DeviceQuantizer {
   explicit DeviceQuantizer(Device& device) : device_(device), memory_(device, kBytes) {}
 
   // An activation's sequences (or rows, where it has two dimensions) are quantized each alone there. A format that
-  // looks over all of a tensor sees less than it did in MASE then; so do tiles of zeros, which a NaN anywhere else makes
-  // NaN.
+  // looks over all of a tensor sees less than it did in MASE then; so do tiles of zeros, which a NaN anywhere else
+  // makes NaN.
   static bool takes(const QuantizerCase& c) {
     if (c.role != Role::activation || c.shape.d[0] == 1) return true;
     for (size_t i = 0; i < c.x.size(); ++i)
