@@ -7,7 +7,7 @@
 
 namespace mpq {
 
-constexpr size_t kMostSharedBytes = size_t{114} << 10;  // of a block: attention_grad's
+constexpr size_t kMostSharedBytes = size_t{114} << 10;  // of a block; attention's widest heads aside
 
 struct GpuProperties {
   std::string name;

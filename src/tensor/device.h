@@ -55,9 +55,9 @@ class Device {
   // Times operations as they run in a record, one after the other. May run them several times.
   virtual WorkTime time(const std::function<void()>& work) = 0;
   // What the device can do at best, to be timed like an operation: multiply-adds out of registers as products of floats
-  // do them in its precision (returns operations, a multiply-add is two), and a copy in its memory, of whole 16 bytes.
+  // do them in its precision (returns floating-point operations, a multiply-add is two), and a copy in its memory.
   virtual double run_multiply_adds() = 0;
-  virtual void run_copy(void* to, const void* from, size_t bytes) = 0;
+  virtual void run_copy(void* to, const void* from, size_t bytes) = 0;  // of whole 16 bytes; sessions copy by it too
   // Rows that a record for so many tokens should serve: batches of one bucket share a record.
   virtual int64_t bucket(int64_t rows) const = 0;
   // Sums over this device and another of its kind: this one's end, then the other's. By way of the host unless the
